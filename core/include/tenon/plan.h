@@ -1,0 +1,100 @@
+/*
+ * plan.h - what the core hands a backend: flat arrays, every byte placed.
+ *
+ * A plan is compiled once and run every step. Nothing in it changes from run
+ * to run: values that do (learning rate, step, seed, positions) are read from
+ * the SCALAR and INPUT arenas.
+ *
+ * Order and hazards. Nodes are listed in an order that is correct when run one
+ * by one. Nodes with the same `group` touch no common bytes except to read:
+ * they may run at the same time. A backend needs a barrier exactly where group
+ * changes from one node to the next.
+ *
+ * Strides. MAP, REDUCE, COPY, MATMUL and GATHER_ROWS (its table) may see any
+ * strides; MATMUL operands have stride 1 in one of their last two axes and the
+ * row pitch in the other. Every other input, and every output, is dense and
+ * row-major. Inputs of MAP and REDUCE already have the iteration shape (the
+ * output's; for REDUCE, the shape before reducing), with stride 0 where they
+ * broadcast.
+ *
+ * In place. A MAP's output may lie on exactly the bytes of an input of the same
+ * strides; SET_ROWS and ASSIGN write their first input's bytes. Nothing else
+ * overlaps.
+ */
+#ifndef TENON_PLAN_H
+#define TENON_PLAN_H
+
+#include <tenon/op.h>
+
+TN_BEGIN_DECLS
+
+/* Memory of one model on one backend. Numbers are never reused. */
+#define TN_ARENA_MAP(XX)                                                       \
+    XX(PARAM, 1, "parameters")                                                 \
+    XX(GRAD, 2, "gradients")                                                   \
+    XX(OPTIMIZER, 3, "optimizer state")                                        \
+    XX(STATE, 4, "decoding state")                                             \
+    XX(INPUT, 5, "inputs")                                                     \
+    XX(SCALAR, 6, "scalars")                                                   \
+    XX(METRIC, 7, "metrics and outputs")                                       \
+    XX(TRANSIENT, 8, "activations")
+
+typedef uint32_t tn_arena;
+enum {
+#define XX(name, number, text) TN_ARENA_##name = number,
+    TN_ARENA_MAP(XX)
+#undef XX
+        TN_ARENA_COUNT = 9
+};
+
+enum { TN_ALIGNMENT = 256 }; /* of every placed tensor, in bytes */
+
+typedef struct tn_operand {
+    tn_arena arena; /* 0: an absent optional input */
+    tn_dtype dtype;
+    uint32_t rank;
+    uint32_t reserved;
+    int64_t offset; /* of element 0, in bytes from the arena's start */
+    int64_t shape[TN_MAX_RANK];
+    int64_t stride[TN_MAX_RANK]; /* in elements */
+} tn_operand;
+
+typedef struct tn_plan_node {
+    uint32_t struct_size;
+    tn_op op;
+    const char *name; /* op name; for TN_OP_CUSTOM the desc's */
+    const void *attr;
+    const tn_operand *in;
+    const tn_operand *out;
+    uint32_t in_count;
+    uint32_t out_count;
+    /* Bit i: add to what out[i] holds instead of overwriting it. Only
+     * MATMUL, GROUPED_MATMUL, SCATTER_ADD_ROWS, REDUCE (sum),
+     * RMS_NORM_BWD (dweight) and LINEAR_CROSS_ENTROPY_BWD (dw) get it. */
+    uint32_t accumulate;
+    uint32_t group;
+    const char *file; /* where the op was described */
+    int32_t line;
+    uint32_t layer; /* 1-based decoder layer, 0 outside */
+    double flops;
+} tn_plan_node;
+
+/* Nodes first .. first + count - 1. A communicator may stand between two. */
+typedef struct tn_plan_segment {
+    uint32_t first;
+    uint32_t count;
+} tn_plan_segment;
+
+typedef struct tn_plan {
+    uint32_t struct_size;
+    uint32_t node_count;
+    uint32_t node_stride;
+    uint32_t segment_count;
+    const char *name; /* "train", "accumulate", "update", "decode" ... */
+    const tn_plan_node *nodes;
+    const tn_plan_segment *segments;
+    int64_t arena_bytes[TN_ARENA_COUNT]; /* what this plan needs of each */
+} tn_plan;
+
+TN_END_DECLS
+#endif

@@ -1,0 +1,48 @@
+/*
+ * tokenizer.h - text to ids and back.
+ */
+#ifndef TENON_TOKENIZER_H
+#define TENON_TOKENIZER_H
+
+#include <tenon/plugin.h>
+
+TN_BEGIN_DECLS
+
+/* Receives ids or bytes in pieces, in order. */
+typedef tn_status (*tn_token_sink)(void *to, const int32_t *ids, uint64_t count,
+                                   tn_error *err);
+
+typedef struct tn_tokenizer {
+    TN_COMPONENT_HEAD;
+    tn_status (*open)(const tn_host *host, const void *options, void **self,
+                      tn_error *err);
+    void (*close)(void *self);
+    uint32_t (*vocab_size)(const void *self);
+
+    /* Ids of `bytes` (any bytes, not only UTF-8) into sink. allow_special: a
+     * special token's text becomes its id instead of ordinary ids. */
+    tn_status (*encode)(const void *self, const char *text, uint64_t bytes,
+                        uint32_t allow_special, tn_token_sink sink, void *to,
+                        tn_error *err);
+
+    /* The bytes one id stands for, owned by the tokenizer; *count 0 for a
+     * special token. TN_EINVALID outside the vocabulary. */
+    tn_status (*bytes_of)(const void *self, int32_t id, const char **bytes,
+                          uint32_t *count, tn_error *err);
+
+    /* Id of a special token by its text, -1 where there is none. */
+    int32_t (*special)(const void *self, const char *text);
+} tn_tokenizer;
+
+/* An opened tokenizer as other plugins receive it. */
+typedef struct tn_tokenizer_handle {
+    uint32_t struct_size;
+    uint32_t reserved;
+    const tn_tokenizer *vtable;
+    void *self;
+} tn_tokenizer_handle;
+
+#define TN_TOKENIZER(id) TN_SINGLE_(TOKENIZER, tn_tokenizer, id)
+
+TN_END_DECLS
+#endif

@@ -1,0 +1,119 @@
+/*
+ * model.h - the decoder stack: embedding, layers, final norm, head.
+ *
+ * Built from the `model:` part of a config. It knows the names of weights and
+ * where each lies in the parameter slab, and describes the stack into a graph
+ * for training, scoring or decoding. It computes nothing.
+ */
+#ifndef TENON_MODEL_H
+#define TENON_MODEL_H
+
+#include <tenon/arch.h>
+
+#include "config/config.h"
+#include "graph/graph.h"
+#include "plugin/registry.h"
+
+/* A weight and its place in the slab. */
+typedef struct tni_weight {
+    const char *name; /* "model.layers.0.self_attn.q_proj.weight" */
+    uint32_t rank;
+    uint32_t group; /* set by tni_model_layout */
+    int64_t shape[TN_MAX_RANK];
+    tn_init init; /* std resolved */
+    int64_t elements;
+    int64_t offset; /* in elements from the slab's start; 64-aligned */
+    uint32_t layer; /* 1-based, 0 outside */
+    tn_here here;
+} tni_weight;
+
+/* A decoding state: one per tn_cache/tn_load name of each layer. */
+typedef struct tni_state {
+    const char *name; /* "layers.0.k" */
+    tn_dtype dtype;
+    uint32_t rank;
+    int64_t shape[TN_MAX_RANK];
+    int64_t offset; /* bytes in the STATE arena */
+    int64_t bytes;
+    int64_t bytes_per_token; /* for caches; 0 for fixed-size states */
+} tni_state;
+
+typedef struct tni_model tni_model;
+
+/*
+ * Read and check `model:` (node), open the architectures it names, describe
+ * the stack once to learn its weights. `node` receives defaults. The arena and
+ * registry must outlive the model.
+ */
+tn_status tni_model_create(tni_arena *arena, tni_registry *registry,
+                           tni_yaml *node, tni_model **model, tn_error *err);
+
+int64_t tni_model_vocab_size(const tni_model *model);
+int64_t tni_model_hidden_size(const tni_model *model);
+int64_t tni_model_max_seq_len(const tni_model *model);
+uint32_t tni_model_layer_count(const tni_model *model);
+
+const tni_weight *tni_model_weights(const tni_model *model, uint32_t *count);
+const tni_weight *tni_model_weight(const tni_model *model, const char *name);
+int64_t tni_model_parameter_count(const tni_model *model);
+
+/*
+ * Order the slab by parameter groups: group_of[i] for weight i. Weights of a
+ * group are contiguous, equal shapes side by side. group_first[g] and
+ * group_elements[g] (group_count of each) receive the stretches, in elements.
+ * Without a call all weights are one group. Returns the slab's elements.
+ */
+int64_t tni_model_layout(tni_model *model, const uint32_t *group_of,
+                         uint32_t group_count, int64_t *group_first,
+                         int64_t *group_elements);
+
+/* Draw initial weights into slab (float, the layout's elements): philox keyed
+ * by (seed, name), so a weight's start does not depend on its neighbours. */
+void tni_model_initialize(const tni_model *model, uint64_t seed, float *slab);
+
+/* What to describe. Handles are leaves of the graph made by the caller. */
+typedef struct tni_model_io {
+    int64_t batch, seq_len; /* B, T */
+    tn_tensor tokens;       /* i32 (B, T) */
+    tn_tensor targets;      /* i32 (B, T): training and scoring; else none */
+    tn_tensor positions;    /* i32 (B, T): decoding; else none */
+    tn_tensor last;    /* i32 (n): decoding: flat rows whose logits are asked
+                          for; none: every row's */
+    tn_tensor rng;     /* i32 (2) where dropout may draw; else none */
+    uint32_t training; /* 1: no states are read or written */
+    int64_t state_len; /* decoding: S of the caches */
+} tni_model_io;
+
+typedef struct tni_model_out {
+    tn_tensor nll;              /* (B*T): with targets */
+    tn_tensor logits;           /* (rows, V): without targets */
+    tn_tensor auxiliary;        /* (1) sum of auxiliary losses, or none */
+    const tn_tensor *layer_out; /* residual stream after each layer, in the
+                                   graph's arena; layer_count of them */
+} tni_model_out;
+
+/* Describe the stack. Errors are the graph's, with the plugin's file:line. */
+void tni_model_describe(tni_model *model, tni_graph *g, const tni_model_io *io,
+                        tni_model_out *out);
+
+/* The PARAM leaf of weight i in the graph last described. */
+tn_tensor tni_model_param(const tni_model *model, uint32_t i);
+
+/* Decoding states of the description with this batch and state_len; offsets
+ * and total bytes of the STATE arena. */
+const tni_state *tni_model_states(const tni_model *model, uint32_t *count,
+                                  int64_t *bytes);
+
+/* FLOPs of one token's forward pass are counted by plans; parameters that take
+ * part in matrix products, without the embedding, are: */
+int64_t tni_model_matrix_parameters(const tni_model *model);
+
+/*
+ * config.json in Hugging Face's form into `path`. TN_EUNSUPPORTED, with the
+ * reason, where the stack has no such form (mixed layers, options without a
+ * counterpart): a config.json of our own form is written then.
+ */
+tn_status tni_model_write_hugging_face(const tni_model *model, const char *path,
+                                       tn_error *err);
+
+#endif
