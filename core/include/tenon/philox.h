@@ -25,7 +25,7 @@ static inline void tn_philox_round(uint32_t c[4], uint32_t k0, uint32_t k1)
 }
 
 static inline void tn_philox(const uint32_t key[2], const uint32_t counter[4],
-                              uint32_t out[4])
+                             uint32_t out[4])
 {
     uint32_t k0 = key[0], k1 = key[1];
     for (int i = 0; i < 4; i++)
@@ -43,14 +43,14 @@ static inline void tn_philox(const uint32_t key[2], const uint32_t counter[4],
  * 0); the first word, its top 24 bits.
  */
 static inline float tn_philox_uniform(uint32_t seed, uint32_t stream,
-                                       uint32_t step, uint64_t element)
+                                      uint32_t step, uint64_t element)
 {
     const uint32_t key[2] = {seed, stream};
     const uint32_t counter[4] = {(uint32_t)element, (uint32_t)(element >> 32),
                                  step, 0};
     uint32_t out[4];
     tn_philox(key, counter, out);
-    return (float)(out[0] >> 8) * 0x1p-24f;
+    return (float)(out[0] >> 8) / 16777216.0f;
 }
 
 TN_END_DECLS
