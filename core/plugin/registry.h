@@ -34,7 +34,8 @@ tn_status tni_registry_find(tni_registry *registry, tn_kind kind,
                             tn_error *err);
 
 /* A vtable as this program knows it: where the plugin's is shorter (older
- * minor), the rest is NULL. The registry owns the copy. */
+ * minor), the rest is NULL. The registry owns the copy, and so it does the
+ * component itself: its strides and sizes are this program's. */
 const void *tni_component_vtable(tni_registry *registry,
                                  const tn_component *component);
 
@@ -42,17 +43,42 @@ const void *tni_component_vtable(tni_registry *registry,
  * one that crashes is one line. */
 typedef struct tni_candidate {
     const char *path;
-    const char *state;  /* "loaded", "available", "refused", "failed" */
-    const char *reason; /* for the last two; else NULL */
+    /* "loaded", "available", "shadowed" (by the same file name in a folder
+     * searched earlier), "refused", "failed" */
+    const char *state;
+    const char *reason; /* for the last three; else NULL */
     const char *name;   /* NULL where unreadable */
     const char *version;
     uint32_t abi_minor_built, abi_minor_required;
     uint32_t component_count;
-    const char *component[16]; /* "arch transformer" */
+    const char *const *component; /* "arch transformer" */
 } tni_candidate;
 
 uint32_t tni_registry_list(tni_registry *registry, tni_arena *arena,
                            const tni_candidate **candidates);
+
+/* Every plugin opened so far, in that order: the run's manifest records which
+ * bytes took part. In `arena`. */
+typedef struct tni_opened {
+    const char *path; /* real: no links */
+    const char *name;
+    const char *version;
+    const char *sha256; /* of the file, in hex */
+} tni_opened;
+
+uint32_t tni_registry_opened(const tni_registry *registry, tni_arena *arena,
+                             const tni_opened **opened);
+
+/* The components that a --plugin file brought, as find returns them. */
+uint32_t tni_registry_components(const tni_registry *registry, const char *path,
+                                 const tn_component **components);
+
+/* Folders searched, in order; and the folder of libtenon, or of the program
+ * where it is linked into it: what is installed beside it is found from there.
+ */
+uint32_t tni_registry_folders(const tni_registry *registry,
+                              const char *const **folders);
+const char *tni_library_folder(tni_arena *arena);
 
 const char *tni_kind_name(tn_kind kind);
 tn_kind tni_kind_of(const char *name); /* 0 where unknown */

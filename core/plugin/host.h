@@ -1,0 +1,13 @@
+/*
+ * host.h - the one tn_host there is: log and threads behind a table.
+ */
+#ifndef TENON_PLUGIN_HOST_H
+#define TENON_PLUGIN_HOST_H
+
+#include <tenon/host.h>
+
+/* NULL only when out of memory. The pool is made when it is first asked for. */
+tn_host *tni_host_create(void);
+void tni_host_destroy(tn_host *host); /* after the registry; NULL is fine */
+
+#endif

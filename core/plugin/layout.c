@@ -1,0 +1,4 @@
+/*
+ * layout.c - compiles the golden layout: a moved member fails the build here.
+ */
+#include <tenon/layout.h>
