@@ -2,8 +2,16 @@
  * config.h - YAML to a tree that remembers where each word stood.
  *
  * Grammar: what libyaml reads, less what configs do not need: one document; no
- * anchors, aliases or tags; a duplicate key is an error. Paths in a file are
- * relative to the folder of the file that wrote them... see resolve below.
+ * anchors, aliases or tags; a duplicate key is an error. Environment variables
+ * are not expanded.
+ *
+ * Paths. `extends` is relative to the folder of the file that says it. Every
+ * other relative path, wherever it was written (the file, one it extends,
+ * --set), is relative to one folder: the project of the file that was named on
+ * the command line. The project of a file is the folder that holds the nearest
+ * `configs` folder around the file (a/configs/pipeline/b.yaml: a), else the
+ * file's own folder; links are resolved first. So a config means the same from
+ * whatever folder it is run, and can be moved inside configs/.
  */
 #ifndef TENON_CONFIG_H
 #define TENON_CONFIG_H
@@ -38,9 +46,8 @@ struct tni_yaml {
 
 /* Parse a file, follow `extends` (deep merge: maps merge key by key, all else
  * is replaced), apply each "a.b=value" or "layers[0].x=value" of `set` (the
- * value is YAML). Paths are resolved by tni_options_fill against the
- * project folder: the nearest parent of the file that has a `configs` folder
- * as the file's own parent, else the file's own folder. */
+ * value is YAML; missing maps are made, list entries are not). The root is a
+ * map, without `extends`. */
 tn_status tni_config_load(tni_arena *arena, const char *path,
                           const char *const *set, uint32_t set_count,
                           tni_yaml **root, tn_error *err);
@@ -86,8 +93,11 @@ tn_status tni_options_fill(tni_arena *arena, const tn_option_table *table,
                            const char *const *reserved, const char *base,
                            void *options, tn_error *err);
 
-/* The project folder of a config file (see tni_config_load). */
+/* The project folder of a config file (see above), absolute. */
 const char *tni_config_base(tni_arena *arena, const char *path);
+
+/* The shortest text that reads back as the same double: "0.1", "1.0e-05". */
+const char *tni_float_text(tni_arena *arena, double value);
 
 /* The nearest of `names` to `word` by edit distance, NULL when none is near. */
 const char *tni_nearest(const char *word, const char *const *names,
