@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""A checkpoint of Tenon opens in transformers with the same logits, and one of
+transformers trains here.
+
+    python3 check_transformers.py PATH_TO_TENON
+
+Needs torch and transformers; exits 77 (skipped) where they are missing.
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy as np
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+TENON = sys.argv[1] if len(sys.argv) > 1 else "tenon"
+TOKENS = [3, 141, 59, 26, 53, 58, 97, 93, 23, 84]
+
+CONFIG = """
+name: exchange
+seed: 7
+backend: cpu
+tokenizer: {{plugin: byte}}
+model:
+  vocab_size: 256
+  hidden_size: 64
+  max_seq_len: 64
+  tie_embeddings: {tied}
+  layers:
+    - {{arch: transformer, repeat: 2, num_heads: 4, num_kv_heads: {kv}, intermediate_size: 160{extra}}}
+init: {{from: {init}}}
+data: {{train: {{plugin: text_file, path: {text}}}}}
+optimizer: {{plugin: adamw, lr: 1.0e-3}}
+train: {{max_steps: {steps}, batch_size: 4, seq_len: 32, log_every: 5}}
+checkpoint: {{dir: {out}, every: 1000, keep: 1}}
+"""
+
+
+def tenon(*arguments):
+    done = subprocess.run([TENON, *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"tenon {' '.join(map(str, arguments))}\n{done.stderr}")
+    return done.stdout
+
+
+def train(folder, steps, tied, kv, extra="", init="null"):
+    text = pathlib.Path(__file__).parents[2] / "configs/demo/workshop.txt"
+    config = folder / "run.yaml"
+    config.write_text(
+        CONFIG.format(tied=str(tied).lower(), kv=kv, extra=extra, init=init, text=text, steps=steps, out=folder / "run")
+    )
+    log = tenon("train", "-f", config, "--headless")
+    losses = [json.loads(line)["loss"] for line in log.splitlines()]
+    return sorted((folder / "run").glob("step-*"))[-1], losses
+
+
+def logits_of_tenon(checkpoint, folder):
+    out = folder / "logits.npy"
+    tenon("logits", "-m", checkpoint, "--tokens", ",".join(map(str, TOKENS)), "-o", out)
+    return np.load(out)
+
+
+def logits_of_transformers(model):
+    with torch.no_grad():
+        return model(torch.tensor([TOKENS])).logits[0].float().numpy()
+
+
+def ours_opens_there(name, **options):
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        checkpoint, _ = train(folder, steps=10, **options)
+        model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+        error = np.abs(logits_of_tenon(checkpoint, folder) - logits_of_transformers(model)).max()
+        print(f"{name:32} {type(model).__name__:20} largest logit difference {error:.2e}")
+        assert error < 1e-4, name
+
+
+def theirs_trains_here(tied):
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        torch.manual_seed(1)
+        theirs = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=256, hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=4,
+                num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=tied,
+            )
+        )
+        theirs.save_pretrained(folder / "theirs")
+        checkpoint, losses = train(folder, steps=30, tied=tied, kv=2, init=folder / "theirs")
+        print(f"from transformers, tied={tied}: loss {losses[0]:.3f} -> {losses[-1]:.3f} in 30 steps")
+        assert losses[-1] < losses[0] - 1.0
+        zero, _ = train(folder, steps=0, tied=tied, kv=2, init=folder / "theirs")
+        error = np.abs(logits_of_tenon(zero, folder) - logits_of_transformers(theirs)).max()
+        assert error < 1e-4, f"untrained logits differ by {error}"
+
+
+ours_opens_there("llama, multi-head", tied=False, kv=4)
+ours_opens_there("llama, grouped queries", tied=False, kv=2)
+ours_opens_there("llama, tied embeddings", tied=True, kv=1)
+ours_opens_there("qwen3, norms of q and k", tied=False, kv=2, extra=", qk_norm: true, head_dim: 32")
+ours_opens_there("mistral, sliding window", tied=False, kv=2, extra=", sliding_window: 8")
+theirs_trains_here(tied=False)
+theirs_trains_here(tied=True)
