@@ -1,0 +1,229 @@
+/*
+ * layer.c - what an architecture calls while it describes one layer.
+ *
+ * The mode is looked at here and nowhere else. Describing for training, a cache
+ * is its rows and a state is none; describing for decoding, both are leaves of
+ * the STATE arena that are written in place, one row per position or whole. So
+ * one forward function serves both, and the causal rule of attention (which
+ * takes positions) makes the two agree.
+ */
+#include "model/stack.h"
+
+static tni_scope *scope_of(tn_layer *l)
+{
+    return (tni_scope *)l;
+}
+
+/* ---- weights ---- */
+
+static tn_tensor layer_weight(tn_layer *l, const char *name, uint32_t rank,
+                              const int64_t *shape, tn_init init, tn_here here)
+{
+    tni_scope *s = scope_of(l);
+    char full[256];
+    snprintf(full, sizeof full, "model.layers.%u.%s", l->index, name);
+    tni_weight want = {.name = full,
+                       .rank = rank,
+                       .init = init,
+                       .layer = l->index + 1,
+                       .here = here};
+    for (uint32_t i = 0; i < rank && i < TN_MAX_RANK; i++)
+        want.shape[i] = shape[i];
+    return tni_weight_use(s->model, s->g, &want);
+}
+
+/* ---- states ---- */
+
+static int same_shape(const tni_state *state, uint32_t rank,
+                      const int64_t *shape)
+{
+    return state->rank == rank &&
+           !memcmp(state->shape, shape, rank * sizeof *shape);
+}
+
+/* Append a state and its leaf: offsets follow the order of the description,
+ * so prefill and decoding with equal batch and length share them. */
+static tn_tensor add_state(tni_scope *s, const char *name, uint32_t rank,
+                           const int64_t *shape, int64_t bytes_per_token)
+{
+    tni_model *m = s->model;
+    tni_state state = {.name = tni_arena_strdup(m->arena, name),
+                       .dtype = s->g->builder.dtype,
+                       .rank = rank,
+                       .offset = m->state_bytes,
+                       .bytes_per_token = bytes_per_token};
+    state.bytes = tn_dtype_bytes(state.dtype);
+    for (uint32_t i = 0; i < rank; i++) {
+        state.shape[i] = shape[i];
+        state.bytes *= shape[i];
+    }
+    m->state_bytes +=
+        (state.bytes + TN_ALIGNMENT - 1) / TN_ALIGNMENT * TN_ALIGNMENT;
+    const tn_tensor leaf =
+        tni_graph_leaf(s->g, TN_OP_STATE, TN_ARENA_STATE, state.offset,
+                       state.dtype, rank, shape, state.name);
+    size_t leaves = m->state_count;
+    *TNI_PUSH(m->arena, m->state_leaves, leaves, m->leaf_capacity) = leaf;
+    *TNI_PUSH(m->arena, m->states, m->state_count, m->state_capacity) = state;
+    return leaf;
+}
+
+/* The leaf of state `name` of this layer, declared by its first use. */
+static tn_tensor state_leaf(tn_layer *l, const char *name, uint32_t rank,
+                            const int64_t *shape, int64_t bytes_per_token,
+                            tn_here here)
+{
+    tni_scope *s = scope_of(l);
+    const tni_model *m = s->model;
+    char full[256];
+    snprintf(full, sizeof full, "layers.%u.%s", l->index, name);
+    for (size_t i = 0; i < m->state_count; i++) {
+        if (strcmp(m->states[i].name, full))
+            continue;
+        if (same_shape(&m->states[i], rank, shape))
+            return m->state_leaves[i];
+        l->b->api->fail(l->b, here,
+                        "state %s has another shape than at its first use",
+                        full);
+        return TN_NONE;
+    }
+    return add_state(s, full, rank, shape, bytes_per_token);
+}
+
+static tn_tensor layer_cache(tn_layer *l, const char *name, tn_tensor rows,
+                             tn_here here)
+{
+    const tni_scope *s = scope_of(l);
+    if (l->training || l->b->failed)
+        return rows;
+    tn_tensor_info info = tn_info(l->b, rows);
+    if (info.rank < 3 || info.shape[0] != s->io->batch ||
+        info.shape[1] != s->io->seq_len) {
+        l->b->api->fail(l->b, here, "cache %s: rows are not (batch, time, ...)",
+                        name);
+        return TN_NONE;
+    }
+    int64_t row_bytes = tn_dtype_bytes(l->b->dtype);
+    for (uint32_t i = 2; i < info.rank; i++)
+        row_bytes *= info.shape[i];
+    info.shape[1] = s->io->state_len;
+    const tn_tensor cache =
+        state_leaf(l, name, info.rank, info.shape, row_bytes, here);
+    return tn_set_rows_at(l->b, cache, l->positions, rows, here);
+}
+
+static tn_tensor layer_load(tn_layer *l, const char *name, uint32_t rank,
+                            const int64_t *shape, tn_here here)
+{
+    if (l->training || l->b->failed)
+        return TN_NONE;
+    return state_leaf(l, name, rank, shape, 0, here);
+}
+
+static void layer_store(tn_layer *l, const char *name, tn_tensor value,
+                        tn_here here)
+{
+    if (l->training || l->b->failed)
+        return;
+    const tn_tensor_info info = tn_info(l->b, value);
+    const tn_tensor leaf = state_leaf(l, name, info.rank, info.shape, 0, here);
+    tn_assign_at(l->b, leaf, value, here);
+}
+
+/* ---- the rest ---- */
+
+static tn_tensor layer_mlp(tn_layer *l, tn_tensor x, tn_here here)
+{
+    tni_scope *s = scope_of(l);
+    const tni_mlp *mlp = &s->spec->mlp;
+    s->mlp_used = 1;
+    if (mlp->type)
+        return mlp->type->forward(l, x, mlp->options);
+    l->b->api->fail(l->b, here,
+                    "architecture %s has an mlp, but %s describes none; add "
+                    "intermediate_size: N, or mlp: {...}",
+                    s->spec->arch_name, s->spec->where);
+    return TN_NONE;
+}
+
+static void layer_auxiliary_loss(tn_layer *l, const char *name, tn_tensor value,
+                                 tn_here here)
+{
+    tni_scope *s = scope_of(l);
+    const tn_tensor_info info = tn_info(l->b, value);
+    if (!l->training || tn_is_none(s->io->targets) || l->b->failed)
+        return;
+    if (tn_elements(&info) != 1 || info.rank != 1) {
+        l->b->api->fail(l->b, here, "auxiliary loss %s: is not a scalar (1)",
+                        name);
+        return;
+    }
+    s->auxiliary =
+        tn_is_none(s->auxiliary)
+            ? value
+            : tn_binary_at(l->b, TN_MAP_ADD, s->auxiliary, value, here);
+}
+
+static const tn_layer_api layer_api = {
+    .struct_size = sizeof(tn_layer_api),
+    .weight = layer_weight,
+    .cache = layer_cache,
+    .load = layer_load,
+    .store = layer_store,
+    .mlp = layer_mlp,
+    .auxiliary_loss = layer_auxiliary_loss,
+};
+
+static tn_layer handle(const tni_scope *s, uint32_t index)
+{
+    const tni_model_options *o = &s->model->options;
+    const tni_mlp *mlp = &s->spec->mlp;
+    return (tn_layer){
+        .struct_size = sizeof(tn_layer),
+        .index = index,
+        .layer_count = (uint32_t)s->model->layer_count,
+        .training = s->io->training,
+        .api = &layer_api,
+        .b = &s->g->builder,
+        .hidden_size = o->hidden_size,
+        .intermediate_size = mlp->type ? mlp->options->intermediate_size : 0,
+        .max_seq_len = o->max_seq_len,
+        .norm_eps = o->norm_eps,
+        .positions = s->io->training ? TN_NONE : s->io->positions,
+        .rng = s->io->rng,
+    };
+}
+
+/* The stream must come out as it went in, and a described mlp must be used:
+ * what is silently ignored is a wrong experiment. */
+static void check_layer(tni_scope *s, tn_tensor x, tn_tensor y)
+{
+    tn_builder *b = &s->g->builder;
+    const tn_tensor_info in = tn_info(b, x), out = tn_info(b, y);
+    if (b->failed)
+        return;
+    if (out.rank != in.rank ||
+        memcmp(in.shape, out.shape, in.rank * sizeof in.shape[0]))
+        tn_builder_fail(b,
+                        "architecture %s does not return (batch, time, "
+                        "hidden_size) when it describes %s for %s",
+                        s->spec->arch_name, s->spec->where,
+                        s->layer.training ? "training" : "decoding");
+    else if (s->spec->mlp.type && !s->mlp_used)
+        tn_builder_fail(b,
+                        "%s: architecture %s has no mlp; remove "
+                        "intermediate_size and mlp",
+                        s->spec->where, s->spec->arch_name);
+}
+
+tn_tensor tni_layer_describe(tni_scope *s, uint32_t index, tn_tensor x)
+{
+    s->spec = s->model->layers[index];
+    s->mlp_used = 0;
+    s->layer = handle(s, index);
+    s->g->layer = index + 1;
+    const tn_tensor y = s->spec->arch->forward(&s->layer, x, s->spec->options);
+    check_layer(s, x, y);
+    s->g->layer = 0;
+    return y;
+}

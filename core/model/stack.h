@@ -1,0 +1,119 @@
+/*
+ * stack.h - the model as the files of this folder see it.
+ *
+ *   config.c       `model:` to a list of layers
+ *   mlp.c          the feed-forward parts a layer may have
+ *   layer.c        what an architecture calls while it describes a layer
+ *   decoder.c      the description: embedding, layers, norm, head
+ *   weights.c      the slab: what lies where, and how it starts
+ *   huggingface.c  config.json
+ */
+#ifndef TENON_STACK_H
+#define TENON_STACK_H
+
+#include "model/model.h"
+
+enum { TNI_MAX_LAYERS = 4096 };
+
+/* The scalars of `model:`. */
+typedef struct tni_model_options {
+    int64_t vocab_size, hidden_size, max_seq_len;
+    int32_t tie_embeddings;
+    double norm_eps, initializer_range, final_logit_softcap;
+} tni_model_options;
+
+/* ---- feed-forward parts (mlp.c) ---- */
+
+/* How the options of every kind of mlp begin. */
+typedef struct tni_mlp_options {
+    int64_t intermediate_size;
+    int32_t activation; /* index into the table of activations */
+} tni_mlp_options;
+
+/* One kind: `mlp: {type: NAME, ...}`. */
+typedef struct tni_mlp_type {
+    const char *name;
+    tn_option_table options;
+    tn_tensor (*forward)(tn_layer *l, tn_tensor x, const void *options);
+} tni_mlp_type;
+
+typedef struct tni_mlp {
+    const tni_mlp_type *type; /* NULL: the layer has none */
+    const tni_mlp_options *options;
+} tni_mlp;
+
+/* Read `mlp:` (a map, which receives defaults). */
+tn_status tni_mlp_read(tni_arena *arena, tni_yaml *node, const char *where,
+                       tni_mlp *mlp, tn_error *err);
+
+/* "silu" as configs say it and as Hugging Face does. NULL without an mlp. */
+const char *tni_mlp_activation(const tni_mlp *mlp);
+const char *tni_mlp_hugging_face_activation(const tni_mlp *mlp);
+
+/* ---- the stack ---- */
+
+/* One entry of `layers:`. Repeated layers share theirs. */
+typedef struct tni_layer_spec {
+    const tn_arch *arch;
+    const char *arch_name;
+    const void *options; /* the architecture's */
+    tni_mlp mlp;
+    const tni_yaml *node;
+    const char *where; /* "model.layers[0]" */
+} tni_layer_spec;
+
+struct tni_model {
+    tni_arena *arena;
+    tni_registry *registry;
+    tni_model_options options;
+
+    const tni_layer_spec **layers;
+    size_t layer_count, layer_capacity;
+
+    /* Weights in the order of their first use, which every description
+     * repeats; `next` is where the next one is expected. */
+    tni_weight *weights;
+    size_t weight_count, weight_capacity;
+    tn_tensor *params; /* of the graph last described */
+    size_t param_capacity;
+    size_t next;
+    int learning; /* the first description declares weights */
+    int64_t slab_elements;
+
+    tni_state *states;
+    size_t state_count, state_capacity;
+    tn_tensor *state_leaves;
+    size_t leaf_capacity;
+    int64_t state_bytes;
+};
+
+/* config.c: the layers of `model:`, before any description. */
+tn_status tni_model_read(tni_model *model, tni_yaml *node, tn_error *err);
+
+/* What check() and hugging_face() of an architecture are told. */
+tn_arch_context tni_model_context(const tni_model *model,
+                                  const tni_layer_spec *spec);
+
+/* ---- a description under way ---- */
+
+/* The handle that architectures hold, and what stands behind it. */
+typedef struct tni_scope {
+    tn_layer layer; /* first: a tn_layer * is its tni_scope * */
+    tni_model *model;
+    tni_graph *g;
+    const tni_model_io *io;
+    const tni_layer_spec *spec;
+    int mlp_used;
+    tn_tensor auxiliary; /* sum so far */
+} tni_scope;
+
+/* layer.c: describe layer `index`. */
+tn_tensor tni_layer_describe(tni_scope *scope, uint32_t index, tn_tensor x);
+
+/* weights.c: forget the leaves of an earlier graph; the leaf of a weight,
+ * declared by its first use. layer: 1-based, 0 outside. */
+void tni_weights_begin(tni_model *model);
+tn_tensor tni_weight_use(tni_model *model, tni_graph *g,
+                         const tni_weight *want);
+
+#endif

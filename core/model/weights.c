@@ -1,0 +1,310 @@
+/*
+ * weights.c - the parameter slab: which weights there are, where each lies and
+ * how it starts.
+ *
+ * All weights share one slab, so that clipping, all-reduce and AdamW are single
+ * nodes. Parameter groups are contiguous stretches of it, and within a group
+ * equal shapes stand side by side, in the order of their first use:
+ *
+ *     | group 0: a (8, 4)  c (8, 4)  b (16)... | group 1: ...
+ *
+ * Every weight starts at a multiple of 64 elements (a cache line of any dtype
+ * and TN_ALIGNMENT bytes in f32); the gaps are zero and stay zero, for their
+ * gradient is.
+ *
+ * A weight starts from random numbers that depend on the seed, its own name
+ * and the index of the element: adding a layer leaves all others as they were.
+ */
+#include <math.h>
+
+#include <tenon/philox.h>
+
+#include "model/stack.h"
+
+enum { ALIGN_ELEMENTS = 64 };
+#define MAX_ELEMENTS ((int64_t)1 << 44)
+
+/* ---- registry ---- */
+
+void tni_weights_begin(tni_model *model)
+{
+    model->next = 0;
+    for (size_t i = 0; i < model->weight_count; i++)
+        model->params[i] = TN_NONE;
+}
+
+/* The weight's index, weight_count where there is none. Descriptions ask in
+ * the same order, so the next one is nearly always the one. */
+static size_t find(const tni_model *model, const char *name)
+{
+    const size_t n = model->weight_count;
+    if (model->next < n && !strcmp(model->weights[model->next].name, name))
+        return model->next;
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(model->weights[i].name, name))
+            return i;
+    return n;
+}
+
+/* Give std its value: 0 means the model's own. */
+static tn_init resolve(const tni_model *model, tn_init init)
+{
+    const double range = model->options.initializer_range;
+    if (init.kind == TN_INIT_RESIDUAL)
+        return tn_init_normal(range / sqrt(2.0 * (double)model->layer_count));
+    if (init.kind == TN_INIT_NORMAL && init.b == 0.0)
+        init.b = range;
+    return init;
+}
+
+/* "(8, 4)" */
+static const char *shape_text(const tni_weight *w, char *text, size_t bytes)
+{
+    size_t used = 0;
+    for (uint32_t i = 0; i < w->rank && used < bytes; i++)
+        used += (size_t)snprintf(text + used, bytes - used, "%s%lld",
+                                 i ? ", " : "(", (long long)w->shape[i]);
+    if (used < bytes)
+        snprintf(text + used, bytes - used, ")");
+    return text;
+}
+
+/* Elements, or 0 where the shape is none that a weight can have. */
+static int64_t count_elements(const tni_weight *w)
+{
+    int64_t n = 1;
+    if (w->rank < 1 || w->rank > TN_MAX_RANK)
+        return 0;
+    for (uint32_t i = 0; i < w->rank; i++)
+        if (w->shape[i] < 1 || __builtin_mul_overflow(n, w->shape[i], &n) ||
+            n > MAX_ELEMENTS)
+            return 0;
+    return n;
+}
+
+static int declare(tni_model *model, tn_builder *b, const tni_weight *want)
+{
+    char text[160];
+    tni_weight w = *want;
+    w.elements = count_elements(want);
+    if (!w.elements) {
+        b->api->fail(b, want->here, "weight %s: a shape of %s is impossible",
+                     want->name, shape_text(want, text, sizeof text));
+        return 0;
+    }
+    if (!model->learning) {
+        b->api->fail(b, want->here,
+                     "weight %s is asked for here, but not when training",
+                     want->name);
+        return 0;
+    }
+    w.name = tni_arena_strdup(model->arena, want->name);
+    w.init = resolve(model, want->init);
+    size_t params = model->weight_count;
+    *TNI_PUSH(model->arena, model->params, params, model->param_capacity) =
+        TN_NONE;
+    *TNI_PUSH(model->arena, model->weights, model->weight_count,
+              model->weight_capacity) = w;
+    return 1;
+}
+
+static int same_shape(tn_builder *b, const tni_weight *have,
+                      const tni_weight *want)
+{
+    char then[160], now[160];
+    if (have->rank == want->rank &&
+        !memcmp(have->shape, want->shape, have->rank * sizeof have->shape[0]))
+        return 1;
+    b->api->fail(b, want->here, "weight %s: has shape %s, asked for as %s",
+                 want->name, shape_text(have, then, sizeof then),
+                 shape_text(want, now, sizeof now));
+    return 0;
+}
+
+tn_tensor tni_weight_use(tni_model *model, tni_graph *g, const tni_weight *want)
+{
+    tn_builder *b = &g->builder;
+    if (b->failed)
+        return TN_NONE;
+    const size_t i = find(model, want->name);
+    if (i == model->weight_count && !declare(model, b, want))
+        return TN_NONE;
+    const tni_weight *w = &model->weights[i];
+    if (!same_shape(b, w, want))
+        return TN_NONE;
+    model->next = i + 1;
+    if (tn_is_none(model->params[i]))
+        model->params[i] = tni_graph_leaf(g, TN_OP_PARAM, TN_ARENA_PARAM,
+                                          w->offset * tn_dtype_bytes(b->dtype),
+                                          b->dtype, w->rank, w->shape, w->name);
+    return model->params[i];
+}
+
+const tni_weight *tni_model_weights(const tni_model *model, uint32_t *count)
+{
+    *count = (uint32_t)model->weight_count;
+    return model->weights;
+}
+
+const tni_weight *tni_model_weight(const tni_model *model, const char *name)
+{
+    const size_t i = find(model, name);
+    return i < model->weight_count ? &model->weights[i] : NULL;
+}
+
+tn_tensor tni_model_param(const tni_model *model, uint32_t i)
+{
+    return i < model->weight_count ? model->params[i] : TN_NONE;
+}
+
+int64_t tni_model_parameter_count(const tni_model *model)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < model->weight_count; i++)
+        n += model->weights[i].elements;
+    return n;
+}
+
+int64_t tni_model_matrix_parameters(const tni_model *model)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < model->weight_count; i++) {
+        const tni_weight *w = &model->weights[i];
+        const int embeds = !strcmp(w->name, "model.embed_tokens.weight");
+        if (w->rank >= 2 && (!embeds || model->options.tie_embeddings))
+            n += w->elements;
+    }
+    return n;
+}
+
+/* ---- layout ---- */
+
+static int alike(const tni_weight *a, const tni_weight *b)
+{
+    return a->rank == b->rank &&
+           !memcmp(a->shape, b->shape, a->rank * sizeof a->shape[0]);
+}
+
+static int64_t place(tni_weight *w, int64_t at)
+{
+    w->offset = at;
+    return at +
+           (w->elements + ALIGN_ELEMENTS - 1) / ALIGN_ELEMENTS * ALIGN_ELEMENTS;
+}
+
+/* Place weight i of a group and all later ones of the group that are alike. */
+static int64_t place_alike(tni_model *model, size_t i, int64_t at)
+{
+    tni_weight *first = &model->weights[i];
+    for (size_t j = i; j < model->weight_count; j++) {
+        tni_weight *w = &model->weights[j];
+        if (w->group == first->group && w->offset < 0 && alike(w, first))
+            at = place(w, at);
+    }
+    return at;
+}
+
+int64_t tni_model_layout(tni_model *model, const uint32_t *group_of,
+                         uint32_t group_count, int64_t *group_first,
+                         int64_t *group_elements)
+{
+    int64_t at = 0;
+    for (size_t i = 0; i < model->weight_count; i++) {
+        model->weights[i].group = group_of ? group_of[i] : 0;
+        model->weights[i].offset = -1;
+    }
+    for (uint32_t group = 0; group < group_count; group++) {
+        const int64_t first = at;
+        for (size_t i = 0; i < model->weight_count; i++)
+            if (model->weights[i].group == group &&
+                model->weights[i].offset < 0)
+                at = place_alike(model, i, at);
+        if (group_first)
+            group_first[group] = first;
+        if (group_elements)
+            group_elements[group] = at - first;
+    }
+    model->slab_elements = at;
+    return at;
+}
+
+/* ---- first values ---- */
+
+/* 64-bit FNV-1a */
+static uint64_t hash_name(const char *name)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+    return h;
+}
+
+/* Two uniforms in (0, 1), of 53 bits each, of pair `index` of a weight. */
+static void uniform_pair(uint64_t seed, uint64_t name, uint64_t index,
+                         double u[2])
+{
+    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    const uint32_t counter[4] = {(uint32_t)index, (uint32_t)(index >> 32),
+                                 (uint32_t)name, (uint32_t)(name >> 32)};
+    uint32_t word[4];
+    tn_philox(key, counter, word);
+    for (int i = 0; i < 2; i++) {
+        const uint64_t bits = (uint64_t)word[2 * i] << 32 | word[2 * i + 1];
+        u[i] = ((double)(bits >> 12) + 0.5) * 0x1p-52;
+    }
+}
+
+/* Box and Muller 1958: two uniforms to two standard normals. */
+static void normal_pair(double u[2])
+{
+    const double radius = sqrt(-2.0 * log(u[0]));
+    const double angle = 2.0 * 3.14159265358979323846 * u[1];
+    u[0] = radius * cos(angle);
+    u[1] = radius * sin(angle);
+}
+
+static double log_uniform(const tn_init *init, double u)
+{
+    return exp(log(init->a) + u * (log(init->b) - log(init->a)));
+}
+
+/* A value from u: a standard normal for TN_INIT_NORMAL, else uniform. */
+static double draw(const tn_init *init, double u)
+{
+    switch (init->kind) {
+    case TN_INIT_NORMAL:
+        return init->a + init->b * u;
+    case TN_INIT_UNIFORM:
+        return init->a + u * (init->b - init->a);
+    case TN_INIT_LOG_UNIFORM:
+        return log(init->a + u * (init->b - init->a));
+    case TN_INIT_SOFTPLUS_INVERSE: {
+        const double y = log_uniform(init, u);
+        return y + log(-expm1(-y)); /* log(e^y - 1) */
+    }
+    default:
+        return init->a; /* TN_INIT_CONSTANT */
+    }
+}
+
+static void initialize(const tni_weight *w, uint64_t seed, float *to)
+{
+    const uint64_t name = hash_name(w->name);
+    for (int64_t i = 0; i < w->elements; i += 2) {
+        double u[2] = {0.0, 0.0};
+        if (w->init.kind != TN_INIT_CONSTANT)
+            uniform_pair(seed, name, (uint64_t)i / 2, u);
+        if (w->init.kind == TN_INIT_NORMAL)
+            normal_pair(u);
+        to[i] = (float)draw(&w->init, u[0]);
+        if (i + 1 < w->elements)
+            to[i + 1] = (float)draw(&w->init, u[1]);
+    }
+}
+
+void tni_model_initialize(const tni_model *model, uint64_t seed, float *slab)
+{
+    memset(slab, 0, (size_t)model->slab_elements * sizeof *slab);
+    for (size_t i = 0; i < model->weight_count; i++)
+        initialize(&model->weights[i], seed, slab + model->weights[i].offset);
+}
