@@ -18,13 +18,17 @@ typedef struct tni_cli {
 typedef struct tni_command {
     const char *name;
     const char *summary; /* one line of `tenon --help` */
-    const char *usage;   /* what `tenon NAME --help` prints */
-    int (*run)(tni_cli *cli, int argc, char **argv); /* returns the status */
+    /* What follows `tenon NAME` on the first line of `tenon NAME --help`,
+     * "-f CONFIG [--set key=value]..."; paragraphs after it are printed as
+     * they are, and then the flags of the table below by themselves. */
+    const char *usage;
+    /* argv[0] is the first argument after the command's name. Returns the
+     * exit status. */
+    int (*run)(tni_cli *cli, int argc, char **argv);
 } tni_command;
 
-/*
- * commands.def lists them: COMMAND(name) for a tni_command tni_command_NAME.
- */
+/* commands.def lists them, by use: COMMAND(name) for a tni_command
+ * tni_command_NAME. */
 #define COMMAND(name) extern const tni_command tni_command_##name;
 #include "cli/commands.def"
 #undef COMMAND
@@ -56,16 +60,23 @@ typedef struct tni_flag {
     uint32_t kind;
     void *to; /* int32_t, const char *, int64_t, double, tni_flag_list */
     const char *help;
-    int32_t *given; /* set to 1 when present; may be NULL */
+    int32_t *given;    /* set to 1 when present; may be NULL */
+    const char *value; /* what help calls the value: "FILE"; NULL: by kind */
 } tni_flag;
 typedef struct tni_flag_list {
     const char **at;
     uint32_t count;
 } tni_flag_list;
 
+/* Print "tenon COMMAND: " + sentence to stderr and how to get help; returns
+ * TNI_EXIT_USAGE. */
+TN_PRINTF(2, 3)
+int tni_cli_misuse(const tni_command *command, const char *format, ...);
+
 /* Positional arguments are left in argv[0 .. *rest). 0, or an exit status
- * after printing usage or the error ( --help prints usage and returns -1: the
- * command should return TNI_EXIT_OK). */
+ * after printing usage or the error (--help prints usage and returns -1: the
+ * command should return TNI_EXIT_OK). Values point into argv; lists lie in
+ * cli->arena. What is not given keeps the value it had. */
 int tni_cli_parse(tni_cli *cli, const tni_command *command,
                   const tni_flag *flags, uint32_t flag_count, int argc,
                   char **argv, int *rest);

@@ -4,9 +4,11 @@
  * A file that is not loaded yet is opened in a child process, which writes a
  * few lines, "key value", of what it found:
  *
- *     plugin lion 0.1.0
+ *     name lion
+ *     version 0.1.0
  *     abi 0 0
  *     component optimizer lion
+ *     summary sign of an interpolated momentum
  *     refused /path: built for another machine ...
  */
 #include "plugin/registry_private.h"
@@ -40,10 +42,12 @@ static void tell(int fd, const char *key, const char *value)
 
 static void tell_component(int fd, const tn_component *component)
 {
+    const tn_component_head *head = component->vtable;
     char text[200];
     snprintf(text, sizeof text, "%s %s", tni_kind_name(component->kind),
              component->name);
     tell(fd, "component", text);
+    tell(fd, "summary", head->summary);
 }
 
 static void answer(int fd, void *argument)
@@ -68,32 +72,43 @@ static void answer(int fd, void *argument)
 
 /* ---- in the parent ---- */
 
-typedef struct component_names {
+typedef struct words {
     const char **at;
     size_t count, capacity;
-} component_names;
+} words;
 
-static void add_component(tni_arena *arena, component_names *list,
-                          const char *text)
+static void add_word(tni_arena *arena, words *list, const char *word)
 {
-    *TNI_PUSH(arena, list->at, list->count, list->capacity) = text;
+    *TNI_PUSH(arena, list->at, list->count, list->capacity) = word;
 }
 
-static void set_components(tni_candidate *c, const component_names *list)
+static void set_components(tni_candidate *c, const words *components,
+                           const words *summaries)
 {
-    c->component = list->at;
-    c->component_count = (uint32_t)list->count;
+    c->component = components->at;
+    c->summary = summaries->at;
+    c->component_count =
+        (uint32_t)(components->count < summaries->count ? components->count
+                                                        : summaries->count);
 }
 
-static void hear_line(tni_arena *arena, tni_candidate *c, component_names *list,
-                      const char *key, const char *value)
+typedef struct hearing {
+    tni_arena *arena;
+    tni_candidate *candidate;
+    words components, summaries;
+} hearing;
+
+static void hear_line(hearing *h, const char *key, const char *value)
 {
+    tni_candidate *c = h->candidate;
     if (!strcmp(key, "name"))
         c->name = value;
     else if (!strcmp(key, "version"))
         c->version = value;
     else if (!strcmp(key, "component"))
-        add_component(arena, list, value);
+        add_word(h->arena, &h->components, value);
+    else if (!strcmp(key, "summary"))
+        add_word(h->arena, &h->summaries, value);
     else if (!strcmp(key, "abi"))
         sscanf(value, "%u %u", &c->abi_minor_built, &c->abi_minor_required);
     else {
@@ -104,7 +119,7 @@ static void hear_line(tni_arena *arena, tni_candidate *c, component_names *list,
 
 static void hear(tni_arena *arena, tni_candidate *c, const char *text)
 {
-    component_names list = {0};
+    hearing h = {.arena = arena, .candidate = c};
     char *rest = NULL;
     char *line = strtok_r(tni_arena_strdup(arena, text), "\n", &rest);
     for (; line; line = strtok_r(NULL, "\n", &rest)) {
@@ -112,9 +127,9 @@ static void hear(tni_arena *arena, tni_candidate *c, const char *text)
         if (!space)
             continue;
         *space = '\0';
-        hear_line(arena, c, &list, line, space + 1);
+        hear_line(&h, line, space + 1);
     }
-    set_components(c, &list);
+    set_components(c, &h.components, &h.summaries);
 }
 
 static void describe_unopened(const tni_registry *registry, tni_arena *arena,
@@ -131,10 +146,25 @@ static void describe_unopened(const tni_registry *registry, tni_arena *arena,
     }
 }
 
+static void describe_components(tni_arena *arena, const tn_plugin_desc *desc,
+                                tni_candidate *c)
+{
+    words components = {0}, summaries = {0};
+    for (uint32_t i = 0; i < desc->component_count; i++) {
+        const tn_component *component = &desc->components[i];
+        const tn_component_head *head = component->vtable;
+        add_word(arena, &components,
+                 tni_arena_printf(arena, "%s %s",
+                                  tni_kind_name(component->kind),
+                                  component->name));
+        add_word(arena, &summaries, head->summary);
+    }
+    set_components(c, &components, &summaries);
+}
+
 static void describe_opened(tni_arena *arena, const tni_module *module,
                             tni_candidate *c)
 {
-    component_names list = {0};
     const tn_plugin_desc *desc = &module->desc;
     const int failed = module->failure.status != TN_OK;
     c->state = failed ? "failed" : "loaded";
@@ -144,12 +174,7 @@ static void describe_opened(tni_arena *arena, const tni_module *module,
     c->version = desc->version;
     c->abi_minor_built = desc->abi_minor_built;
     c->abi_minor_required = desc->abi_minor_required;
-    for (uint32_t i = 0; i < desc->component_count; i++)
-        add_component(arena, &list,
-                      tni_arena_printf(arena, "%s %s",
-                                       tni_kind_name(desc->components[i].kind),
-                                       desc->components[i].name));
-    set_components(c, &list);
+    describe_components(arena, desc, c);
 }
 
 /* ---- candidates ---- */

@@ -52,6 +52,7 @@ typedef struct tni_candidate {
     uint32_t abi_minor_built, abi_minor_required;
     uint32_t component_count;
     const char *const *component; /* "arch transformer" */
+    const char *const *summary;   /* of each */
 } tni_candidate;
 
 uint32_t tni_registry_list(tni_registry *registry, tni_arena *arena,
