@@ -18,7 +18,8 @@ void tn_assert_close_double_(const char *file, int line, const double *got,
         if (is_close(got[i], want[i], absolute, relative))
             continue;
         const double difference = fabs(got[i] - want[i]);
-        const double excess = isfinite(difference) ? difference : INFINITY;
+        const double excess =
+            isfinite(difference) ? difference : (double)INFINITY;
         if (excess > worst_excess) {
             worst_excess = excess;
             worst = i;
