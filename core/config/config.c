@@ -106,7 +106,7 @@ static tn_status read_file(tni_arena *arena, const char *path, tni_yaml **root,
 static tn_status load_file(tni_arena *arena, const chain *at, tni_yaml **root,
                            tn_error *err)
 {
-    tni_yaml *tree, *under;
+    tni_yaml *tree = NULL, *under = NULL;
     TN_TRY(read_file(arena, at->path, &tree, err));
     *root = tree;
     const tni_yaml *extends = tni_yaml_get(tree, "extends");

@@ -276,7 +276,7 @@ static tn_status read_text(const filler *f, const tn_option *row,
 static tn_status fill_text(const filler *f, const tn_option *row,
                            tni_yaml *value)
 {
-    const char *text;
+    const char *text = NULL;
     TN_TRY(read_text(f, row, value, &text));
     store(f, row, &text, sizeof text);
     return TN_OK;

@@ -24,7 +24,7 @@ enum {
 typedef struct reader {
     tni_arena *arena;
     const char *file;
-    const char *text;
+    const char *text = NULL;
     size_t bytes;
     size_t nodes;
     tn_error *err;
@@ -143,7 +143,7 @@ int tni_yaml_reads_as_null(const char *text)
 
 static tn_status read_scalar(reader *r, tni_yaml **node)
 {
-    const char *text;
+    const char *text = NULL;
     TN_TRY(refuse_extras(r, r->event.data.scalar.anchor,
                          r->event.data.scalar.tag));
     TN_TRY(scalar_text(r, &text));
