@@ -24,7 +24,7 @@ enum {
 typedef struct reader {
     tni_arena *arena;
     const char *file;
-    const char *text = NULL;
+    const char *text;
     size_t bytes;
     size_t nodes;
     tn_error *err;
