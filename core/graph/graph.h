@@ -111,11 +111,20 @@ const tn_op_desc *tni_op_desc(tn_op op);
 /* Bit i: outputs[i] of this op may be added into place (plan.h). */
 uint32_t tni_op_accumulates(const tn_op_desc *desc);
 
+/* Whether it writes storage that outlives the run: ASSIGN, SET_ROWS. */
+int tni_op_is_effect(const tn_op_desc *desc);
+
+/* Whether MATMUL may see these strides (plan.h); rank 2 at least. */
+int tni_is_matmul_operand(const tn_tensor_info *x);
+
 /* ---- checking ---- */
 
 /* The invariants above, between passes. TN_ESHAPE names node and place: a bug
  * of Tenon's or of a custom op, never of the user. */
 tn_status tni_graph_verify(const tni_graph *g, tn_error *err);
+
+/* plan.h's promise about strides besides, which holds from lower on. */
+tn_status tni_graph_verify_dense(const tni_graph *g, tn_error *err);
 
 /* One line per node, for people and for tests. */
 void tni_graph_dump(const tni_graph *g, FILE *to);

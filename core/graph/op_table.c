@@ -1,0 +1,130 @@
+/*
+ * op_table.c - ops.def as a table: which rules each op has.
+ *
+ * The rules are functions in ops/ under the op's own name. Beside tn_op_desc,
+ * which plugins see, the core keeps a few facts of its own in `own`: how inputs
+ * are prepared, whether the output lies on the first input, which outputs can
+ * be added into place.
+ */
+#include "graph/graph.h"
+
+#include "graph/ops/ops.h"
+
+#define SHAPE(name) .shape = tni_##name##_shape
+#define GRADIENT(name) .gradient = tni_##name##_gradient
+#define DECOMPOSE(name) .decompose = tni_##name##_decompose
+#define FLOPS(name) .flops = tni_##name##_flops
+
+/* Leaves have no rules; everything else at least a shape. */
+#define RULES_param .shape = NULL
+#define RULES_input .shape = NULL
+#define RULES_scalar .shape = NULL
+#define RULES_state .shape = NULL
+#define RULES_slot .shape = NULL
+#define RULES_view SHAPE(view), GRADIENT(view)
+#define RULES_stop_gradient SHAPE(stop_gradient)
+#define RULES_map SHAPE(map), FLOPS(map)
+#define RULES_reduce SHAPE(reduce), FLOPS(reduce)
+#define RULES_cumsum SHAPE(cumsum), GRADIENT(cumsum), FLOPS(cumsum)
+#define RULES_matmul SHAPE(matmul), GRADIENT(matmul), FLOPS(matmul)
+#define RULES_copy SHAPE(copy), GRADIENT(copy)
+#define RULES_concat SHAPE(concat), GRADIENT(concat)
+#define RULES_gather_rows SHAPE(gather_rows), GRADIENT(gather_rows)
+#define RULES_scatter_add_rows                                                 \
+    SHAPE(scatter_add_rows), GRADIENT(scatter_add_rows), FLOPS(scatter_add_rows)
+#define RULES_set_rows SHAPE(set_rows)
+#define RULES_assign SHAPE(assign)
+#define RULES_topk SHAPE(topk), GRADIENT(topk)
+#define RULES_argmax SHAPE(argmax)
+#define RULES_expert_plan SHAPE(expert_plan)
+#define RULES_grouped_matmul                                                   \
+    SHAPE(grouped_matmul), GRADIENT(grouped_matmul), FLOPS(grouped_matmul)
+#define RULES_fill SHAPE(fill)
+#define RULES_rms_norm SHAPE(rms_norm), GRADIENT(rms_norm), FLOPS(rms_norm)
+#define RULES_rms_norm_bwd SHAPE(rms_norm_bwd), FLOPS(rms_norm_bwd)
+#define RULES_softmax SHAPE(softmax), GRADIENT(softmax), FLOPS(softmax)
+#define RULES_softmax_bwd SHAPE(softmax_bwd), FLOPS(softmax_bwd)
+#define RULES_rope SHAPE(rope), GRADIENT(rope), FLOPS(rope)
+#define RULES_attention SHAPE(attention), GRADIENT(attention), FLOPS(attention)
+#define RULES_attention_bwd SHAPE(attention_bwd), FLOPS(attention_bwd)
+#define RULES_linear_cross_entropy                                             \
+    SHAPE(linear_cross_entropy), GRADIENT(linear_cross_entropy),               \
+        FLOPS(linear_cross_entropy)
+#define RULES_linear_cross_entropy_bwd                                         \
+    SHAPE(linear_cross_entropy_bwd), FLOPS(linear_cross_entropy_bwd)
+#define RULES_dropout SHAPE(dropout), GRADIENT(dropout), FLOPS(dropout)
+
+static const tn_op_desc table[TN_OP_COUNT] = {
+#define OP(NAME, number_, tier_, least, most, n_out, attr, name_)              \
+    [number_] = {.struct_size = sizeof(tn_op_desc),                            \
+                 .number = (number_),                                          \
+                 .name = #name_,                                               \
+                 .tier = TN_TIER_##tier_,                                      \
+                 .min_in = (least),                                            \
+                 .max_in = (most),                                             \
+                 .out_count = (n_out),                                         \
+                 .attr_size = (uint32_t)sizeof(attr),                          \
+                 RULES_##name_},
+#include <tenon/ops.def>
+#undef OP
+};
+
+/* What plugins need not know. */
+typedef struct own_facts {
+    tni_prepare *prepare;
+    const char *(*label)(const void *attr);
+    uint32_t accumulates; /* bit i: output i can be added into place */
+    uint8_t over_first;   /* output 0 lies on input 0's storage */
+    uint8_t effect;       /* writes that storage */
+} own_facts;
+
+static const own_facts own[TN_OP_COUNT] = {
+    [TN_OP_VIEW] = {.prepare = tni_view_prepare, .over_first = 1},
+    [TN_OP_STOP_GRADIENT] = {.over_first = 1},
+    [TN_OP_MAP] = {.prepare = tni_map_prepare, .label = tni_map_label},
+    [TN_OP_REDUCE] = {.prepare = tni_reduce_prepare, .accumulates = 1},
+    [TN_OP_MATMUL] = {.prepare = tni_matmul_prepare, .accumulates = 1},
+    [TN_OP_SCATTER_ADD_ROWS] = {.accumulates = 1},
+    [TN_OP_SET_ROWS] = {.over_first = 1, .effect = 1},
+    [TN_OP_ASSIGN] = {.over_first = 1, .effect = 1},
+    [TN_OP_GROUPED_MATMUL] = {.accumulates = 1},
+    [TN_OP_RMS_NORM_BWD] = {.accumulates = 1u << 1},             /* dweight */
+    [TN_OP_LINEAR_CROSS_ENTROPY_BWD] = {.accumulates = 1u << 1}, /* dw */
+};
+
+const tn_op_desc *tni_op_desc(tn_op op)
+{
+    return op < TN_OP_COUNT && table[op].name ? &table[op] : NULL;
+}
+
+static const own_facts *own_of(const tn_op_desc *desc)
+{
+    static const own_facts none;
+    return desc->number < TN_OP_COUNT ? &own[desc->number] : &none;
+}
+
+uint32_t tni_op_accumulates(const tn_op_desc *desc)
+{
+    return own_of(desc)->accumulates;
+}
+
+int tni_op_is_effect(const tn_op_desc *desc)
+{
+    return own_of(desc)->effect;
+}
+
+int tni_op_is_over_first(const tn_op_desc *desc)
+{
+    return own_of(desc)->over_first;
+}
+
+tni_prepare *tni_op_prepare(const tn_op_desc *desc)
+{
+    return own_of(desc)->prepare;
+}
+
+const char *tni_op_label(const tn_op_desc *desc, const void *attr)
+{
+    const own_facts *facts = own_of(desc);
+    return facts->label ? facts->label(attr) : desc->name;
+}
