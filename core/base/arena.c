@@ -1,10 +1,20 @@
 /*
  * arena.c - blocks that double, handed out front to back.
+ *
+ * Under AddressSanitizer what has not been handed out is poisoned, the bytes
+ * that round a size up to 16 included, so an overrun is caught where it is.
  */
 #include "base/arena.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#if __has_include(<sanitizer/asan_interface.h>)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
+#endif
 
 enum { FIRST_BLOCK_BYTES = 16 * 1024, ALIGN = 16 };
 
@@ -53,6 +63,7 @@ static block *add_block(tni_arena *arena, size_t bytes)
     block *b = must(malloc(sizeof(block) + capacity), capacity);
     *b = (block){.next = arena->newest, .capacity = capacity};
     arena->newest = b;
+    ASAN_POISON_MEMORY_REGION(b->bytes, capacity);
     return b;
 }
 
@@ -64,7 +75,8 @@ void *tni_arena_alloc(tni_arena *arena, size_t bytes)
         b = add_block(arena, rounded);
     void *memory = b->bytes + b->used;
     b->used += rounded;
-    return memset(memory, 0, rounded);
+    ASAN_UNPOISON_MEMORY_REGION(memory, bytes);
+    return memset(memory, 0, bytes);
 }
 
 void *tni_arena_copy(tni_arena *arena, const void *from, size_t bytes)

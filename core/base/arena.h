@@ -21,7 +21,8 @@ void *tni_arena_alloc(tni_arena *arena, size_t bytes);
 void *tni_arena_copy(tni_arena *arena, const void *from, size_t bytes);
 char *tni_arena_strdup(tni_arena *arena, const char *text);
 TN_PRINTF(2, 3)
-char *tni_arena_printf(tni_arena *arena, const char *format, ...);
+__attribute__((nonnull(2))) char *tni_arena_printf(tni_arena *arena,
+                                                   const char *format, ...);
 
 /*
  * A growing array in an arena: `at` moves when it grows, old copies stay until
