@@ -16,6 +16,7 @@
  */
 #include <math.h>
 
+#include "config/tree.h"
 #include "model/stack.h"
 
 enum { MAX_DEPTH = 8 };
@@ -53,14 +54,6 @@ static const tn_option entry_rows[] = {
 static const tn_option_table entry_table =
     TN_OPTIONS(entry_options, entry_rows);
 
-static tni_yaml_entry *find_entry(const tni_yaml *map, const char *key)
-{
-    for (size_t i = 0; i < map->count; i++)
-        if (!strcmp(map->entries[i].key, key))
-            return &map->entries[i];
-    return NULL;
-}
-
 /* Only arch and repeat of `entry`, so that a table can read them alone. */
 static tn_status read_entry(tni_arena *arena, const tni_yaml *entry,
                             const char *where, entry_options *options,
@@ -69,9 +62,9 @@ static tn_status read_entry(tni_arena *arena, const tni_yaml *entry,
     tni_yaml *own = tni_yaml_new(arena, TNI_YAML_MAP);
     own->source = entry->source;
     for (size_t i = 0; i < sizeof entry_rows / sizeof entry_rows[0]; i++) {
-        const tni_yaml_entry *e = find_entry(entry, entry_rows[i].name);
+        const tni_yaml_entry *e = tni_yaml_find(entry, entry_rows[i].name);
         if (e)
-            *TNI_PUSH(arena, own->entries, own->count, own->capacity) = *e;
+            tni_yaml_add(arena, own, *e);
     }
     return tni_options_fill(arena, &entry_table, own, where, NULL, NULL,
                             options, err);
@@ -94,26 +87,25 @@ static tn_status at_place(const tni_yaml *at, const char *where,
 static tn_status expand_shorthand(tni_arena *arena, tni_yaml *layer,
                                   const char *where, tn_error *err)
 {
-    tni_yaml_entry *size = find_entry(layer, "intermediate_size");
+    tni_yaml_entry *size = tni_yaml_find(layer, "intermediate_size");
     if (!size)
         return TN_OK;
     tni_yaml *mlp = tni_yaml_get(layer, "mlp");
     if (mlp && mlp->kind == TNI_YAML_MAP &&
-        find_entry(mlp, "intermediate_size"))
+        tni_yaml_find(mlp, "intermediate_size"))
         return tni_yaml_fail(size->value, err,
                              "%s: intermediate_size stands here and in mlp; "
                              "remove one",
                              where);
     const tni_yaml_entry moved = *size;
-    const size_t at = (size_t)(size - layer->entries);
-    memmove(size, size + 1, (--layer->count - at) * sizeof *size);
+    tni_yaml_remove(layer, moved.key);
     if (!mlp || mlp->kind == TNI_YAML_NULL) {
         mlp = tni_yaml_new(arena, TNI_YAML_MAP);
         mlp->source = moved.key_source;
         tni_yaml_put(arena, layer, "mlp", mlp);
     }
     if (mlp->kind == TNI_YAML_MAP)
-        *TNI_PUSH(arena, mlp->entries, mlp->count, mlp->capacity) = moved;
+        tni_yaml_add(arena, mlp, moved);
     return TN_OK;
 }
 
@@ -168,7 +160,8 @@ tn_arch_context tni_model_context(const tni_model *model,
 static tn_status read_options(tni_model *model, tni_yaml *layer,
                               tni_layer_spec *spec, tn_error *err)
 {
-    static const char *const reserved[] = {"arch", "repeat", "mlp", NULL};
+    static const char *const reserved[] = {"arch", "repeat", "mlp",
+                                           "intermediate_size", NULL};
     const tn_option_table *table = &spec->arch->options;
     void *options = tni_arena_alloc(model->arena, table->size);
     TN_TRY(tni_options_fill(model->arena, table, layer, spec->where, reserved,
@@ -230,10 +223,10 @@ static tn_status read_group(tni_model *model, tni_yaml *group,
     for (size_t i = 0; i < group->count; i++) {
         const char *key = group->entries[i].key;
         if (strcmp(key, "layers") && strcmp(key, "repeat"))
-            return tni_yaml_fail(group->entries[i].value, err,
-                                 "%s: unknown key %s; a group of layers has "
-                                 "only repeat and layers",
-                                 where, key);
+            return tni_source_fail(&group->entries[i].key_source, err,
+                                   "%s: unknown key %s; a group of layers has "
+                                   "only repeat and layers",
+                                   where, key);
     }
     return read_list(model, tni_yaml_get(group, "layers"),
                      tni_arena_printf(model->arena, "%s.layers", where),
