@@ -83,6 +83,17 @@ static tn_status at_place(const tni_yaml *at, const char *where,
                    s->column, where, inner->message);
 }
 
+/* The same for sentences that begin with a place of their own. */
+static const char *place_of(tni_arena *arena, const tni_yaml *at,
+                            const char *where)
+{
+    const tni_source *s = &at->source;
+    if (!s->line)
+        return where;
+    return tni_arena_printf(arena, "%s (%s:%u:%u)", where, s->file, s->line,
+                            s->column);
+}
+
 /* Move the layer's own intermediate_size into its mlp. */
 static tn_status expand_shorthand(tni_arena *arena, tni_yaml *layer,
                                   const char *where, tn_error *err)
@@ -181,8 +192,9 @@ static tn_status read_layer(tni_model *model, tni_yaml *layer,
                             tn_error *err)
 {
     tni_layer_spec *spec = tni_arena_alloc(model->arena, sizeof *spec);
-    *spec =
-        (tni_layer_spec){.arch_name = arch_name, .node = layer, .where = where};
+    *spec = (tni_layer_spec){.arch_name = arch_name,
+                             .where = where,
+                             .place = place_of(model->arena, layer, where)};
     TN_TRY(find_arch(model, layer, spec, err));
     TN_TRY(read_mlp(model->arena, layer, where, &spec->mlp, err));
     TN_TRY(read_options(model, layer, spec, err));

@@ -144,7 +144,7 @@ static void write_ours(const tni_model *model, const tn_hf_writer *w)
 
 static tn_status save(json_t *object, const char *path, tn_error *err)
 {
-    if (json_dump_file(object, path, JSON_INDENT(2) | JSON_REAL_PRECISION(17)))
+    if (json_dump_file(object, path, JSON_INDENT(2) | JSON_REAL_PRECISION(15)))
         return tn_fail(err, TN_EIO, "%s: cannot be written: %s", path,
                        strerror(errno));
     return TN_OK;

@@ -142,7 +142,7 @@ static tn_tensor layer_mlp(tn_layer *l, tn_tensor x, tn_here here)
     l->b->api->fail(l->b, here,
                     "architecture %s has an mlp, but %s describes none; add "
                     "intermediate_size: N, or mlp: {...}",
-                    s->spec->arch_name, s->spec->where);
+                    s->spec->arch_name, s->spec->place);
     return TN_NONE;
 }
 
@@ -207,13 +207,13 @@ static void check_layer(tni_scope *s, tn_tensor x, tn_tensor y)
         tn_builder_fail(b,
                         "architecture %s does not return (batch, time, "
                         "hidden_size) when it describes %s for %s",
-                        s->spec->arch_name, s->spec->where,
+                        s->spec->arch_name, s->spec->place,
                         s->layer.training ? "training" : "decoding");
     else if (s->spec->mlp.type && !s->mlp_used)
         tn_builder_fail(b,
                         "%s: architecture %s has no mlp; remove "
                         "intermediate_size and mlp",
-                        s->spec->where, s->spec->arch_name);
+                        s->spec->place, s->spec->arch_name);
 }
 
 tn_tensor tni_layer_describe(tni_scope *s, uint32_t index, tn_tensor x)

@@ -58,8 +58,8 @@ typedef struct tni_layer_spec {
     const char *arch_name;
     const void *options; /* the architecture's */
     tni_mlp mlp;
-    const tni_yaml *node;
     const char *where; /* "model.layers[0]" */
+    const char *place; /* "model.layers[0] (test.yaml:4:5)" */
 } tni_layer_spec;
 
 struct tni_model {

@@ -91,8 +91,8 @@ static void missing_keys_are_named(void **state)
     refused(HEAD "  - {num_heads: 2}\n", "test.yaml:4:5", "add arch: NAME");
     refused(HEAD "  - {arch: transformer, intermediate_size: 8}\n",
             "test.yaml:4:5", "num_heads");
-    refused(HEAD "  - {arch: transformer, num_heads: 2}\n", "model.layers[0]",
-            "add intermediate_size");
+    refused(HEAD "  - {arch: transformer, num_heads: 2}\n",
+            "model.layers[0] (test.yaml:4:5)", "add intermediate_size");
 }
 
 static void wrong_keys_get_a_suggestion(void **state)
