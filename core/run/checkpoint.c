@@ -1,0 +1,272 @@
+/*
+ * checkpoint.c - saving a training run and taking it up again.
+ */
+#include "run/checkpoint.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/file.h"
+#include "run/weights.h"
+
+/* Where each stored tensor comes from or goes to. */
+typedef struct {
+    tn_arena arena;
+    int64_t offset; /* bytes */
+} place;
+
+/* What one safetensors file of a checkpoint holds. */
+typedef struct {
+    tni_arena *arena;
+    tni_session *session;
+    tni_to_store *tensors;
+    place *places;
+    size_t count, capacity, place_capacity;
+} contents;
+
+static void add(contents *c, const char *name, const tni_weight *w, place at)
+{
+    size_t places = c->count;
+    tni_to_store *t = TNI_PUSH(c->arena, c->tensors, c->count, c->capacity);
+    *t = (tni_to_store){
+        .name = name, .dtype = c->session->dtype, .rank = w->rank};
+    memcpy(t->shape, w->shape, sizeof t->shape);
+    *TNI_PUSH(c->arena, c->places, places, c->place_capacity) = at;
+}
+
+static contents model_contents(tni_arena *arena, const tni_training *t)
+{
+    uint32_t count;
+    const tni_weight *w = tni_model_weights(t->recipe->model, &count);
+    contents c = {.arena = arena, .session = t->session};
+    for (uint32_t i = 0; i < count; i++)
+        add(&c, w[i].name, &w[i],
+            (place){TN_ARENA_PARAM, w[i].offset * t->session->real_bytes});
+    return c;
+}
+
+static contents optimizer_contents(tni_arena *arena, const tni_training *t)
+{
+    uint32_t count;
+    const tni_weight *w = tni_model_weights(t->recipe->model, &count);
+    contents c = {.arena = arena, .session = t->session};
+    for (uint32_t i = 0; i < count; i++) {
+        const tn_optimizer *o =
+            t->recipe->groups[t->recipe->group_of[i]].optimizer.vtable;
+        for (uint32_t s = 0; s < o->state_count; s++)
+            add(&c,
+                tni_arena_printf(arena, "%s.%s", w[i].name, o->state[s].name),
+                &w[i],
+                (place){TN_ARENA_OPTIMIZER,
+                        tni_training_state_offset(t, i, s)});
+    }
+    return c;
+}
+
+/* ---- saving ---- */
+
+static tn_status fetch(void *from, uint32_t i, void *to, int64_t bytes,
+                       tn_error *err)
+{
+    const contents *c = from;
+    return tni_session_download(c->session, to, c->places[i].arena,
+                                c->places[i].offset, bytes, err);
+}
+
+static tn_status store(contents *c, const char *folder, const char *name,
+                       tn_error *err)
+{
+    return tni_safetensors_write(tni_path_join(c->arena, folder, name),
+                                 c->tensors, (uint32_t)c->count, fetch, c, err);
+}
+
+tn_status tni_config_write(const tni_recipe *r, const char *path, tn_error *err)
+{
+    FILE *to = fopen(path, "wbe");
+    if (!to)
+        return tn_fail(err, TN_EIO, "%s: cannot create: %s", path,
+                       strerror(errno));
+    const tn_status status = tni_yaml_write(r->root, to);
+    const tn_status closed = tni_file_close_synced(to, path, err);
+    if (status != TN_OK)
+        return tn_fail(err, TN_EIO, "%s: cannot write the config", path);
+    return closed;
+}
+
+/* A stack that Hugging Face has no name for is described by config.yaml. */
+static tn_status write_own_form(const tni_model *model, const char *path,
+                                const char *why, tn_error *err)
+{
+    json_t *root = json_pack(
+        "{s:s, s:I, s:I, s:i, s:I, s:s, s:s}", "model_type", "tenon",
+        "vocab_size", (json_int_t)tni_model_vocab_size(model), "hidden_size",
+        (json_int_t)tni_model_hidden_size(model), "num_hidden_layers",
+        (int)tni_model_layer_count(model), "max_position_embeddings",
+        (json_int_t)tni_model_max_seq_len(model), "described_by", "config.yaml",
+        "why", why);
+    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    json_decref(root);
+    if (!text)
+        return tn_fail(err, TN_ENOMEM, "%s: no memory to write it", path);
+    const tn_status status = tni_file_replace(path, text, strlen(text), err);
+    free(text);
+    return status;
+}
+
+static tn_status write_model_config(const tni_model *model, const char *path,
+                                    tn_error *err)
+{
+    tn_error why = {0};
+    const tn_status status = tni_model_write_hugging_face(model, path, &why);
+    if (status == TN_OK)
+        return TN_OK;
+    if (status == TN_EUNSUPPORTED)
+        return write_own_form(model, path, why.message, err);
+    return tn_fail(err, status, "%s", why.message);
+}
+
+static tn_status write_files(tni_arena *arena, tni_training *t,
+                             const tni_progress *progress, const char *folder,
+                             tn_error *err)
+{
+    contents model = model_contents(arena, t);
+    contents optimizer = optimizer_contents(arena, t);
+    TN_TRY(tni_folder_make(folder, err));
+    TN_TRY(store(&model, folder, "model.safetensors", err));
+    TN_TRY(store(&optimizer, folder, "optimizer.safetensors", err));
+    TN_TRY(write_model_config(
+        t->recipe->model, tni_path_join(arena, folder, "config.json"), err));
+    TN_TRY(tni_config_write(t->recipe,
+                            tni_path_join(arena, folder, "config.yaml"), err));
+    TN_TRY(tni_progress_write(
+        t, progress, tni_path_join(arena, folder, "trainer.json"), err));
+    return tni_folder_sync(folder, err);
+}
+
+static tn_status drop_old(tni_arena *arena, const tni_checkpoint_options *o,
+                          tn_error *err)
+{
+    const int64_t *steps;
+    size_t count;
+    TN_TRY(tni_checkpoint_steps(arena, o->dir, &steps, &count, err));
+    for (size_t i = (size_t)o->keep; i < count; i++) {
+        char path[4096];
+        tni_checkpoint_path(path, sizeof path, o->dir, steps[i]);
+        TN_TRY(tni_checkpoint_remove(path, err));
+    }
+    return TN_OK;
+}
+
+static tn_status save(tni_arena *arena, tni_training *t,
+                      const tni_progress *progress, const char *path,
+                      tn_error *err)
+{
+    const char *dir = t->recipe->checkpoint.dir;
+    const char *aside = tni_arena_printf(arena, "%s/.tmp-step-%08lld", dir,
+                                         (long long)progress->step);
+    tn_status status = tni_folder_remove(aside, err);
+    if (status == TN_OK)
+        status = write_files(arena, t, progress, aside, err);
+    if (status == TN_OK && tni_path_exists(path))
+        status = tni_checkpoint_remove(path, err);
+    if (status == TN_OK)
+        status = tni_file_rename(aside, path, err);
+    if (status != TN_OK) {
+        tni_folder_remove(aside, NULL);
+        return status;
+    }
+    return drop_old(arena, &t->recipe->checkpoint, err);
+}
+
+tn_status tni_checkpoint_save(tni_training *t, const tni_progress *progress,
+                              char *path, size_t size, tn_error *err)
+{
+    tni_arena *arena = tni_arena_create();
+    tni_checkpoint_path(path, size, t->recipe->checkpoint.dir, progress->step);
+    const tn_status status = save(arena, t, progress, path, err);
+    tni_arena_destroy(arena);
+    return status;
+}
+
+/* ---- restoring ---- */
+
+static tn_status load(contents *c, const tni_safetensors *file,
+                      const char *path, double *staging, tn_error *err)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const tni_to_store *want = &c->tensors[i];
+        const tni_stored *t = tni_safetensors_find(file, want->name);
+        if (!t || t->rank != want->rank ||
+            memcmp(t->shape, want->shape, t->rank * sizeof *t->shape) != 0)
+            return tn_fail(err, TN_EINVALID,
+                           "%s: %s is missing or of another shape; a run "
+                           "resumes with the model and optimizer it was "
+                           "started with (to start anew from its weights use "
+                           "init.from)",
+                           path, want->name);
+        TN_TRY(tni_weights_put(c->session, file, t, c->places[i].arena,
+                               c->places[i].offset, staging, err));
+    }
+    return TN_OK;
+}
+
+static tn_status load_file(contents *c, const tni_model *model,
+                           const char *folder, const char *name, tn_error *err)
+{
+    const char *path = tni_path_join(c->arena, folder, name);
+    tni_safetensors *file;
+    TN_TRY(tni_safetensors_open(path, &file, err));
+    double *staging = tni_weights_staging(model);
+    const tn_status status =
+        staging ? load(c, file, path, staging, err)
+                : tn_fail(err, TN_ENOMEM, "no memory for the largest weight");
+    free(staging);
+    tni_safetensors_close(file);
+    return status;
+}
+
+tn_status tni_checkpoint_restore(tni_training *t, const char *path,
+                                 tni_progress *progress, tn_error *err)
+{
+    tni_arena *arena = tni_arena_create();
+    contents model = model_contents(arena, t);
+    contents optimizer = optimizer_contents(arena, t);
+    tn_status status =
+        load_file(&model, t->recipe->model, path, "model.safetensors", err);
+    if (status == TN_OK)
+        status = load_file(&optimizer, t->recipe->model, path,
+                           "optimizer.safetensors", err);
+    if (status == TN_OK)
+        status = tni_progress_read(tni_path_join(arena, path, "trainer.json"),
+                                   progress, err);
+    tni_arena_destroy(arena);
+    return status;
+}
+
+static tn_status check_file(tni_arena *arena, const char *folder,
+                            const char *name, tn_error *err)
+{
+    tni_safetensors *file;
+    TN_TRY(
+        tni_safetensors_open(tni_path_join(arena, folder, name), &file, err));
+    tni_safetensors_close(file);
+    return TN_OK;
+}
+
+tn_status tni_checkpoint_check(const char *path, tn_error *err)
+{
+    tni_arena *arena = tni_arena_create();
+    tni_progress progress;
+    tn_status status = check_file(arena, path, "model.safetensors", err);
+    if (status == TN_OK)
+        status = check_file(arena, path, "optimizer.safetensors", err);
+    if (status == TN_OK)
+        status = tni_progress_read(tni_path_join(arena, path, "trainer.json"),
+                                   &progress, err);
+    tni_arena_destroy(arena);
+    return status;
+}

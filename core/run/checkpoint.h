@@ -1,0 +1,80 @@
+/*
+ * checkpoint.h - a run's folder and the checkpoints in it.
+ *
+ *     runs/shakespeare/
+ *         config.yaml          the resolved config: reproduces the run
+ *         metrics.jsonl  loss.svg
+ *         step-00001000/       one checkpoint
+ *             model.safetensors       weights under their Hugging Face names
+ *             config.json             Hugging Face's form where there is one
+ *             optimizer.safetensors   WEIGHT.STATE
+ *             trainer.json            step, tokens, data cursor, manifest
+ *             config.yaml
+ *
+ * A checkpoint is written into a temporary folder, every file and the folder
+ * are synced, then one rename makes it appear: killed at any moment, a run has
+ * its last good checkpoint. What begins with ".tmp-" is never read and is
+ * removed when the run next starts.
+ */
+#ifndef TENON_CHECKPOINT_H
+#define TENON_CHECKPOINT_H
+
+#include "run/training.h"
+
+/* What resuming needs besides weights and optimizer state. */
+typedef struct tni_progress {
+    int64_t step; /* updates done */
+    int64_t tokens;
+    tn_cursor cursor; /* of data.train */
+} tni_progress;
+
+/*
+ * Make the run's folder, take it for this process (*lock, closed with
+ * close(2)), remove leftovers of killed runs. TN_EREFUSED where another
+ * process trains in it.
+ */
+tn_status tni_run_folder_open(const char *dir, int *lock, tn_error *err);
+
+/* The newest checkpoint in `dir` that is whole, NULL where there is none.
+ * Damaged ones are skipped with a warning. */
+tn_status tni_checkpoint_latest(tni_arena *arena, const tn_host *host,
+                                const char *dir, const char **path,
+                                tn_error *err);
+
+/* TN_OK where `path` is a whole checkpoint. */
+tn_status tni_checkpoint_check(const char *path, tn_error *err);
+
+/* Save into the recipe's checkpoint.dir and drop all but the newest `keep`.
+ * `path` receives where. On failure nothing new is left behind. */
+tn_status tni_checkpoint_save(tni_training *training,
+                              const tni_progress *progress, char *path,
+                              size_t size, tn_error *err);
+
+/* Weights, optimizer state and progress, bit for bit. */
+tn_status tni_checkpoint_restore(tni_training *training, const char *path,
+                                 tni_progress *progress, tn_error *err);
+
+/* The resolved config, which reproduces the run. */
+tn_status tni_config_write(const tni_recipe *recipe, const char *path,
+                           tn_error *err);
+
+/* ---- trainer_state.c ---- */
+
+tn_status tni_progress_write(const tni_training *training,
+                             const tni_progress *progress, const char *path,
+                             tn_error *err);
+tn_status tni_progress_read(const char *path, tni_progress *progress,
+                            tn_error *err);
+
+/* ---- run_folder.c ---- */
+
+/* Steps of the checkpoints in `dir`, newest first, in the arena. */
+tn_status tni_checkpoint_steps(tni_arena *arena, const char *dir,
+                               const int64_t **steps, size_t *count,
+                               tn_error *err);
+/* "dir/step-00000100" */
+void tni_checkpoint_path(char *to, size_t size, const char *dir, int64_t step);
+/* Remove a checkpoint so that a kill on the way leaves no half of it. */
+tn_status tni_checkpoint_remove(const char *path, tn_error *err);
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * curve.c - from reports to the lines of a curve.
+ */
+#include "run/curve.h"
+
+#include <math.h>
+
+/* 1, 2 or 5 times a power of ten, so that about `wanted` fit into `range`. */
+static double tick_of(double range, double wanted)
+{
+    const double raw = range / wanted;
+    const double power = pow(10.0, floor(log10(raw)));
+    const double lead = raw / power;
+    return power * (lead <= 1.0   ? 1.0
+                    : lead <= 2.0 ? 2.0
+                    : lead <= 5.0 ? 5.0
+                                  : 10.0);
+}
+
+/* Means of `size` neighbours. */
+static size_t average(tni_point *points, size_t count, size_t size)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i += size) {
+        const size_t end = i + size < count ? i + size : count;
+        tni_point sum = {0, 0};
+        for (size_t j = i; j < end; j++) {
+            sum.x += points[j].x;
+            sum.y += points[j].y;
+        }
+        points[n++] =
+            (tni_point){sum.x / (double)(end - i), sum.y / (double)(end - i)};
+    }
+    return n;
+}
+
+static void see(tni_curve *c, const tni_point *points, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        c->x_max = fmax(c->x_max, points[i].x);
+        c->y_min = fmin(c->y_min, points[i].y);
+        c->y_max = fmax(c->y_max, points[i].y);
+    }
+}
+
+static void set_ticks(tni_curve *c)
+{
+    if (!(c->y_max > c->y_min)) {
+        c->y_min -= 0.5;
+        c->y_max += 0.5;
+    }
+    c->x_tick = tick_of(c->x_max, 6.0);
+    c->y_tick = tick_of(c->y_max - c->y_min, 5.0);
+    c->y_min = floor(c->y_min / c->y_tick) * c->y_tick;
+    c->y_max = ceil(c->y_max / c->y_tick) * c->y_tick;
+}
+
+tn_status tni_curve_make(tni_arena *arena, const tni_metrics *metrics,
+                         size_t count, size_t most, tni_curve *curve,
+                         tn_error *err)
+{
+    tni_point *train = tni_arena_alloc(arena, (count + 1) * sizeof *train);
+    tni_point *val = tni_arena_alloc(arena, (count + 1) * sizeof *val);
+    tni_curve c = {.train = train,
+                   .val = val,
+                   .x_max = 1.0,
+                   .y_min = INFINITY,
+                   .y_max = -INFINITY};
+    for (size_t i = 0; i < count; i++) {
+        const double x = (double)metrics[i].step;
+        if (isfinite(metrics[i].loss))
+            train[c.train_count++] = (tni_point){x, metrics[i].loss};
+        if (metrics[i].has_val && isfinite(metrics[i].val_loss))
+            val[c.val_count++] = (tni_point){x, metrics[i].val_loss};
+    }
+    if (!c.train_count && !c.val_count)
+        return tn_fail(err, TN_EEND, "there are no reports to draw yet");
+    c.train_count =
+        average(train, c.train_count, (c.train_count + most - 1) / most);
+    see(&c, train, c.train_count);
+    see(&c, val, c.val_count);
+    set_ticks(&c);
+    *curve = c;
+    return TN_OK;
+}

@@ -1,0 +1,95 @@
+/*
+ * recipe.h - a config file as the typed description of a run.
+ *
+ * Reading a recipe checks everything that can be checked without a device: the
+ * sections, each plugin's options, the model's shapes, which optimizer updates
+ * which parameter. The tree it was read from is completed on the way: written
+ * out, it reproduces the run.
+ */
+#ifndef TENON_RECIPE_H
+#define TENON_RECIPE_H
+
+#include <tenon/optimizer.h>
+#include <tenon/schedule.h>
+
+#include "model/model.h"
+#include "run/component.h"
+
+/* One entry of `optimizer:`. */
+typedef struct tni_group {
+    const char *match; /* patterns: "*norm*|*bias" */
+    tni_use optimizer;
+    double lr;
+    int64_t first, elements; /* its stretch of the parameter slab */
+    uint32_t weights;        /* how many parameters it holds */
+} tni_group;
+
+typedef struct tni_train_options {
+    int64_t max_steps, batch_size, seq_len, grad_accum;
+    double grad_clip; /* 0: off */
+    int64_t eval_every, eval_batches, log_every;
+    int32_t recompute; /* TNI_RECOMPUTE_ */
+} tni_train_options;
+
+typedef struct tni_checkpoint_options {
+    const char *dir;
+    int64_t every; /* 0: only at the end */
+    int64_t keep;
+} tni_checkpoint_options;
+
+enum { TNI_RECIPE_F32, TNI_RECIPE_BF16, TNI_RECIPE_F64 };
+
+typedef struct tni_recipe {
+    tni_reader reader;
+    tni_yaml *root; /* resolved */
+    const char *name;
+    int64_t seed;
+    int32_t precision;
+    tni_use backend; /* no name: the best there is */
+    tni_use tokenizer;
+    tni_model *model;
+    const char *init_from; /* NULL: drawn at random */
+    tni_use train_data, val_data;
+    tni_group *groups;
+    uint32_t group_count;
+    const uint32_t *group_of; /* by weight */
+    tni_use schedule;         /* no name: constant */
+    tni_train_options train;
+    tni_checkpoint_options checkpoint;
+} tni_recipe;
+
+/* Parts a command cannot do without; the others are read where present. */
+enum {
+    TNI_NEED_MODEL = 0, /* always */
+    TNI_NEED_TOKENIZER = 1u << 0,
+    TNI_NEED_TRAINING = 1u << 1, /* data.train and optimizer */
+    TNI_SKIP_TRAINING = 1u << 2, /* do not open data, optimizers, schedules */
+};
+
+/*
+ * Load `path`, apply `set`, read all sections. The arena and registry outlive
+ * the recipe, which lives in the arena.
+ */
+typedef struct tni_recipe_request {
+    const char *path;
+    const char *const *set;
+    uint32_t set_count;
+    uint32_t needs;
+} tni_recipe_request;
+
+tn_status tni_recipe_load(tni_arena *arena, tni_registry *registry,
+                          const tn_host *host,
+                          const tni_recipe_request *request,
+                          tni_recipe **recipe, tn_error *err);
+
+/* The schedule's multiplier for the update numbered `step` from 0. */
+double tni_recipe_multiplier(const tni_recipe *recipe, int64_t step);
+
+/* 1 where `name` matches one of the patterns: `*` any text, `|` or. */
+int tni_match(const char *patterns, const char *name);
+
+/* groups.c: read `optimizer:`, give each weight to the first group that matches
+ * it, order the slab by groups. */
+tn_status tni_groups_read(tni_recipe *recipe, tni_yaml *node, tn_error *err);
+
+#endif

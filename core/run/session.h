@@ -1,0 +1,79 @@
+/*
+ * session.h - one model on one device: arenas that its plans share.
+ *
+ * First all plans are added; then commit allocates each arena once, as large
+ * as the largest plan needs, and compiles the plans for them. After that
+ * nothing is allocated: running a plan is a call.
+ *
+ * A plan added after commit (a piece of a prompt, a diagnosis) shares the
+ * arenas too, but brings its own transient bytes where it needs more.
+ *
+ * Real numbers cross this border as float whatever the graph computes in; on
+ * the oracle the arenas hold doubles and the border converts.
+ */
+#ifndef TENON_SESSION_H
+#define TENON_SESSION_H
+
+#include "run/device.h"
+#include "run/recipe.h"
+
+enum { TNI_SESSION_PLANS = 24 };
+
+typedef struct tni_compiled {
+    tni_plan *plan;
+    tn_exec *exec;
+    tn_buffer *transient; /* its own, or NULL */
+} tni_compiled;
+
+typedef struct tni_session {
+    tni_device device;
+    const tni_recipe *recipe;
+    tn_dtype dtype;     /* TN_F32, or TN_F64 on the oracle */
+    int64_t real_bytes; /* of one number in the arenas */
+    tn_buffer *arena[TN_ARENA_COUNT];
+    int64_t arena_bytes[TN_ARENA_COUNT];
+    tni_compiled compiled[TNI_SESSION_PLANS];
+    uint32_t count;
+    uint32_t committed;
+} tni_session;
+
+/* Open the recipe's backend and check its precision. */
+tn_status tni_session_open(const tni_recipe *recipe, tni_session **session,
+                           tn_error *err);
+void tni_session_close(tni_session *session); /* NULL is fine */
+
+/* The arena will have at least this many bytes. Before commit only. */
+void tni_session_reserve(tni_session *session, tn_arena arena, int64_t bytes);
+
+/* Take the plan (also on failure); *id names it in run. */
+tn_status tni_session_add(tni_session *session, tni_plan *plan, uint32_t *id,
+                          tn_error *err);
+
+/* lower, fuse, place a described and differentiated graph; then add it. */
+tn_status tni_session_plan(tni_session *session, tni_graph *g, const char *name,
+                           uint32_t *id, tn_error *err);
+
+/* Allocate and compile. TN_ENOMEM, with what the arenas need and the device
+ * has, where they do not fit. */
+tn_status tni_session_commit(tni_session *session, tn_error *err);
+
+/* All segments, and wait. */
+tn_status tni_session_run(tni_session *session, uint32_t id, tn_error *err);
+
+const tn_plan *tni_session_get(const tni_session *session, uint32_t id);
+int64_t tni_session_bytes(const tni_session *session); /* of all arenas */
+
+/* offset in bytes; reals are converted to the arena's dtype. */
+tn_status tni_session_upload(tni_session *session, tn_arena arena,
+                             int64_t offset, const void *from, int64_t bytes,
+                             tn_error *err);
+tn_status tni_session_upload_reals(tni_session *session, tn_arena arena,
+                                   int64_t offset, const float *from,
+                                   int64_t count, tn_error *err);
+tn_status tni_session_download(tni_session *session, void *to, tn_arena arena,
+                               int64_t offset, int64_t bytes, tn_error *err);
+tn_status tni_session_download_reals(tni_session *session, float *to,
+                                     tn_arena arena, int64_t offset,
+                                     int64_t count, tn_error *err);
+
+#endif

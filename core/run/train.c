@@ -1,0 +1,363 @@
+/*
+ * train.c - the loop: batches, an update, and now and then a look at it.
+ *
+ *     open()     plans, weights or a checkpoint, data, the run's folder
+ *     step()     next batch -> accumulate ... -> update
+ *     report(), evaluate(), save() when they are due
+ */
+#include "run/train.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "run/curve.h"
+#include "run/evaluate.h"
+#include "run/weights.h"
+
+typedef struct {
+    const tni_recipe *recipe;
+    const tni_train_request *request;
+    const tni_train_observer *observer;
+    tni_training *training;
+    tn_tokenizer_handle tokenizer;
+    tni_data data;
+    tn_batch batch;
+    tni_evaluator evaluator;
+    int has_val;
+    int lock;
+    FILE *log; /* metrics.jsonl */
+    tni_progress progress;
+    int64_t saved_step;         /* -1: nothing is saved */
+    char saved[4096];           /* the last good checkpoint */
+    double seconds;             /* of steps since the last report */
+    int64_t steps, step_tokens; /* in those seconds */
+} run;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- before step 1 ---- */
+
+static tn_status check_tokenizer(const run *r, tn_error *err)
+{
+    const int64_t have = tni_model_vocab_size(r->recipe->model);
+    if (!r->tokenizer.vtable)
+        return TN_OK;
+    const int64_t need =
+        (int64_t)r->tokenizer.vtable->vocab_size(r->tokenizer.self);
+    if (need <= have)
+        return TN_OK;
+    return tn_fail(err, TN_EINVALID,
+                   "model.vocab_size: %lld is less than the %lld ids of "
+                   "tokenizer %s",
+                   (long long)have, (long long)need, r->recipe->tokenizer.name);
+}
+
+static tn_status open_data(run *r, tn_error *err)
+{
+    const tni_recipe *recipe = r->recipe;
+    TN_TRY(tni_tokenizer_open(recipe->reader.host, &recipe->tokenizer,
+                              &r->tokenizer, err));
+    TN_TRY(check_tokenizer(r, err));
+    const tn_dataset_request request = tni_data_request(recipe, &r->tokenizer);
+    TN_TRY(tni_data_open(recipe->reader.host, &recipe->train_data, &request,
+                         &r->data, err));
+    r->batch = tni_batch_create(recipe);
+    if (!r->batch.tokens)
+        return tn_fail(err, TN_ENOMEM, "no memory for a batch");
+    if (!recipe->val_data.name)
+        return TN_OK;
+    TN_TRY(tni_evaluator_open(r->training, &r->tokenizer,
+                              recipe->train.eval_batches, &r->evaluator, err));
+    r->has_val = 1;
+    return TN_OK;
+}
+
+/* The checkpoint to go on from, NULL to begin anew. */
+static tn_status find_checkpoint(const run *r, const char **path, tn_error *err)
+{
+    const tni_reader *reader = &r->recipe->reader;
+    const char *resume = r->request->resume;
+    *path = NULL;
+    if (!resume)
+        return TN_OK;
+    const int automatic = strcmp(resume, "auto") == 0;
+    const char *where = automatic ? r->recipe->checkpoint.dir : resume;
+    if (!automatic &&
+        tni_path_exists(tni_path_join(reader->arena, where, "trainer.json"))) {
+        *path = where;
+        return tni_checkpoint_check(where, err);
+    }
+    TN_TRY(
+        tni_checkpoint_latest(reader->arena, reader->host, where, path, err));
+    if (*path || automatic)
+        return TN_OK;
+    return tn_fail(err, TN_ENOTFOUND,
+                   "--resume %s: neither a checkpoint nor a folder with "
+                   "step-NNNNNNNN in it",
+                   resume);
+}
+
+static tn_status start_weights(run *r, const char *resume_from, tn_error *err)
+{
+    tni_session *session = r->training->session;
+    if (!resume_from)
+        return r->recipe->init_from
+                   ? tni_weights_load(session, r->recipe->init_from, err)
+                   : tni_weights_draw(session, err);
+    TN_TRY(tni_checkpoint_restore(r->training, resume_from, &r->progress, err));
+    TN_TRY(r->data.vtable->restore(r->data.self, &r->progress.cursor, err));
+    snprintf(r->saved, sizeof r->saved, "%s", resume_from);
+    r->saved_step = r->progress.step;
+    return TN_OK;
+}
+
+/*
+ * A new run does not write among the checkpoints of an old one, and throws
+ * nothing away: the old folder becomes NAME.1, NAME.2 ...
+ */
+static tn_status set_aside(run *r, tn_error *err)
+{
+    const tni_reader *reader = &r->recipe->reader;
+    const char *dir = r->recipe->checkpoint.dir;
+    const int64_t *steps;
+    size_t count;
+    char other[4096];
+    TN_TRY(tni_checkpoint_steps(reader->arena, dir, &steps, &count, err));
+    if (!count)
+        return TN_OK;
+    for (int i = 1;; i++) {
+        snprintf(other, sizeof other, "%s.%d", dir, i);
+        if (!tni_path_exists(other))
+            break;
+    }
+    TN_TRY(tni_file_rename(dir, other, err));
+    reader->host->log(reader->host, TN_LOG_INFO,
+                      "%s held a run that reached step %lld; it is now %s", dir,
+                      (long long)steps[0], other);
+    close(r->lock);
+    r->lock = -1;
+    return tni_run_folder_open(dir, &r->lock, err);
+}
+
+static tn_status open_folder(run *r, int resumed, tn_error *err)
+{
+    const char *dir = r->recipe->checkpoint.dir;
+    TN_TRY(tni_run_folder_open(dir, &r->lock, err));
+    if (!resumed)
+        TN_TRY(set_aside(r, err));
+    TN_TRY(tni_config_write(
+        r->recipe, tni_path_join(r->recipe->reader.arena, dir, "config.yaml"),
+        err));
+    return tni_metrics_open(dir, r->progress.step, &r->log, err);
+}
+
+static void tell_start(const run *r, const char *resumed_from)
+{
+    const tni_session *s = r->training->session;
+    const tni_train_options *o = &r->recipe->train;
+    const double tokens = (double)(o->batch_size * o->seq_len);
+    const tni_train_start start = {
+        .step = r->progress.step,
+        .resumed_from = resumed_from,
+        .parameters = tni_model_parameter_count(r->recipe->model),
+        .tokens_per_step = o->batch_size * o->seq_len * o->grad_accum,
+        .flops_per_token = s->compiled[r->training->first].plan->flops / tokens,
+        .memory_bytes = tni_session_bytes(s),
+        .backend = s->device.name,
+        .device = s->device.info.name,
+        .dir = r->recipe->checkpoint.dir,
+    };
+    if (r->observer->start)
+        r->observer->start(r->observer->to, &start);
+}
+
+static tn_status open(run *r, tn_error *err)
+{
+    const char *resume_from;
+    TN_TRY(tni_training_create(r->recipe, &r->training, err));
+    TN_TRY(tni_training_commit(r->training, err));
+    TN_TRY(open_data(r, err));
+    TN_TRY(find_checkpoint(r, &resume_from, err));
+    TN_TRY(start_weights(r, resume_from, err));
+    TN_TRY(open_folder(r, resume_from != NULL, err));
+    tell_start(r, resume_from);
+    return TN_OK;
+}
+
+/* ---- the loop ---- */
+
+static tn_status went_wrong(run *r, const tn_cursor *cursor,
+                            const tni_step_result *result, tn_error *err)
+{
+    char phrase[256];
+    TN_TRY(r->data.vtable->restore(r->data.self, cursor, err));
+    TN_TRY(tni_training_diagnose(r->training, &r->data, &r->batch, phrase,
+                                 sizeof phrase, err));
+    return tn_fail(err, TN_ENONFINITE,
+                   "step %lld: the loss is %g and the gradient norm %g; %s. "
+                   "Last good checkpoint: %s. Try a lower optimizer.lr, a "
+                   "longer warm-up or a smaller train.grad_clip",
+                   (long long)r->progress.step + 1, result->loss,
+                   result->grad_norm, phrase,
+                   r->saved_step >= 0 ? r->saved : "none yet");
+}
+
+/* One optimizer step: gradients of all its micro-batches, then the update. */
+static tn_status step(run *r, tni_metrics *m, tn_error *err)
+{
+    const tni_recipe *recipe = r->recipe;
+    const int64_t number = r->progress.step;
+    const double multiplier = tni_recipe_multiplier(recipe, number);
+    const double began = now();
+    tni_step_result result;
+    tn_cursor cursor;
+
+    r->data.vtable->save(r->data.self, &cursor);
+    for (int64_t i = 0; i < recipe->train.grad_accum; i++) {
+        TN_TRY(r->data.vtable->next(r->data.self, &r->batch, err));
+        TN_TRY(tni_training_accumulate(r->training, number, i, &r->batch, err));
+    }
+    TN_TRY(tni_training_update(r->training, number, multiplier, &result, err));
+    if (!result.ok)
+        return went_wrong(r, &cursor, &result, err);
+
+    r->progress.step++;
+    r->progress.tokens += (int64_t)result.tokens;
+    r->seconds += now() - began;
+    r->steps++;
+    r->step_tokens += recipe->train.batch_size * recipe->train.seq_len *
+                      recipe->train.grad_accum;
+    *m = (tni_metrics){.step = r->progress.step,
+                       .loss = result.loss,
+                       .auxiliary = result.auxiliary,
+                       .grad_norm = result.grad_norm,
+                       .learning_rate = recipe->groups[0].lr * multiplier,
+                       .tokens = r->progress.tokens};
+    return TN_OK;
+}
+
+/* Epochs seen and the speed since the last report. */
+static void add_rates(const run *r, tni_metrics *m)
+{
+    const tni_train_options *o = &r->recipe->train;
+    const int64_t windows = r->data.info.rows_per_epoch;
+    const double rows =
+        (double)r->progress.step * (double)(o->batch_size * o->grad_accum);
+    m->epoch = windows ? rows / (double)windows : 0.0;
+    m->steps_per_second = (double)r->steps / r->seconds;
+    m->tokens_per_second = (double)r->step_tokens / r->seconds;
+}
+
+static tn_status report(run *r, const tni_metrics *m, tn_error *err)
+{
+    char line[1024];
+    size_t used = tni_metrics_json(m, line, sizeof line - 1);
+    line[used++] = '\n';
+    if (fwrite(line, 1, used, r->log) != used)
+        return tn_fail(err, TN_EIO, "%s/metrics.jsonl: cannot write: %s",
+                       r->recipe->checkpoint.dir, strerror(errno));
+    if (r->observer->report)
+        r->observer->report(r->observer->to, m);
+    r->seconds = 0.0;
+    r->steps = 0;
+    r->step_tokens = 0;
+    return TN_OK;
+}
+
+static tn_status save(run *r, tn_error *err)
+{
+    if (r->saved_step == r->progress.step)
+        return TN_OK;
+    r->data.vtable->save(r->data.self, &r->progress.cursor);
+    char path[sizeof r->saved];
+    TN_TRY(
+        tni_checkpoint_save(r->training, &r->progress, path, sizeof path, err));
+    memcpy(r->saved, path, sizeof path);
+    r->saved_step = r->progress.step;
+    if (r->observer->saved)
+        r->observer->saved(r->observer->to, path, r->progress.step);
+    return tni_curve_save(r->recipe->checkpoint.dir, r->recipe->name, err);
+}
+
+static int due(int64_t at, int64_t every)
+{
+    return every > 0 && at % every == 0;
+}
+
+static tn_status evaluate(run *r, tni_metrics *m, tn_error *err)
+{
+    tni_score score;
+    TN_TRY(tni_evaluate(&r->evaluator, &score, err));
+    m->has_val = 1;
+    m->val_loss = score.loss;
+    m->val_bits_per_byte = score.bits_per_byte;
+    return TN_OK;
+}
+
+static tn_status loop(run *r, tn_error *err)
+{
+    const tni_recipe *recipe = r->recipe;
+    const int64_t last = recipe->train.max_steps;
+    const volatile sig_atomic_t *stop = r->request->stop;
+
+    while (r->progress.step < last) {
+        tni_metrics m;
+        TN_TRY(step(r, &m, err));
+        const int64_t at = r->progress.step;
+        const int stopping = stop && *stop;
+        add_rates(r, &m);
+        if (r->observer->step)
+            r->observer->step(r->observer->to, &m);
+        if (r->has_val && !stopping &&
+            (due(at, recipe->train.eval_every) || at == last))
+            TN_TRY(evaluate(r, &m, err));
+        if (due(at, recipe->train.log_every) || at == last || m.has_val)
+            TN_TRY(report(r, &m, err));
+        if (due(at, recipe->checkpoint.every) || at == last || stopping)
+            TN_TRY(save(r, err));
+        if (stopping && at < last)
+            return tn_fail(err, TN_EINTERRUPTED,
+                           "interrupted after step %lld; continue with "
+                           "--resume auto (saved in %s)",
+                           (long long)at, r->saved);
+    }
+    return TN_OK;
+}
+
+static void close_run(run *r)
+{
+    if (r->log)
+        fclose(r->log);
+    if (r->lock >= 0)
+        close(r->lock);
+    if (r->has_val)
+        tni_evaluator_close(&r->evaluator);
+    tni_batch_destroy(&r->batch);
+    tni_data_close(&r->data);
+    tni_tokenizer_close(&r->tokenizer);
+    tni_training_destroy(r->training);
+}
+
+tn_status tni_train(const tni_train_request *request, tn_error *err)
+{
+    static const tni_train_observer nobody;
+    run r = {.recipe = request->recipe,
+             .request = request,
+             .observer = request->observer ? request->observer : &nobody,
+             .lock = -1,
+             .saved_step = -1};
+    tn_status status = open(&r, err);
+    if (status == TN_OK)
+        status = loop(&r, err);
+    close_run(&r);
+    return status;
+}

@@ -1,0 +1,367 @@
+/*
+ * training.c - the one idea of Tenon in one function: describe, differentiate,
+ * recompute, lower, fuse, place. plan_step() is the page to read first.
+ */
+#include "run/training.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST, NEXT, UPDATE, EVAL };
+
+static const char *const plan_name[] = {"first", "next", "update", "eval"};
+
+/* ---- leaves ---- */
+
+tn_tensor tni_metric_leaf(tni_graph *g, uint32_t metric)
+{
+    const int64_t one = 1;
+    return tni_graph_leaf(g, TN_OP_SLOT, TN_ARENA_METRIC,
+                          (int64_t)metric * TN_ALIGNMENT, g->builder.dtype, 1,
+                          &one, "metric");
+}
+
+tn_tensor tni_scalar_leaf(tni_graph *g, uint32_t scalar)
+{
+    const int64_t one = 1;
+    return tni_graph_leaf(g, TN_OP_SCALAR, TN_ARENA_SCALAR,
+                          (int64_t)scalar * TN_ALIGNMENT, g->builder.dtype, 1,
+                          &one, "scalar");
+}
+
+void tni_metric_set(tni_graph *g, uint32_t metric, tn_tensor value)
+{
+    tn_builder *b = &g->builder;
+    tn_assign(b, tni_metric_leaf(g, metric), tn_reshape(b, value, 1));
+}
+
+/* Bytes of one (B, T) tensor of i32, to the next placed tensor. */
+static int64_t input_pitch(const tni_recipe *r)
+{
+    const int64_t bytes = r->train.batch_size * r->train.seq_len * 4;
+    return (bytes + TN_ALIGNMENT - 1) / TN_ALIGNMENT * TN_ALIGNMENT;
+}
+
+tni_model_io tni_training_inputs(const tni_training *t, tni_graph *g)
+{
+    const tni_recipe *r = t->recipe;
+    const int64_t shape[2] = {r->train.batch_size, r->train.seq_len};
+    const int64_t two = 2;
+    return (tni_model_io){
+        .batch = shape[0],
+        .seq_len = shape[1],
+        .tokens = tni_graph_leaf(g, TN_OP_INPUT, TN_ARENA_INPUT, 0, TN_I32, 2,
+                                 shape, "tokens"),
+        .targets = tni_graph_leaf(g, TN_OP_INPUT, TN_ARENA_INPUT,
+                                  input_pitch(r), TN_I32, 2, shape, "targets"),
+        .rng = tni_graph_leaf(g, TN_OP_SCALAR, TN_ARENA_SCALAR,
+                              TNI_SCALAR_RNG * TN_ALIGNMENT, TN_I32, 1, &two,
+                              "rng"),
+        .training = 1,
+    };
+}
+
+static tn_tensor gradient_leaf(tni_graph *g, const tni_weight *w)
+{
+    return tni_graph_leaf(
+        g, TN_OP_SLOT, TN_ARENA_GRAD,
+        w->offset * tn_dtype_bytes(g->builder.dtype), g->builder.dtype, w->rank,
+        w->shape, tni_arena_printf(g->arena, "gradient of %s", w->name));
+}
+
+/* ---- describing ---- */
+
+/* Targets of -1 are not trained on and count for nothing. */
+static tn_tensor count_targets(tn_builder *b, tn_tensor targets)
+{
+    const tn_tensor ignored =
+        tn_with_constant_at(b, TN_MAP_LT, targets, 0.0, 0, TN_HERE);
+    const tn_tensor counted = tn_not(b, ignored);
+    return tn_reshape(b, tn_sum(b, counted, tn_all_axes(b, counted)), 1);
+}
+
+static void report_sum(tni_graph *g, uint32_t metric, tn_tensor sum, int add)
+{
+    tn_builder *b = &g->builder;
+    if (add)
+        sum = tn_add(b, tni_metric_leaf(g, metric), sum);
+    tni_metric_set(g, metric, sum);
+}
+
+/* The sums that update divides. */
+static void report_loss(tni_graph *g, const tni_model_io *io,
+                        const tni_model_out *out, int add)
+{
+    tn_builder *b = &g->builder;
+    report_sum(g, TNI_METRIC_LOSS_SUM,
+               tn_sum(b, out->nll, tn_all_axes(b, out->nll)), add);
+    report_sum(g, TNI_METRIC_TOKENS, count_targets(b, io->targets), add);
+    if (!tn_is_none(out->auxiliary))
+        report_sum(g, TNI_METRIC_AUXILIARY_SUM, out->auxiliary, add);
+}
+
+/* Gradients of the summed loss, auxiliary losses included, into the slab. */
+static tn_status describe_gradients(const tni_training *t, tni_graph *g,
+                                    const tni_model_out *out, int add,
+                                    tn_error *err)
+{
+    uint32_t count;
+    const tni_model *model = t->recipe->model;
+    const tni_weight *weights = tni_model_weights(model, &count);
+    tn_tensor *wrt = tni_arena_alloc(g->arena, count * sizeof *wrt);
+    tn_tensor *dwrt = tni_arena_alloc(g->arena, count * sizeof *dwrt);
+    tn_builder *b = &g->builder;
+    tn_tensor y[2] = {tni_graph_resolve(g, out->nll)}, seed[2];
+    uint32_t y_count = 1;
+
+    g->phase = TNI_BACKWARD;
+    seed[0] = tn_fill(b, 1.0, tn_dim(b, y[0], 0));
+    if (!tn_is_none(out->auxiliary)) {
+        y[1] = tni_graph_resolve(g, out->auxiliary);
+        seed[1] = tn_fill(b, 1.0, 1);
+        y_count = 2;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        wrt[i] = tni_model_param(model, i);
+    TN_TRY(tni_differentiate(g, y, seed, y_count, wrt, count, dwrt, err));
+    for (uint32_t i = 0; i < count; i++) {
+        if (tn_is_none(dwrt[i]))
+            continue;
+        const tn_tensor slot = gradient_leaf(g, &weights[i]);
+        tn_assign(b, slot, add ? tn_add(b, slot, dwrt[i]) : dwrt[i]);
+    }
+    return tni_graph_status(g, err);
+}
+
+/*
+ * One of the run's plans, from the model's description to placed bytes. Every
+ * plan of a training run is made here, and by nothing else.
+ */
+static tn_status plan_step(tni_training *t, tni_graph *g, int kind,
+                           uint32_t *id, tn_error *err)
+{
+    const tni_recipe *r = t->recipe;
+    const tni_target *target = &t->session->device.target; /* caps */
+    const int add = kind == NEXT;
+    tni_model_out out = {0};
+
+    if (kind == UPDATE) {
+        tni_describe_update(t, g); /* optimizers describe, too */
+        return tni_session_plan(t->session, g, plan_name[kind], id, err);
+    }
+    const tni_model_io io = tni_training_inputs(t, g);
+    tni_model_describe(r->model, g, &io, &out); /* layer by layer, and loss */
+    TN_TRY(tni_graph_status(g, err));
+    if (kind == EVAL) {
+        tn_builder *b = &g->builder;
+        tni_metric_set(g, TNI_METRIC_EVAL_SUM,
+                       tn_sum(b, out.nll, tn_all_axes(b, out.nll)));
+        tni_metric_set(g, TNI_METRIC_EVAL_TOKENS, count_targets(b, io.targets));
+    } else {
+        report_loss(g, &io, &out, add);
+        TN_TRY(tni_graph_status(g, err));
+        TN_TRY(tni_fuse(g, target, err));
+        TN_TRY(describe_gradients(t, g, &out, add, err));
+        TN_TRY(tni_share_loss(g, err));
+        TN_TRY(tni_recompute(g, (uint32_t)r->train.recompute, err));
+    }
+    /* lower to what the backend has kernels for, fuse, place every byte */
+    return tni_session_plan(t->session, g, plan_name[kind], id, err);
+}
+
+static tn_status plan(tni_training *t, int kind, uint32_t *id, tn_error *err)
+{
+    tni_graph *g = tni_graph_create(t->session->dtype);
+    const tn_status status = plan_step(t, g, kind, id, err);
+    tni_graph_destroy(g);
+    return status;
+}
+
+/* ---- life ---- */
+
+int64_t tni_slab_elements(const tni_model *model)
+{
+    uint32_t count;
+    const tni_weight *w = tni_model_weights(model, &count);
+    int64_t end = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (end < w[i].offset + w[i].elements)
+            end = w[i].offset + w[i].elements;
+    return (end + 63) / 64 * 64;
+}
+
+/* One slab per group and state, one after the other. */
+static void lay_out_states(tni_training *t)
+{
+    const tni_recipe *r = t->recipe;
+    int64_t at = 0;
+    for (uint32_t g = 0; g < r->group_count; g++) {
+        const tn_optimizer *o = r->groups[g].optimizer.vtable;
+        for (uint32_t s = 0; s < o->state_count; s++) {
+            t->state_offset[g * TN_OPTIMIZER_MAX_STATE + s] = at;
+            at += r->groups[g].elements * t->session->real_bytes;
+        }
+    }
+    tni_session_reserve(t->session, TN_ARENA_OPTIMIZER, at);
+}
+
+static tn_status create(tni_training *t, tn_error *err)
+{
+    const tni_recipe *r = t->recipe;
+    TN_TRY(tni_session_open(r, &t->session, err));
+    t->slab_elements = tni_slab_elements(r->model);
+    t->scalar_bytes = (TNI_SCALAR_LR + (int64_t)r->group_count) * TN_ALIGNMENT;
+    t->scalars = calloc(1, (size_t)t->scalar_bytes);
+    t->state_offset = calloc(r->group_count + 1,
+                             TN_OPTIMIZER_MAX_STATE * sizeof *t->state_offset);
+    if (!t->scalars || !t->state_offset)
+        return tn_fail(err, TN_ENOMEM, "no memory for the step's scalars");
+
+    const int64_t slab = t->slab_elements * t->session->real_bytes;
+    tni_session_reserve(t->session, TN_ARENA_PARAM, slab);
+    tni_session_reserve(t->session, TN_ARENA_GRAD, slab);
+    tni_session_reserve(t->session, TN_ARENA_SCALAR, t->scalar_bytes);
+    tni_session_reserve(t->session, TN_ARENA_METRIC, sizeof t->metrics);
+    tni_session_reserve(t->session, TN_ARENA_INPUT, 2 * input_pitch(r));
+    lay_out_states(t);
+
+    TN_TRY(plan(t, FIRST, &t->first, err));
+    if (r->train.grad_accum > 1)
+        TN_TRY(plan(t, NEXT, &t->next, err));
+    if (r->group_count)
+        TN_TRY(plan(t, UPDATE, &t->update, err));
+    return plan(t, EVAL, &t->eval, err);
+}
+
+tn_status tni_training_create(const tni_recipe *recipe, tni_training **training,
+                              tn_error *err)
+{
+    tni_training *t = calloc(1, sizeof *t);
+    if (!t)
+        return tn_fail(err, TN_ENOMEM, "no memory for a training run");
+    t->recipe = recipe;
+    const tn_status status = create(t, err);
+    if (status == TN_OK)
+        *training = t;
+    else
+        tni_training_destroy(t);
+    return status;
+}
+
+tn_status tni_training_commit(tni_training *t, tn_error *err)
+{
+    return tni_session_commit(t->session, err);
+}
+
+void tni_training_destroy(tni_training *t)
+{
+    if (!t)
+        return;
+    tni_session_close(t->session);
+    free(t->scalars);
+    free(t->state_offset);
+    free(t);
+}
+
+int64_t tni_training_state_offset(const tni_training *t, uint32_t weight,
+                                  uint32_t state)
+{
+    const uint32_t group = t->recipe->group_of[weight];
+    const tni_weight *w = tni_model_weights(t->recipe->model, &(uint32_t){0});
+    return t->state_offset[group * TN_OPTIMIZER_MAX_STATE + state] +
+           (w[weight].offset - t->recipe->groups[group].first) *
+               t->session->real_bytes;
+}
+
+/* ---- one step; nothing below allocates ---- */
+
+static void set_real(tni_training *t, uint32_t scalar, double value)
+{
+    unsigned char *at = t->scalars + (size_t)scalar * TN_ALIGNMENT;
+    const float narrow = (float)value;
+    if (t->session->dtype == TN_F64)
+        memcpy(at, &value, sizeof value);
+    else
+        memcpy(at, &narrow, sizeof narrow);
+}
+
+static double get_real(const tni_training *t, uint32_t metric)
+{
+    const unsigned char *at = t->metrics + (size_t)metric * TN_ALIGNMENT;
+    double wide;
+    float narrow;
+    if (t->session->dtype == TN_F64) {
+        memcpy(&wide, at, sizeof wide);
+        return wide;
+    }
+    memcpy(&narrow, at, sizeof narrow);
+    return (double)narrow;
+}
+
+static tn_status upload_scalars(tni_training *t, tn_error *err)
+{
+    return tni_session_upload(t->session, TN_ARENA_SCALAR, 0, t->scalars,
+                              t->scalar_bytes, err);
+}
+
+static tn_status download_metrics(tni_training *t, tn_error *err)
+{
+    return tni_session_download(t->session, t->metrics, TN_ARENA_METRIC, 0,
+                                sizeof t->metrics, err);
+}
+
+tn_status tni_training_upload(tni_training *t, const tn_batch *batch,
+                              tn_error *err)
+{
+    const tni_train_options *o = &t->recipe->train;
+    const int64_t bytes = o->batch_size * o->seq_len * 4;
+    TN_TRY(tni_session_upload(t->session, TN_ARENA_INPUT, 0, batch->tokens,
+                              bytes, err));
+    return tni_session_upload(t->session, TN_ARENA_INPUT,
+                              input_pitch(t->recipe), batch->targets, bytes,
+                              err);
+}
+
+tn_status tni_training_accumulate(tni_training *t, int64_t step, int64_t index,
+                                  const tn_batch *batch, tn_error *err)
+{
+    /* Each micro-batch draws its own dropout masks. */
+    const int64_t draw = step * t->recipe->train.grad_accum + index;
+    const int32_t rng[2] = {(int32_t)t->recipe->seed,
+                            (int32_t)(draw & INT32_MAX)};
+    memcpy(t->scalars + TNI_SCALAR_RNG * TN_ALIGNMENT, rng, sizeof rng);
+    TN_TRY(upload_scalars(t, err));
+    TN_TRY(tni_training_upload(t, batch, err));
+    return tni_session_run(t->session, index ? t->next : t->first, err);
+}
+
+tn_status tni_training_update(tni_training *t, int64_t step, double multiplier,
+                              tni_step_result *result, tn_error *err)
+{
+    const tni_recipe *r = t->recipe;
+    set_real(t, TNI_SCALAR_STEP, (double)(step + 1));
+    for (uint32_t g = 0; g < r->group_count; g++)
+        set_real(t, TNI_SCALAR_LR + g, r->groups[g].lr * multiplier);
+    TN_TRY(upload_scalars(t, err));
+    TN_TRY(tni_session_run(t->session, t->update, err));
+    TN_TRY(download_metrics(t, err));
+    *result = (tni_step_result){
+        .loss = get_real(t, TNI_METRIC_LOSS),
+        .auxiliary = get_real(t, TNI_METRIC_AUXILIARY),
+        .grad_norm = get_real(t, TNI_METRIC_GRAD_NORM),
+        .tokens = get_real(t, TNI_METRIC_TOKENS),
+        .ok = get_real(t, TNI_METRIC_OK) > 0.5,
+    };
+    return TN_OK;
+}
+
+tn_status tni_training_score(tni_training *t, const tn_batch *batch,
+                             double *sum, double *tokens, tn_error *err)
+{
+    TN_TRY(tni_training_upload(t, batch, err));
+    TN_TRY(tni_session_run(t->session, t->eval, err));
+    TN_TRY(download_metrics(t, err));
+    *sum = get_real(t, TNI_METRIC_EVAL_SUM);
+    *tokens = get_real(t, TNI_METRIC_EVAL_TOKENS);
+    return TN_OK;
+}

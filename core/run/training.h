@@ -1,0 +1,106 @@
+/*
+ * training.h - the plans of a training run and how one step calls them.
+ *
+ *     first   forward and backward of a micro-batch, writes the gradients
+ *     next    the same, adds to them
+ *     update  divides by the tokens, clips, lets the optimizers assign
+ *     eval    forward only
+ *
+ * They share the arenas. The loss and the token count are sums over the
+ * micro-batches, divided once, in update: uneven batches are exact. An update
+ * whose loss or gradient is not finite assigns the old values.
+ */
+#ifndef TENON_TRAINING_H
+#define TENON_TRAINING_H
+
+#include "run/session.h"
+
+/* Places in the METRIC arena, 256 bytes apart. */
+enum {
+    TNI_METRIC_LOSS_SUM, /* of this step's micro-batches */
+    TNI_METRIC_TOKENS,
+    TNI_METRIC_AUXILIARY_SUM,
+    TNI_METRIC_LOSS, /* what update makes of them */
+    TNI_METRIC_AUXILIARY,
+    TNI_METRIC_GRAD_NORM,
+    TNI_METRIC_OK,
+    TNI_METRIC_EVAL_SUM,
+    TNI_METRIC_EVAL_TOKENS,
+    TNI_METRIC_COUNT
+};
+
+/* Places in the SCALAR arena. */
+enum {
+    TNI_SCALAR_RNG,  /* i32 (2): seed, step */
+    TNI_SCALAR_STEP, /* real: 1 at the first update */
+    TNI_SCALAR_LR,   /* real: one per group from here on */
+};
+
+typedef struct tni_training {
+    tni_session *session;
+    const tni_recipe *recipe;
+    uint32_t first, next, update, eval; /* plans */
+    int64_t slab_elements;
+    int64_t *state_offset;  /* bytes in OPTIMIZER, by group and state */
+    unsigned char *scalars; /* the SCALAR arena's image */
+    int64_t scalar_bytes;
+    unsigned char metrics[TNI_METRIC_COUNT * TN_ALIGNMENT];
+} tni_training;
+
+typedef struct tni_step_result {
+    double loss;      /* mean cross-entropy over the step's tokens, nats */
+    double auxiliary; /* auxiliary losses per token */
+    double grad_norm; /* before clipping */
+    double tokens;    /* that were trained on */
+    int ok;           /* 0: not finite, nothing was changed */
+} tni_step_result;
+
+/* Describe and place the four plans: sizes are known, nothing is allocated. */
+tn_status tni_training_create(const tni_recipe *recipe, tni_training **training,
+                              tn_error *err);
+/* Allocate and compile. */
+tn_status tni_training_commit(tni_training *training, tn_error *err);
+void tni_training_destroy(tni_training *training); /* NULL is fine */
+
+/* Micro-batch `index` of step `step` (from 0); the first one starts the sums
+ * over. */
+tn_status tni_training_accumulate(tni_training *training, int64_t step,
+                                  int64_t index, const tn_batch *batch,
+                                  tn_error *err);
+/* Update step `step` with each group's lr times `multiplier`. */
+tn_status tni_training_update(tni_training *training, int64_t step,
+                              double multiplier, tni_step_result *result,
+                              tn_error *err);
+/* Sum of cross-entropies and number of targets of one batch. */
+tn_status tni_training_score(tni_training *training, const tn_batch *batch,
+                             double *sum, double *tokens, tn_error *err);
+
+/* Where `state` of weight i of the model lies in OPTIMIZER, in bytes. */
+int64_t tni_training_state_offset(const tni_training *training, uint32_t weight,
+                                  uint32_t state);
+
+/* ---- shared by training.c, update.c and diagnose.c ---- */
+
+/* Elements of the parameter slab, gaps included. */
+int64_t tni_slab_elements(const tni_model *model);
+/* The leaf of a METRIC or SCALAR place: a real (1). */
+tn_tensor tni_metric_leaf(tni_graph *g, uint32_t metric);
+tn_tensor tni_scalar_leaf(tni_graph *g, uint32_t scalar);
+void tni_metric_set(tni_graph *g, uint32_t metric, tn_tensor value);
+tni_model_io tni_training_inputs(const tni_training *training, tni_graph *g);
+/* update.c */
+void tni_describe_update(const tni_training *training, tni_graph *g);
+
+/* The batch into the INPUT arena. */
+tn_status tni_training_upload(tni_training *training, const tn_batch *batch,
+                              tn_error *err);
+
+/*
+ * diagnose.c - a phrase for the user: the first thing that is not finite in
+ * the step whose batches `data` gives next. Ends the run: gradients are lost.
+ */
+tn_status tni_training_diagnose(tni_training *training, tni_data *data,
+                                tn_batch *batch, char *phrase, size_t size,
+                                tn_error *err);
+
+#endif

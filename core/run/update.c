@@ -1,0 +1,202 @@
+/*
+ * update.c - from the summed gradients to new parameters, as one graph.
+ *
+ *     loss  = loss_sum / tokens
+ *     norm  = sqrt(sum g^2) / tokens               the global norm
+ *     scale = min(1, clip / (norm + 1e-6)) / tokens    PyTorch's clipping
+ *     ok    = finite(loss) and finite(norm)
+ *     optimizer.step(param, g * scale, state)      for each group
+ *
+ * The optimizers run behind a guard: every assignment one of them describes
+ * becomes select(ok, new, old). So a step with a bad loss changes nothing, and
+ * an optimizer's author need not think of it.
+ */
+#include "run/training.h"
+
+/* The builder's own table, with `op` replaced. A builder knows the guard by its
+ * table: the guard begins with it. */
+typedef struct {
+    tn_builder_api api;
+    const tn_builder_api *inner;
+    tn_tensor ok;
+} guard;
+
+static void guarded_op(tn_builder *b, tn_op op, const tn_tensor *in,
+                       uint32_t in_count, const void *attr, uint32_t attr_size,
+                       tn_tensor *out, uint32_t out_count, tn_here here)
+{
+    const guard *self = (const guard *)(const void *)b->api;
+    tn_tensor kept[2];
+    b->api = self->inner;
+    if (op == TN_OP_ASSIGN && in_count == 2) {
+        kept[0] = in[0];
+        kept[1] = tn_ternary_at(b, TN_MAP_SELECT, self->ok, in[1], in[0], here);
+        in = kept;
+    }
+    b->api->op(b, op, in, in_count, attr, attr_size, out, out_count, here);
+    b->api = &self->api;
+}
+
+static guard guard_of(const tn_builder *b, tn_tensor ok)
+{
+    guard self = {.api = *b->api, .inner = b->api, .ok = ok};
+    self.api.op = guarded_op;
+    return self;
+}
+
+/* A stretch of a slab: `shape` from element `first` on. */
+typedef struct {
+    uint32_t rank;
+    int64_t shape[TN_MAX_RANK];
+    int64_t first; /* in the slab */
+} stretch;
+
+static tn_tensor slab_leaf(tni_graph *g, tn_op op, tn_arena arena,
+                           int64_t offset, const stretch *s, const char *name)
+{
+    return tni_graph_leaf(g, op, arena, offset, g->builder.dtype, s->rank,
+                          s->shape, name);
+}
+
+static void describe_slot(const tni_training *t, tni_graph *g, uint32_t group,
+                          const stretch *s, tn_tensor scale, tn_tensor ok)
+{
+    const tni_group *of = &t->recipe->groups[group];
+    const tn_optimizer *o = of->optimizer.vtable;
+    const int64_t real = t->session->real_bytes;
+    tn_builder *b = &g->builder;
+    tn_slot slot = {
+        .struct_size = sizeof slot,
+        .param = slab_leaf(g, TN_OP_PARAM, TN_ARENA_PARAM, s->first * real, s,
+                           "parameters"),
+        .lr = tni_scalar_leaf(g, TNI_SCALAR_LR + group),
+        .step = tni_scalar_leaf(g, TNI_SCALAR_STEP),
+    };
+    slot.grad = tn_mul(b,
+                       slab_leaf(g, TN_OP_SLOT, TN_ARENA_GRAD, s->first * real,
+                                 s, "gradients"),
+                       scale);
+    for (uint32_t i = 0; i < o->state_count; i++)
+        slot.state[i] =
+            slab_leaf(g, TN_OP_SLOT, TN_ARENA_OPTIMIZER,
+                      t->state_offset[group * TN_OPTIMIZER_MAX_STATE + i] +
+                          (s->first - of->first) * real,
+                      s, o->state[i].name);
+
+    guard self = guard_of(b, ok);
+    b->api = &self.api;
+    o->step(b, &slot, of->optimizer.options);
+    b->api = self.inner;
+}
+
+static int same_shape(const tni_weight *a, const tni_weight *b)
+{
+    if (a->rank != b->rank)
+        return 0;
+    for (uint32_t i = 0; i < a->rank; i++)
+        if (a->shape[i] != b->shape[i])
+            return 0;
+    return 1;
+}
+
+/* The weight of group that begins at `offset`, or NULL. */
+static const tni_weight *weight_at(const tni_training *t, uint32_t group,
+                                   int64_t offset)
+{
+    uint32_t count;
+    const tni_weight *w = tni_model_weights(t->recipe->model, &count);
+    for (uint32_t i = 0; i < count; i++)
+        if (t->recipe->group_of[i] == group && w[i].offset == offset)
+            return &w[i];
+    return NULL;
+}
+
+/* (m, rows, cols): this weight and those of its shape that follow it without
+ * a gap. */
+static stretch matrices_from(const tni_training *t, uint32_t group,
+                             const tni_weight *w)
+{
+    const int experts = w->rank == 3;
+    stretch s = {.rank = 3,
+                 .shape = {experts ? w->shape[0] : 1, w->shape[w->rank - 2],
+                           w->shape[w->rank - 1]},
+                 .first = w->offset};
+    const int64_t each = s.shape[0];
+    for (int64_t end = w->offset + w->elements;; end += w->elements) {
+        const tni_weight *next = weight_at(t, group, end);
+        if (!next || !same_shape(next, w))
+            return s;
+        s.shape[0] += each;
+    }
+}
+
+static void describe_matrices(const tni_training *t, tni_graph *g,
+                              uint32_t group, tn_tensor scale, tn_tensor ok)
+{
+    const tni_group *of = &t->recipe->groups[group];
+    int64_t at = of->first;
+    while (at < of->first + of->elements) {
+        const tni_weight *w = weight_at(t, group, at);
+        if (!w) { /* a gap of alignment */
+            at += 64 - at % 64;
+            continue;
+        }
+        const stretch s = matrices_from(t, group, w);
+        describe_slot(t, g, group, &s, scale, ok);
+        at += s.shape[0] * s.shape[1] * s.shape[2];
+    }
+}
+
+static void describe_group(const tni_training *t, tni_graph *g, uint32_t group,
+                           tn_tensor scale, tn_tensor ok)
+{
+    const tni_group *of = &t->recipe->groups[group];
+    const tn_optimizer *o = of->optimizer.vtable;
+    const stretch all = {
+        .rank = 1, .shape = {of->elements}, .first = of->first};
+    if (!of->elements)
+        return;
+    if (o->per_matrix)
+        describe_matrices(t, g, group, scale, ok);
+    else
+        describe_slot(t, g, group, &all, scale, ok);
+}
+
+static tn_tensor clip_scale(tn_builder *b, tn_tensor norm, tn_tensor tokens,
+                            double clip)
+{
+    if (clip <= 0.0)
+        return tn_rdiv(b, 1.0, tokens);
+    const tn_tensor coefficient =
+        tn_at_most(b, tn_rdiv(b, clip, tn_shift(b, norm, 1e-6)), 1.0);
+    return tn_div(b, coefficient, tokens);
+}
+
+void tni_describe_update(const tni_training *t, tni_graph *g)
+{
+    const stretch slab = {.rank = 1, .shape = {t->slab_elements}};
+    tn_builder *b = &g->builder;
+    g->phase = TNI_UPDATE;
+
+    /* a step without a single target divides by 1 and changes little */
+    const tn_tensor tokens =
+        tn_at_least(b, tni_metric_leaf(g, TNI_METRIC_TOKENS), 1.0);
+    const tn_tensor gradients =
+        slab_leaf(g, TN_OP_SLOT, TN_ARENA_GRAD, 0, &slab, "gradients");
+    const tn_tensor squares = tn_sum(b, tn_square(b, gradients), 1u);
+    const tn_tensor norm = tn_div(b, tn_sqrt(b, squares), tokens);
+    const tn_tensor loss =
+        tn_div(b, tni_metric_leaf(g, TNI_METRIC_LOSS_SUM), tokens);
+    const tn_tensor ok = tn_and(b, tn_finite(b, loss), tn_finite(b, norm));
+    const tn_tensor scale =
+        clip_scale(b, norm, tokens, t->recipe->train.grad_clip);
+
+    for (uint32_t group = 0; group < t->recipe->group_count; group++)
+        describe_group(t, g, group, scale, ok);
+    tni_metric_set(g, TNI_METRIC_LOSS, loss);
+    tni_metric_set(g, TNI_METRIC_GRAD_NORM, norm);
+    tni_metric_set(g, TNI_METRIC_OK, ok);
+    tni_metric_set(
+        g, TNI_METRIC_AUXILIARY,
+        tn_div(b, tni_metric_leaf(g, TNI_METRIC_AUXILIARY_SUM), tokens));
+}

@@ -1,0 +1,224 @@
+/*
+ * weights.c - names and shapes of a file against those of the model.
+ */
+#include "run/weights.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "run/checkpoint.h"
+
+static const char head[] = "lm_head.weight";
+static const char embedding[] = "model.embed_tokens.weight";
+
+/* ---- what does not fit, in one sentence ---- */
+
+enum { MOST_NAMED = 6 };
+
+typedef struct {
+    char text[700];
+    size_t used;
+    uint32_t count;
+} list;
+
+static void add(list *l, const char *name, const char *what)
+{
+    if (l->count++ < MOST_NAMED && l->used < sizeof l->text)
+        l->used +=
+            (size_t)snprintf(l->text + l->used, sizeof l->text - l->used,
+                             "%s%s is %s", l->used ? ", " : "", name, what);
+}
+
+static void shape_text(char *to, size_t size, uint32_t rank,
+                       const int64_t *shape)
+{
+    size_t used = (size_t)snprintf(to, size, "(");
+    for (uint32_t i = 0; i < rank && used < size; i++)
+        used += (size_t)snprintf(to + used, size - used, "%s%lld",
+                                 i ? ", " : "", (long long)shape[i]);
+    if (used < size)
+        snprintf(to + used, size - used, ")");
+}
+
+static int fits(const tni_stored *t, const tni_weight *w)
+{
+    return t->rank == w->rank &&
+           memcmp(t->shape, w->shape, t->rank * sizeof *t->shape) == 0;
+}
+
+static void add_misshaped(list *l, const tni_stored *t, const tni_weight *w)
+{
+    char theirs[80], ours[80], why[192];
+    shape_text(theirs, sizeof theirs, t->rank, t->shape);
+    shape_text(ours, sizeof ours, w->rank, w->shape);
+    snprintf(why, sizeof why, "%s, the model wants %s", theirs, ours);
+    add(l, w->name, why);
+}
+
+/* Old files hold rope tables, tied ones a copy of the embedding. */
+static int is_derived(const char *name)
+{
+    static const char inv_freq[] = ".rotary_emb.inv_freq";
+    const size_t n = strlen(name), tail = sizeof inv_freq - 1;
+    return strcmp(name, head) == 0 ||
+           (n > tail && strcmp(name + n - tail, inv_freq) == 0);
+}
+
+/* The tensor a weight is read from, or NULL. */
+static const tni_stored *stored_for(const tni_safetensors *file,
+                                    const tni_weight *w)
+{
+    const tni_stored *t = tni_safetensors_find(file, w->name);
+    return t || strcmp(w->name, head) != 0
+               ? t
+               : tni_safetensors_find(file, embedding);
+}
+
+static tn_status check_names(const tni_model *model,
+                             const tni_safetensors *file, const char *path,
+                             tn_error *err)
+{
+    uint32_t weights, tensors;
+    const tni_weight *w = tni_model_weights(model, &weights);
+    const tni_stored *t = tni_safetensors_list(file, &tensors);
+    list wrong = {0};
+    for (uint32_t i = 0; i < weights; i++) {
+        const tni_stored *found = stored_for(file, &w[i]);
+        if (!found)
+            add(&wrong, w[i].name, "missing");
+        else if (!fits(found, &w[i]))
+            add_misshaped(&wrong, found, &w[i]);
+    }
+    for (uint32_t i = 0; i < tensors; i++)
+        if (!tni_model_weight(model, t[i].name) && !is_derived(t[i].name))
+            add(&wrong, t[i].name, "not of this model");
+    if (!wrong.count)
+        return TN_OK;
+    char more[40] = "";
+    if (wrong.count > MOST_NAMED)
+        snprintf(more, sizeof more, " and %u more", wrong.count - MOST_NAMED);
+    return tn_fail(err, TN_EINVALID,
+                   "%s does not fit the model: %s%s; its config must describe "
+                   "the same layers and sizes",
+                   path, wrong.text, more);
+}
+
+/* ---- moving ---- */
+
+double *tni_weights_staging(const tni_model *model)
+{
+    uint32_t count;
+    const tni_weight *w = tni_model_weights(model, &count);
+    int64_t largest = 1;
+    for (uint32_t i = 0; i < count; i++)
+        if (largest < w[i].elements)
+            largest = w[i].elements;
+    return malloc((size_t)largest * sizeof(double));
+}
+
+tn_status tni_weights_put(tni_session *s, const tni_safetensors *file,
+                          const tni_stored *tensor, tn_arena arena,
+                          int64_t offset, double *staging, tn_error *err)
+{
+    if (s->dtype == TN_F64) {
+        TN_TRY(tni_safetensors_read_double(file, tensor, staging, err));
+        return tni_session_upload(s, arena, offset, staging,
+                                  tensor->elements * 8, err);
+    }
+    float *narrow = (float *)(void *)staging;
+    TN_TRY(tni_safetensors_read(file, tensor, narrow, err));
+    return tni_session_upload(s, arena, offset, narrow, tensor->elements * 4,
+                              err);
+}
+
+static tn_status put_all(tni_session *s, const tni_safetensors *file,
+                         tn_error *err)
+{
+    uint32_t count;
+    const tni_weight *w = tni_model_weights(s->recipe->model, &count);
+    double *staging = tni_weights_staging(s->recipe->model);
+    tn_status status = TN_OK;
+    if (!staging)
+        return tn_fail(err, TN_ENOMEM, "no memory for the largest weight");
+    for (uint32_t i = 0; i < count && status == TN_OK; i++)
+        status =
+            tni_weights_put(s, file, stored_for(file, &w[i]), TN_ARENA_PARAM,
+                            w[i].offset * s->real_bytes, staging, err);
+    free(staging);
+    return status;
+}
+
+static void tell_of_copied_head(const tni_session *s,
+                                const tni_safetensors *file, const char *path)
+{
+    const tn_host *host = s->recipe->reader.host;
+    if (tni_model_weight(s->recipe->model, head) &&
+        !tni_safetensors_find(file, head))
+        host->log(host, TN_LOG_INFO,
+                  "%s has no %s: the head starts as a copy of %s", path, head,
+                  embedding);
+}
+
+tn_status tni_weights_load(tni_session *s, const char *path, tn_error *err)
+{
+    const tni_reader *reader = &s->recipe->reader;
+    const char *where;
+    tni_safetensors *file;
+    TN_TRY(tni_weights_path(reader->arena, reader->host, path, &where, err));
+    TN_TRY(tni_safetensors_open(where, &file, err));
+    tn_status status = check_names(s->recipe->model, file, where, err);
+    if (status == TN_OK) {
+        tell_of_copied_head(s, file, where);
+        status = put_all(s, file, err);
+    }
+    tni_safetensors_close(file);
+    return status;
+}
+
+tn_status tni_weights_draw(tni_session *s, tn_error *err)
+{
+    const tni_model *model = s->recipe->model;
+    const int64_t elements = s->arena_bytes[TN_ARENA_PARAM] / s->real_bytes;
+    float *slab = calloc((size_t)elements, sizeof *slab);
+    if (!slab)
+        return tn_fail(err, TN_ENOMEM, "no memory to draw %lld weights",
+                       (long long)elements);
+    tni_model_initialize(model, (uint64_t)s->recipe->seed, slab);
+    const tn_status status =
+        tni_session_upload_reals(s, TN_ARENA_PARAM, 0, slab, elements, err);
+    free(slab);
+    return status;
+}
+
+tn_status tni_weights_path(tni_arena *arena, const tn_host *host,
+                           const char *path, const char **file, tn_error *err)
+{
+    if (!tni_path_exists(path))
+        return tn_fail(err, TN_ENOTFOUND, "%s: there is no such file or folder",
+                       path);
+    if (!tni_path_is_folder(path)) {
+        *file = path;
+        return TN_OK;
+    }
+    const char *inside = tni_path_join(arena, path, "model.safetensors");
+    if (tni_path_exists(inside)) {
+        *file = inside;
+        return TN_OK;
+    }
+    if (tni_path_exists(
+            tni_path_join(arena, path, "model.safetensors.index.json")))
+        return tn_fail(err, TN_EUNSUPPORTED,
+                       "%s: its weights are in several files; join them into "
+                       "one model.safetensors first",
+                       path);
+    const char *newest;
+    TN_TRY(tni_checkpoint_latest(arena, host, path, &newest, err));
+    if (!newest)
+        return tn_fail(err, TN_ENOTFOUND,
+                       "%s: no model.safetensors and no checkpoint "
+                       "(step-NNNNNNNN) in this folder",
+                       path);
+    *file = tni_path_join(arena, newest, "model.safetensors");
+    return TN_OK;
+}
