@@ -142,7 +142,7 @@ static const char *walked(const setter *s)
 static tn_status malformed(const setter *s)
 {
     return tn_fail(s->err, TN_EINVALID,
-                   "--set %s: write it as key=value, the key like "
+                   "--set %.200s: write it as key=value, the key like "
                    "train.max_steps or model.layers[0].num_heads",
                    s->argument);
 }
@@ -154,11 +154,11 @@ static tn_status step_key(setter *s, tni_yaml *node, const char *key,
     if (node->kind == TNI_YAML_NULL)
         node->kind = TNI_YAML_MAP;
     if (node->kind != TNI_YAML_MAP)
-        return tn_fail(s->err, TN_EINVALID, "--set %s: %s is %s, not a map%s",
-                       s->argument, before, tni_yaml_kind_name(node),
-                       node->kind == TNI_YAML_LIST
-                           ? "; name the entry, the first is [0]"
-                           : "");
+        return tn_fail(
+            s->err, TN_EINVALID, "--set %.200s: %s is %s, not a map%s",
+            s->argument, before, tni_yaml_kind_name(node),
+            node->kind == TNI_YAML_LIST ? "; name the entry, the first is [0]"
+                                        : "");
     if (!tni_yaml_find(node, key)) {
         tni_yaml *nothing = tni_yaml_new(s->arena, TNI_YAML_NULL);
         nothing->source = set_source;
@@ -172,14 +172,15 @@ static tn_status step_index(setter *s, tni_yaml *node, uint64_t index,
                             const char *before, tni_yaml ***slot)
 {
     if (node->kind != TNI_YAML_LIST)
-        return tn_fail(s->err, TN_EINVALID, "--set %s: %s is %s, not a list",
-                       s->argument, before, tni_yaml_kind_name(node));
-    if (index >= node->count)
         return tn_fail(s->err, TN_EINVALID,
-                       "--set %s: %s has %zu entries, the first is [0]; there "
-                       "is no [%llu]",
-                       s->argument, before, node->count,
-                       (unsigned long long)index);
+                       "--set %.200s: %s is %s, not a list", s->argument,
+                       before, tni_yaml_kind_name(node));
+    if (index >= node->count)
+        return tn_fail(
+            s->err, TN_EINVALID,
+            "--set %.200s: %s has %zu entries, the first is [0]; there "
+            "is no [%llu]",
+            s->argument, before, node->count, (unsigned long long)index);
     *slot = &node->entries[index].value;
     return TN_OK;
 }
@@ -244,7 +245,8 @@ static tn_status set_one(tni_arena *arena, tni_yaml *root, const char *argument,
     tni_yaml *value = NULL, *node = root, **slot = NULL;
     if (tni_config_parse(arena, "the value", equals + 1, strlen(equals + 1),
                          &value, &why) != TN_OK)
-        return tn_fail(err, TN_EINVALID, "--set %s: %s", argument, why.message);
+        return tn_fail(err, TN_EINVALID, "--set %.200s: %s", argument,
+                       why.message);
     mark_as_set(value);
     for (int parts = 0; s.rest < s.end; parts++) {
         if (parts == MAX_PATH_PARTS)
