@@ -13,7 +13,7 @@
 
 #include "graph/ops/ops.h"
 
-enum { NO_NODE = UINT32_MAX };
+#define NO_NODE UINT32_MAX
 
 extern const tn_builder_api tni_builder_api; /* builder.c */
 

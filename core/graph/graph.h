@@ -114,6 +114,9 @@ uint32_t tni_op_accumulates(const tn_op_desc *desc);
 /* Whether it writes storage that outlives the run: ASSIGN, SET_ROWS. */
 int tni_op_is_effect(const tn_op_desc *desc);
 
+/* Whether plan.h lets this input have any strides (matmul: the next one). */
+int tni_op_may_be_strided(const tn_op_desc *desc, uint32_t input);
+
 /* Whether MATMUL may see these strides (plan.h); rank 2 at least. */
 int tni_is_matmul_operand(const tn_tensor_info *x);
 

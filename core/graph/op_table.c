@@ -23,8 +23,8 @@
 #define RULES_slot .shape = NULL
 #define RULES_view SHAPE(view), GRADIENT(view)
 #define RULES_stop_gradient SHAPE(stop_gradient)
-#define RULES_map SHAPE(map), FLOPS(map)
-#define RULES_reduce SHAPE(reduce), FLOPS(reduce)
+#define RULES_map SHAPE(map), GRADIENT(map), FLOPS(map)
+#define RULES_reduce SHAPE(reduce), GRADIENT(reduce), FLOPS(reduce)
 #define RULES_cumsum SHAPE(cumsum), GRADIENT(cumsum), FLOPS(cumsum)
 #define RULES_matmul SHAPE(matmul), GRADIENT(matmul), FLOPS(matmul)
 #define RULES_copy SHAPE(copy), GRADIENT(copy)
@@ -40,19 +40,28 @@
 #define RULES_grouped_matmul                                                   \
     SHAPE(grouped_matmul), GRADIENT(grouped_matmul), FLOPS(grouped_matmul)
 #define RULES_fill SHAPE(fill)
-#define RULES_rms_norm SHAPE(rms_norm), GRADIENT(rms_norm), FLOPS(rms_norm)
-#define RULES_rms_norm_bwd SHAPE(rms_norm_bwd), FLOPS(rms_norm_bwd)
-#define RULES_softmax SHAPE(softmax), GRADIENT(softmax), FLOPS(softmax)
-#define RULES_softmax_bwd SHAPE(softmax_bwd), FLOPS(softmax_bwd)
-#define RULES_rope SHAPE(rope), GRADIENT(rope), FLOPS(rope)
-#define RULES_attention SHAPE(attention), GRADIENT(attention), FLOPS(attention)
-#define RULES_attention_bwd SHAPE(attention_bwd), FLOPS(attention_bwd)
+#define RULES_rms_norm                                                         \
+    SHAPE(rms_norm), GRADIENT(rms_norm), DECOMPOSE(rms_norm), FLOPS(rms_norm)
+#define RULES_rms_norm_bwd                                                     \
+    SHAPE(rms_norm_bwd), DECOMPOSE(rms_norm_bwd), FLOPS(rms_norm_bwd)
+#define RULES_softmax                                                          \
+    SHAPE(softmax), GRADIENT(softmax), DECOMPOSE(softmax), FLOPS(softmax)
+#define RULES_softmax_bwd                                                      \
+    SHAPE(softmax_bwd), DECOMPOSE(softmax_bwd), FLOPS(softmax_bwd)
+#define RULES_rope SHAPE(rope), GRADIENT(rope), DECOMPOSE(rope), FLOPS(rope)
+#define RULES_attention                                                        \
+    SHAPE(attention), GRADIENT(attention), DECOMPOSE(attention),               \
+        FLOPS(attention)
+#define RULES_attention_bwd                                                    \
+    SHAPE(attention_bwd), DECOMPOSE(attention_bwd), FLOPS(attention_bwd)
 #define RULES_linear_cross_entropy                                             \
     SHAPE(linear_cross_entropy), GRADIENT(linear_cross_entropy),               \
-        FLOPS(linear_cross_entropy)
+        DECOMPOSE(linear_cross_entropy), FLOPS(linear_cross_entropy)
 #define RULES_linear_cross_entropy_bwd                                         \
-    SHAPE(linear_cross_entropy_bwd), FLOPS(linear_cross_entropy_bwd)
-#define RULES_dropout SHAPE(dropout), GRADIENT(dropout), FLOPS(dropout)
+    SHAPE(linear_cross_entropy_bwd), DECOMPOSE(linear_cross_entropy_bwd),      \
+        FLOPS(linear_cross_entropy_bwd)
+#define RULES_dropout                                                          \
+    SHAPE(dropout), GRADIENT(dropout), DECOMPOSE(dropout), FLOPS(dropout)
 
 static const tn_op_desc table[TN_OP_COUNT] = {
 #define OP(NAME, number_, tier_, least, most, n_out, attr, name_)              \
@@ -74,20 +83,29 @@ typedef struct own_facts {
     tni_prepare *prepare;
     const char *(*label)(const void *attr);
     uint32_t accumulates; /* bit i: output i can be added into place */
+    uint32_t strided;     /* bit i: input i may have any strides */
     uint8_t over_first;   /* output 0 lies on input 0's storage */
     uint8_t effect;       /* writes that storage */
 } own_facts;
 
 static const own_facts own[TN_OP_COUNT] = {
-    [TN_OP_VIEW] = {.prepare = tni_view_prepare, .over_first = 1},
-    [TN_OP_STOP_GRADIENT] = {.over_first = 1},
-    [TN_OP_MAP] = {.prepare = tni_map_prepare, .label = tni_map_label},
-    [TN_OP_REDUCE] = {.prepare = tni_reduce_prepare, .accumulates = 1},
-    [TN_OP_MATMUL] = {.prepare = tni_matmul_prepare, .accumulates = 1},
+    [TN_OP_VIEW] = {.prepare = tni_view_prepare, .strided = 1, .over_first = 1},
+    [TN_OP_STOP_GRADIENT] = {.strided = 1, .over_first = 1},
+    [TN_OP_MAP] = {.prepare = tni_map_prepare,
+                   .label = tni_map_label,
+                   .strided = ~0u},
+    [TN_OP_REDUCE] = {.prepare = tni_reduce_prepare,
+                      .accumulates = 1,
+                      .strided = ~0u},
+    [TN_OP_MATMUL] = {.prepare = tni_matmul_prepare,
+                      .accumulates = 1,
+                      .strided = 3},
+    [TN_OP_COPY] = {.strided = 1},
+    [TN_OP_GATHER_ROWS] = {.strided = 1}, /* its table */
     [TN_OP_SCATTER_ADD_ROWS] = {.accumulates = 1},
     [TN_OP_SET_ROWS] = {.over_first = 1, .effect = 1},
     [TN_OP_ASSIGN] = {.over_first = 1, .effect = 1},
-    [TN_OP_GROUPED_MATMUL] = {.accumulates = 1},
+    [TN_OP_GROUPED_MATMUL] = {.accumulates = 1, .strided = 1u << 1},
     [TN_OP_RMS_NORM_BWD] = {.accumulates = 1u << 1},             /* dweight */
     [TN_OP_LINEAR_CROSS_ENTROPY_BWD] = {.accumulates = 1u << 1}, /* dw */
 };
@@ -111,6 +129,11 @@ uint32_t tni_op_accumulates(const tn_op_desc *desc)
 int tni_op_is_effect(const tn_op_desc *desc)
 {
     return own_of(desc)->effect;
+}
+
+int tni_op_may_be_strided(const tn_op_desc *desc, uint32_t input)
+{
+    return input < 32 && (own_of(desc)->strided >> input & 1u);
 }
 
 int tni_op_is_over_first(const tn_op_desc *desc)

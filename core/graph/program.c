@@ -97,7 +97,7 @@ static double value_of(tn_map_op op, double a, double b, double c)
     case TN_MAP_SELECT:
         return a != 0.0 ? b : c;
     }
-    return NAN; /* leaves have no meaning without a tensor */
+    return (double)NAN; /* leaves have no meaning without a tensor */
 }
 
 /* ---- checking ---- */

@@ -99,23 +99,30 @@ void tni_attention_gradient(tn_builder *b, const tn_op_node *node,
     const tn_tensor in[] = {dout[0],        node->in[0],  node->in[1],
                             node->in[2],    node->out[0], node->out[1],
                             tni_in(node, 3)};
+    tn_tensor made[3];
     if (tn_is_none(dout[0]) || !(wanted & 7u))
         return;
     b->api->op(b, TN_OP_ATTENTION_BWD, in, 7, node->attr,
-               (uint32_t)sizeof(tn_attention_attr), din, 3, TN_HERE);
+               (uint32_t)sizeof(tn_attention_attr), made, 3, TN_HERE);
+    tni_take_wanted(din, made, 3, wanted);
 }
 
-/* Pairs of query and key that one head looks at. Row t of a causal window w
- * over S keys, of which the last T are its own, sees min(t + 1 + S - T, w). */
+/*
+ * Pairs of query and key that one head looks at: half of all in causal
+ * training. Positions are not known here, so where there are more keys than
+ * rows (decoding), the rows are taken to be the last ones.
+ */
 static double pairs_seen(const tn_attention_attr *a, int64_t rows, int64_t keys)
 {
+    const int64_t first = keys > rows ? keys - rows : 0;
     double pairs = 0.0;
-    if (a->bidirectional && !a->window)
+    if (a->bidirectional)
         return (double)rows * (double)keys;
     for (int64_t t = 0; t < rows; t++) {
-        const int64_t before = t + 1 + (keys > rows ? keys - rows : 0);
-        int64_t seen = a->bidirectional || before > keys ? keys : before;
-        if (a->window && seen > a->window && !a->bidirectional)
+        int64_t seen = first + t + 1;
+        if (seen > keys)
+            seen = keys;
+        if (a->window && seen > a->window)
             seen = a->window;
         pairs += (double)seen;
     }

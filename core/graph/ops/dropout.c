@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "graph/ops/ops.h"
+#include "graph/workspace.h"
 
 tn_status tni_dropout_shape(const tn_builder *b, const tn_op_node *node,
                             tn_tensor_info *out, tn_error *err)
@@ -36,6 +37,25 @@ void tni_dropout_gradient(tn_builder *b, const tn_op_node *node,
     if (tni_wants(wanted, 0) && !tn_is_none(dout[0]))
         din[0] = tn_op1_at(b, TN_OP_DROPOUT, in, 2, node->attr,
                            (uint32_t)sizeof(tn_dropout_attr), TN_HERE);
+}
+
+void tni_dropout_decompose(tn_builder *b, const tn_op_node *node,
+                           tn_tensor *out)
+{
+    const tn_dropout_attr *attr = node->attr;
+    tni_work w = {0};
+    const tni_register draw = tni_work_emit(
+        &w, (tni_work_instruction){
+                .op = TN_MAP_RANDOM, .a = 1, .value = attr->stream});
+    const tni_register rate = tni_work_constant(&w, attr->rate);
+    const tni_register dropped = tni_work_op(&w, TN_MAP_LT, draw, rate, 0);
+    const tni_register kept =
+        tni_work_op(&w, TN_MAP_MUL, tni_work_input(&w, 0),
+                    tni_work_constant(&w, 1.0 / (1.0 - attr->rate)), 0);
+    out[0] = tni_map_written1(b, &w,
+                              tni_work_op(&w, TN_MAP_SELECT, dropped,
+                                          tni_work_constant(&w, 0.0), kept),
+                              node->in, 2);
 }
 
 /* compare, multiply */

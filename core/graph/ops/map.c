@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "graph/ops/ops.h"
-#include "graph/program.h"
+#include "graph/workspace.h"
 
 /* ---- shapes ---- */
 
@@ -162,6 +162,51 @@ const char *tni_map_label(const void *attr)
         label = name;
     }
     return work == 1 ? label : "map";
+}
+
+/* ---- maps written by decompositions ---- */
+
+/* Decompositions write a dozen instructions: they fit. */
+static tn_program packed(tni_work *w, uint32_t in_count)
+{
+    tn_program p = {0};
+    w->input_count = in_count;
+    (void)tni_work_pack(w, &p);
+    return p;
+}
+
+void tni_map_written(tn_builder *b, tni_work *w, const tn_tensor *in,
+                     uint32_t in_count, tn_tensor *out)
+{
+    tn_map_attr attr;
+    memset(&attr, 0, sizeof attr);
+    attr.program = packed(w, in_count);
+    tn_map_at(b, &attr, in, out, TN_HERE);
+}
+
+tn_tensor tni_map_written1(tn_builder *b, tni_work *w, uint16_t y,
+                           const tn_tensor *in, uint32_t in_count)
+{
+    tn_tensor out = TN_NONE;
+    w->output[0] = y;
+    w->output_count = 1;
+    tni_map_written(b, w, in, in_count, &out);
+    return out;
+}
+
+tn_tensor tni_reduce_written(tn_builder *b, tni_work *w, uint16_t y,
+                             uint32_t kind, uint32_t axes, const tn_tensor *in,
+                             uint32_t in_count)
+{
+    tn_reduce_attr attr;
+    memset(&attr, 0, sizeof attr);
+    w->output[0] = y;
+    w->output_count = 1;
+    attr.program = packed(w, in_count);
+    attr.kind = kind;
+    attr.axes = axes;
+    return tn_op1_at(b, TN_OP_REDUCE, in, in_count, &attr,
+                     (uint32_t)sizeof attr, TN_HERE);
 }
 
 /* ---- counting ---- */

@@ -59,16 +59,17 @@ tn_status tni_rms_norm_bwd_shape(const tn_builder *b, const tn_op_node *node,
 
 /* ---- rms_norm: gradient and cost ---- */
 
-/* The op computes both; what nobody reads costs a backend little. */
 void tni_rms_norm_gradient(tn_builder *b, const tn_op_node *node,
                            const tn_tensor *dout, uint32_t wanted,
                            tn_tensor *din)
 {
     const tn_tensor in[] = {dout[0], node->in[0], node->in[1], node->out[1]};
-    if (tn_is_none(dout[0]) || !wanted)
+    tn_tensor made[2];
+    if (tn_is_none(dout[0]) || !(wanted & 3u))
         return;
     b->api->op(b, TN_OP_RMS_NORM_BWD, in, 4, node->attr,
-               (uint32_t)sizeof(tn_norm_attr), din, 2, TN_HERE);
+               (uint32_t)sizeof(tn_norm_attr), made, 2, TN_HERE);
+    tni_take_wanted(din, made, 2, wanted);
 }
 
 /* square, add; scale twice */
@@ -82,6 +83,49 @@ double tni_rms_norm_bwd_flops(const tn_builder *b, const tn_op_node *node)
 {
     const tn_tensor_info x = tn_info(b, node->in[1]);
     return 10.0 * (double)tn_elements(&x);
+}
+
+/* ---- rms_norm: what it is ---- */
+
+void tni_rms_norm_decompose(tn_builder *b, const tn_op_node *node,
+                            tn_tensor *out)
+{
+    const tn_norm_attr *attr = node->attr;
+    const tn_tensor x = node->in[0], weight = node->in[1];
+    const double columns = (double)tn_dim(b, x, -1);
+    const tn_tensor mean = tn_scale(
+        b, tn_sum(b, tn_square(b, x), tn_axis(b, x, -1)), 1.0 / columns);
+    const tn_tensor rstd = tn_rsqrt(b, tn_shift(b, mean, attr->eps));
+    out[0] = tn_mul(b, tn_mul(b, x, rstd), weight);
+    out[1] = tn_reshape(b, rstd, -1);
+}
+
+/* rstd (rows) as a column beside x: (..., 1) */
+static tn_tensor as_column(tn_builder *b, tn_tensor rstd, tn_tensor x)
+{
+    tn_tensor_info like = tn_info(b, x);
+    if (like.rank)
+        like.shape[like.rank - 1] = 1;
+    return tn_shaped_view_at(b, rstd, TN_VIEW_RESHAPE, like.rank, like.shape,
+                             TN_HERE);
+}
+
+void tni_rms_norm_bwd_decompose(tn_builder *b, const tn_op_node *node,
+                                tn_tensor *out)
+{
+    const tn_tensor dy = node->in[0], x = node->in[1], weight = node->in[2];
+    const tn_tensor r = as_column(b, node->in[3], x);
+    const double columns = (double)tn_dim(b, x, -1);
+    const uint32_t last = tn_axis(b, x, -1);
+    const uint32_t rows = tn_all_axes(b, x) & ~last;
+
+    const tn_tensor g = tn_mul(b, dy, weight);
+    const tn_tensor mean =
+        tn_scale(b, tn_sum(b, tn_mul(b, g, x), last), 1.0 / columns);
+    const tn_tensor pull = tn_mul(b, tn_mul(b, r, r), mean);
+    out[0] = tn_mul(b, r, tn_sub(b, g, tn_mul(b, x, pull)));
+    const tn_tensor dw = tn_mul(b, dy, tn_mul(b, x, r));
+    out[1] = rows ? tn_reshape(b, tn_sum(b, dw, rows), -1) : dw;
 }
 
 /* ---- softmax ---- */
@@ -127,4 +171,22 @@ double tni_softmax_flops(const tn_builder *b, const tn_op_node *node)
 double tni_softmax_bwd_flops(const tn_builder *b, const tn_op_node *node)
 {
     return 0.8 * tni_softmax_flops(b, node);
+}
+
+void tni_softmax_decompose(tn_builder *b, const tn_op_node *node,
+                           tn_tensor *out)
+{
+    const tn_tensor x = node->in[0];
+    const uint32_t last = tn_axis(b, x, -1);
+    const tn_tensor e = tn_exp(b, tn_sub(b, x, tn_maximum(b, x, last)));
+    out[0] = tn_div(b, e, tn_sum(b, e, last));
+}
+
+/* dx = y (dy - sum(dy y)) */
+void tni_softmax_bwd_decompose(tn_builder *b, const tn_op_node *node,
+                               tn_tensor *out)
+{
+    const tn_tensor dy = node->in[0], y = node->in[1];
+    const tn_tensor mean = tn_sum(b, tn_mul(b, dy, y), tn_axis(b, y, -1));
+    out[0] = tn_mul(b, y, tn_sub(b, dy, mean));
 }

@@ -41,6 +41,23 @@ tni_prepare *tni_op_prepare(const tn_op_desc *desc);
 const char *tni_op_label(const tn_op_desc *desc, const void *attr);
 const char *tni_map_label(const void *attr);
 
+/* ---- maps written by decompositions (ops/map.c) ---- */
+
+struct tni_work;
+
+/* Append the map that w holds (workspace.h), one result per output of w. */
+void tni_map_written(tn_builder *b, struct tni_work *w, const tn_tensor *in,
+                     uint32_t in_count, tn_tensor *out);
+
+/* The same for a map with one output, in register y. */
+tn_tensor tni_map_written1(tn_builder *b, struct tni_work *w, uint16_t y,
+                           const tn_tensor *in, uint32_t in_count);
+
+/* Reduce what register y of w holds over `axes`. */
+tn_tensor tni_reduce_written(tn_builder *b, struct tni_work *w, uint16_t y,
+                             uint32_t kind, uint32_t axes, const tn_tensor *in,
+                             uint32_t in_count);
+
 /* ---- layouts (ops/view.c) ---- */
 
 void tni_info_make_dense(tn_tensor_info *info);
@@ -102,10 +119,19 @@ static inline tn_tensor tni_in(const tn_op_node *node, uint32_t i)
     return i < node->in_count ? node->in[i] : TN_NONE;
 }
 
-/* Whether input i wants a gradient that flows. */
+/* Whether input i wants a gradient. */
 static inline int tni_wants(uint32_t wanted, uint32_t i)
 {
     return (wanted >> i & 1u) != 0;
+}
+
+/* Of the gradients that a backward op made, those that are wanted. */
+static inline void tni_take_wanted(tn_tensor *din, const tn_tensor *made,
+                                   uint32_t count, uint32_t wanted)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (tni_wants(wanted, i))
+            din[i] = made[i];
 }
 
 #endif
