@@ -10,17 +10,22 @@
 
 #include <math.h>
 
-/* The shape before reducing: every input that is an operand of elements has
- * it; an rng input has its own rank and is passed over. */
-static void iteration_shape(const ref_node *n, int64_t *shape)
+/* Whether `random` reads input i, which then has a shape of its own. */
+static int is_rng(const tn_program *p, uint32_t i)
 {
-    const ref_tensor *y = n->out;
-    for (uint32_t axis = 0; axis < y->rank; axis++) {
-        shape[axis] = y->shape[axis];
-        for (uint32_t i = 0; i < n->plan->in_count; i++)
-            if (n->in[i].rank == y->rank && n->in[i].shape[axis] > shape[axis])
-                shape[axis] = n->in[i].shape[axis];
-    }
+    for (uint32_t k = 0; k < p->instruction_count; k++)
+        if (p->instruction[k].op == TN_MAP_RANDOM && p->instruction[k].a == i)
+            return 1;
+    return 0;
+}
+
+/* The shape before reducing: every input of elements has it. */
+static const int64_t *iteration_shape(const ref_node *n, const tn_program *p)
+{
+    uint32_t i = 0;
+    while (i + 1 < n->plan->in_count && is_rng(p, i))
+        i++;
+    return n->in[i].shape;
 }
 
 /* Row-major element of `shape` for kept coordinates `o` (numbered over the
@@ -54,9 +59,9 @@ void ref_reduce(const ref_node *n)
     const double start = attr->kind == TN_REDUCE_SUM   ? 0.0
                          : attr->kind == TN_REDUCE_MAX ? -(double)INFINITY
                                                        : (double)INFINITY;
-    int64_t shape[TN_MAX_RANK], reduced = 1;
+    const int64_t *shape = iteration_shape(n, &attr->program);
+    int64_t reduced = 1;
     double r[TN_MAP_MAX_INSTRUCTIONS];
-    iteration_shape(n, shape);
     for (uint32_t axis = 0; axis < y->rank; axis++)
         reduced *= attr->axes >> axis & 1u ? shape[axis] : 1;
     for (int64_t o = 0; o < y->count; o++) {

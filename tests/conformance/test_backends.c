@@ -1,0 +1,133 @@
+/*
+ * test_backends.c - every backend that lies beside the oracle, on every op.
+ *
+ * The same case runs in f32 on the backend and in f64 on the oracle, on the
+ * same numbers, and may differ by what families.c allows. Then the backend is
+ * held against itself, bit for bit: run twice, on one thread and on two, with
+ * transients that share bytes and with transients that do not. The rig checks
+ * on every run that nothing is read before it is written (memory is NaN) and
+ * that no byte outside the outputs changes.
+ */
+#include "cases.h"
+
+#include <float.h>
+
+enum { DRAWS = 24, QUICK_DRAWS = 3 };
+
+static tn_rig *oracle;
+
+/* ---- against the oracle ---- */
+
+static void compare_outputs(const tn_rig_program *got,
+                            const tn_rig_program *want, const op_case *c,
+                            const family *f, uint32_t number)
+{
+    const tolerance t = tolerance_of(f);
+    char what[128];
+    assert_int_equal(tn_rig_output_count(got), tn_rig_output_count(want));
+    for (uint32_t o = 0; o < tn_rig_output_count(got); o++) {
+        const int gradient = o >= c->rig.out_count;
+        const tn_rig_result a = tn_rig_output(got, o);
+        const tn_rig_result b = tn_rig_output(want, o);
+        const double absolute =
+            gradient ? t.gradient_absolute * (double)c->gradient_length
+                     : t.absolute * (double)c->length;
+        snprintf(what, sizeof what, "%s, case %u, %s %u", f->name, number,
+                 gradient ? "gradient" : "output", o);
+        assert_int_equal(a.count, b.count);
+        expect_close(what, a.values, b.values, a.count,
+                     absolute * (double)FLT_EPSILON,
+                     (gradient ? t.gradient_relative : t.relative) *
+                         (double)FLT_EPSILON);
+    }
+}
+
+/* ---- against itself ---- */
+
+static void compare_bits(const tn_rig_program *a, const tn_rig_program *b,
+                         const family *f, uint32_t number, const char *how)
+{
+    char what[128];
+    snprintf(what, sizeof what, "%s, case %u, %s", f->name, number, how);
+    for (uint32_t o = 0; o < tn_rig_output_count(a); o++)
+        expect_same_bits(what, tn_rig_output(a, o).values,
+                         tn_rig_output(b, o).values, tn_rig_output(a, o).count);
+}
+
+typedef struct rigs {
+    tn_rig *two, *one; /* threads; the same where there is no such option */
+} rigs;
+
+static void check_case(const rigs *r, const family *f, uint32_t number,
+                       uint32_t scale, int64_t work)
+{
+    const tn_rig_how f32 = {.dtype = TN_F32, .no_fuse = number % 3 == 2};
+    const tn_rig_how apart = {TN_F32, f32.no_fuse, 1};
+    const tn_rig_how f64 = {.dtype = TN_F64, .no_fuse = 1};
+    op_case *c = malloc(sizeof *c);
+    char what[128];
+    draw_case(f, number, scale, work, c);
+    snprintf(what, sizeof what, "%s, case %u", f->name, number);
+    tn_rig_program *want = must_build(oracle, c, &f64, what);
+    tn_rig_program *got = must_build(r->two, c, &f32, what);
+    tn_rig_program *again = must_build(r->two, c, &f32, what);
+    tn_rig_program *single = must_build(r->one, c, &f32, what);
+    tn_rig_program *spread = must_build(r->two, c, &apart, what);
+    must_run(want, what);
+    must_run(got, what);
+    compare_outputs(got, want, c, f, number);
+    must_run(again, what);
+    must_run(again, what);
+    compare_bits(got, again, f, number, "run twice");
+    must_run(single, what);
+    compare_bits(got, single, f, number, "two threads and one");
+    must_run(spread, what);
+    compare_bits(got, spread, f, number, "transients together and apart");
+    tn_rig_free(want);
+    tn_rig_free(got);
+    tn_rig_free(again);
+    tn_rig_free(single);
+    tn_rig_free(spread);
+    free(c);
+}
+
+static rigs open_rigs(const char *backend)
+{
+    rigs r = {tn_rig_open(backend, "{}"), NULL};
+    const int threads = tn_rig_has_option(r.two, "threads");
+    tn_rig_close(r.two);
+    r.two = tn_rig_open(backend, threads ? "{threads: 2}" : "{}");
+    r.one = tn_rig_open(backend, threads ? "{threads: 1}" : "{}");
+    return r;
+}
+
+static void backend_agrees_with_the_oracle(void **state)
+{
+    const family_test *t = *state;
+    const rigs r = open_rigs(t->backend);
+    const uint32_t draws = is_quick() ? QUICK_DRAWS : DRAWS;
+    for (uint32_t number = 0; number < draws; number++)
+        if (is_quick())
+            check_case(&r, t->family, number, SCALE_SMALL, 1000);
+        else
+            check_case(&r, t->family, number,
+                       number % 4 ? SCALE_TILES : SCALE_TINY,
+                       number % 4 == 3 ? 300000 : 20000);
+    tn_rig_close(r.two);
+    tn_rig_close(r.one);
+}
+
+int main(void)
+{
+    const char *found[16], *names[16];
+    uint32_t count = 0;
+    const uint32_t found_count = tn_rig_backends(found, 16);
+    for (uint32_t i = 0; i < found_count; i++)
+        if (strcmp(found[i], "reference"))
+            names[count++] = found[i];
+    oracle = tn_rig_open("reference", "{}");
+    const int failed = run_families("backends", backend_agrees_with_the_oracle,
+                                    NULL, names, count);
+    tn_rig_close(oracle);
+    return failed;
+}
