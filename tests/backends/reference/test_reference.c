@@ -13,6 +13,9 @@
 
 enum { BYTES = 65536 };
 
+#define NOT_A_NUMBER ((double)NAN)
+#define INFINITE ((double)INFINITY)
+
 /* One node over one arena; tensors lie one after the other in it. */
 typedef struct bench {
     tn_rig *rig;
@@ -151,8 +154,8 @@ static void expect_i32(const void *got, const int32_t *want, size_t count)
 static void narrow_floats_round_to_nearest_even(void **state)
 {
     const double x[] = {
-        1.0 + 1.0 / 256, 1.0 + 3.0 / 256, 1.99999, -0.0,     1e-40, 1e39,
-        65504.0,         65520.0,         NAN,     -INFINITY};
+        1.0 + 1.0 / 256, 1.0 + 3.0 / 256, 1.99999,      -0.0,     1e-40, 1e39,
+        65504.0,         65520.0,         NOT_A_NUMBER, -INFINITE};
     const uint16_t bf16[] = {0x3f80, 0x3f82, 0x4000, 0x8000, 0x0001,
                              0x7f80, 0x4780, 0x4780, 0x7fc0, 0xff80};
     const uint16_t f16[] = {0x3c04, 0x3c0c, 0x4000, 0x8000, 0x0000,
@@ -178,7 +181,7 @@ static void integers_round_and_saturate(void **state)
     bench t;
     (void)state;
     setup(&t, TN_OP_COPY, &attr);
-    input_f64(&t, VALUES(1.5, 2.5, -1.5, 1e9, -129.0, NAN), SHAPE(6));
+    input_f64(&t, VALUES(1.5, 2.5, -1.5, 1e9, -129.0, NOT_A_NUMBER), SHAPE(6));
     const void *y = output(&t, TN_I8, SHAPE(6));
     must_run(&t);
     assert_memory_equal(y, want, sizeof want);
@@ -226,11 +229,11 @@ static void instructions_keep_their_word_at_the_edges(void **state)
         uint8_t arity;
         double a, b, want;
     } edge[] = {
-        {TN_MAP_MIN, 2, NAN, 1, NAN},
-        {TN_MAP_MIN, 2, 1, NAN, NAN},
-        {TN_MAP_MAX, 2, 1, NAN, NAN},
-        {TN_MAP_MAX, 2, -INFINITY, 3, 3},
-        {TN_MAP_DIV, 2, -1, 0, -INFINITY},
+        {TN_MAP_MIN, 2, NOT_A_NUMBER, 1, NOT_A_NUMBER},
+        {TN_MAP_MIN, 2, 1, NOT_A_NUMBER, NOT_A_NUMBER},
+        {TN_MAP_MAX, 2, 1, NOT_A_NUMBER, NOT_A_NUMBER},
+        {TN_MAP_MAX, 2, -INFINITE, 3, 3},
+        {TN_MAP_DIV, 2, -1, 0, -INFINITE},
         {TN_MAP_ROUND, 1, 2.5, 0, 2},
         {TN_MAP_ROUND, 1, -3.5, 0, -4},
         {TN_MAP_FLOOR, 1, -0.5, 0, -1},
@@ -238,17 +241,17 @@ static void instructions_keep_their_word_at_the_edges(void **state)
         {TN_MAP_SIGN, 1, 0, 0, 0},
         {TN_MAP_NOT, 1, 0, 0, 1},
         {TN_MAP_NOT, 1, 0.5, 0, 0},
-        {TN_MAP_FINITE, 1, INFINITY, 0, 0},
-        {TN_MAP_FINITE, 1, NAN, 0, 0},
+        {TN_MAP_FINITE, 1, INFINITE, 0, 0},
+        {TN_MAP_FINITE, 1, NOT_A_NUMBER, 0, 0},
         {TN_MAP_FINITE, 1, 1e300, 0, 1},
         {TN_MAP_AND, 2, 2, -1, 1},
         {TN_MAP_OR, 2, 0, 0, 0},
         {TN_MAP_LT, 2, 1, 1, 0},
         {TN_MAP_LE, 2, 1, 1, 1},
-        {TN_MAP_EQ, 2, NAN, NAN, 0},
+        {TN_MAP_EQ, 2, NOT_A_NUMBER, NOT_A_NUMBER, 0},
         {TN_MAP_SIGMOID, 1, -1000, 0, 0},
         {TN_MAP_SIGMOID, 1, 0, 0, 0.5},
-        {TN_MAP_LOG, 1, 0, 0, -INFINITY},
+        {TN_MAP_LOG, 1, 0, 0, -INFINITE},
         {TN_MAP_RSQRT, 1, 4, 0, 0.5},
     };
     (void)state;
@@ -428,7 +431,7 @@ static void topk_breaks_ties_by_index(void **state)
     bench t;
     (void)state;
     setup(&t, TN_OP_TOPK, &attr);
-    input_f64(&t, VALUES(3, NAN, 3, 2), SHAPE(4));
+    input_f64(&t, VALUES(3, NOT_A_NUMBER, 3, 2), SHAPE(4));
     const void *values = output(&t, TN_F64, SHAPE(4));
     const void *index = output(&t, TN_I32, SHAPE(4));
     must_run(&t);
