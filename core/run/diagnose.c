@@ -112,7 +112,7 @@ tn_status tni_training_diagnose(tni_training *t, tni_data *data,
 {
     const uint32_t layers = tni_model_layer_count(t->recipe->model);
     const char *weight, *gradient;
-    uint32_t first;
+    uint32_t first = 0;
     TN_TRY(find_bad(t, TN_ARENA_PARAM, &weight, err));
     TN_TRY(find_bad(t, TN_ARENA_GRAD, &gradient, err));
     if (weight) {

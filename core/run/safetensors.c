@@ -244,7 +244,7 @@ static tn_status open_checked(tni_safetensors *file, tn_error *err)
 {
     struct stat st;
     unsigned char raw[8];
-    uint64_t length;
+    uint64_t length = 0;
     file->fd = open(file->path, O_RDONLY | O_CLOEXEC);
     if (file->fd < 0)
         return tn_fail(err, errno == ENOENT ? TN_ENOTFOUND : TN_EIO,
@@ -287,7 +287,7 @@ tn_status tni_safetensors_check(const char *path, const void *bytes,
                                 size_t count, tni_safetensors **file,
                                 tn_error *err)
 {
-    uint64_t length;
+    uint64_t length = 0;
     if (count < 8)
         return tn_fail(err, TN_EFORMAT,
                        "%s: %zu bytes are too few for a safetensors file", path,

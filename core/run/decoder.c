@@ -1,0 +1,178 @@
+/*
+ * decoder.c - pieces of a sequence through plans that share its state.
+ *
+ * INPUT holds tokens, positions and the row whose logits are asked for, each
+ * at a fixed place with room for the largest piece; METRIC holds the logits.
+ */
+#include "run/decoder.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/weights.h"
+
+static const int64_t piece[TNI_PIECES] = {256, 64, 16, 4, 1};
+
+enum {
+    LARGEST = 256,
+    TOKENS_AT = 0,
+    POSITIONS_AT = LARGEST * 4,
+    LAST_AT = 2 * LARGEST * 4,
+    INPUT_BYTES = LAST_AT + TN_ALIGNMENT
+};
+
+static tni_model_io inputs(tni_graph *g, int64_t length, int64_t capacity)
+{
+    const int64_t shape[2] = {1, length}, one = 1;
+    return (tni_model_io){
+        .batch = 1,
+        .seq_len = length,
+        .tokens = tni_graph_leaf(g, TN_OP_INPUT, TN_ARENA_INPUT, TOKENS_AT,
+                                 TN_I32, 2, shape, "tokens"),
+        .positions =
+            tni_graph_leaf(g, TN_OP_INPUT, TN_ARENA_INPUT, POSITIONS_AT, TN_I32,
+                           2, shape, "positions"),
+        .last = tni_graph_leaf(g, TN_OP_INPUT, TN_ARENA_INPUT, LAST_AT, TN_I32,
+                               1, &one, "last"),
+        .state_len = capacity,
+    };
+}
+
+/* The page of training.c, for reading a piece. */
+static tn_status describe_piece(tni_decoder *d, tni_graph *g, int64_t length,
+                                uint32_t *id, tn_error *err)
+{
+    char name[32];
+    tni_model_out out = {0};
+    const int64_t shape[2] = {1, d->vocab_size};
+    const tni_model_io io = inputs(g, length, d->capacity);
+    tni_model_describe(d->session->recipe->model, g, &io, &out);
+    const tn_tensor slot = tni_graph_leaf(g, TN_OP_SLOT, TN_ARENA_METRIC, 0,
+                                          g->builder.dtype, 2, shape, "logits");
+    tn_assign(&g->builder, slot, out.logits);
+    snprintf(name, sizeof name, "read %lld", (long long)length);
+    return tni_session_plan(d->session, g, name, id, err);
+}
+
+static tn_status plan_piece(tni_decoder *d, uint32_t which, tn_error *err)
+{
+    tni_graph *g = tni_graph_create(d->session->dtype);
+    uint32_t id = 0;
+    const tn_status status = describe_piece(d, g, piece[which], &id, err);
+    tni_graph_destroy(g);
+    d->plan[which] = id + 1;
+    return status;
+}
+
+static tn_status create(tni_decoder *d, const tni_recipe *recipe,
+                        const char *weights, tn_error *err)
+{
+    const int64_t longest = tni_model_max_seq_len(recipe->model);
+    if (d->capacity < 1 || d->capacity > longest)
+        return tn_fail(err, TN_EINVALID,
+                       "%lld tokens are outside [1, model.max_seq_len %lld]",
+                       (long long)d->capacity, (long long)longest);
+    TN_TRY(tni_session_open(recipe, &d->session, err));
+    tni_session *s = d->session;
+    d->vocab_size = tni_model_vocab_size(recipe->model);
+    d->logits = calloc((size_t)d->vocab_size, sizeof *d->logits);
+    d->staging = calloc(LARGEST, sizeof *d->staging);
+    if (!d->logits || !d->staging)
+        return tn_fail(err, TN_ENOMEM, "no memory for %lld logits",
+                       (long long)d->vocab_size);
+    tni_session_reserve(s, TN_ARENA_INPUT, INPUT_BYTES);
+    TN_TRY(plan_piece(d, TNI_PIECES - 1, err));
+    TN_TRY(tni_session_commit(s, err));
+    return tni_weights_load(s, weights, err);
+}
+
+tn_status tni_decoder_create(const tni_recipe *recipe, const char *weights,
+                             int64_t capacity, tni_decoder **decoder,
+                             tn_error *err)
+{
+    tni_decoder *d = calloc(1, sizeof *d);
+    if (!d)
+        return tn_fail(err, TN_ENOMEM, "no memory for a decoder");
+    d->capacity = capacity;
+    const tn_status status = create(d, recipe, weights, err);
+    if (status == TN_OK)
+        *decoder = d;
+    else
+        tni_decoder_destroy(d);
+    return status;
+}
+
+void tni_decoder_destroy(tni_decoder *d)
+{
+    if (!d)
+        return;
+    tni_session_close(d->session);
+    free(d->logits);
+    free(d->staging);
+    free(d);
+}
+
+static tn_status read_piece(tni_decoder *d, uint32_t which,
+                            const int32_t *tokens, tn_error *err)
+{
+    const int64_t count = piece[which];
+    const int32_t last = (int32_t)count - 1;
+    int32_t *positions = d->staging;
+    for (int64_t i = 0; i < count; i++)
+        positions[i] = (int32_t)(d->position + i);
+    if (!d->plan[which])
+        TN_TRY(plan_piece(d, which, err));
+    TN_TRY(tni_session_upload(d->session, TN_ARENA_INPUT, TOKENS_AT, tokens,
+                              count * 4, err));
+    TN_TRY(tni_session_upload(d->session, TN_ARENA_INPUT, POSITIONS_AT,
+                              positions, count * 4, err));
+    TN_TRY(
+        tni_session_upload(d->session, TN_ARENA_INPUT, LAST_AT, &last, 4, err));
+    TN_TRY(tni_session_run(d->session, d->plan[which] - 1, err));
+    d->position += count;
+    return TN_OK;
+}
+
+static tn_status check(const tni_decoder *d, const int32_t *tokens,
+                       int64_t count, tn_error *err)
+{
+    if (count > d->capacity - d->position)
+        return tn_fail(err, TN_EINVALID,
+                       "%lld more tokens do not fit: %lld of %lld are in use",
+                       (long long)count, (long long)d->position,
+                       (long long)d->capacity);
+    for (int64_t i = 0; i < count; i++)
+        if (tokens[i] < 0 || tokens[i] >= d->vocab_size)
+            return tn_fail(err, TN_EINVALID,
+                           "token %lld is %d, outside [0, %lld)", (long long)i,
+                           tokens[i], (long long)d->vocab_size);
+    return TN_OK;
+}
+
+tn_status tni_decoder_read(tni_decoder *d, const int32_t *tokens, int64_t count,
+                           tn_error *err)
+{
+    TN_TRY(check(d, tokens, count, err));
+    if (!count)
+        return TN_OK;
+    for (uint32_t which = 0; which < TNI_PIECES; which++)
+        for (; count >= piece[which];
+             count -= piece[which], tokens += piece[which])
+            TN_TRY(read_piece(d, which, tokens, err));
+    return tni_session_download_reals(d->session, d->logits, TN_ARENA_METRIC, 0,
+                                      d->vocab_size, err);
+}
+
+tn_status tni_decoder_reset(tni_decoder *d, tn_error *err)
+{
+    static const unsigned char zeros[4096];
+    const int64_t bytes = d->session->arena_bytes[TN_ARENA_STATE];
+    for (int64_t at = 0; at < bytes; at += (int64_t)sizeof zeros) {
+        const int64_t left = bytes - at;
+        TN_TRY(tni_session_upload(
+            d->session, TN_ARENA_STATE, at, zeros,
+            left < (int64_t)sizeof zeros ? left : (int64_t)sizeof zeros, err));
+    }
+    d->position = 0;
+    return TN_OK;
+}

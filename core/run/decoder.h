@@ -1,0 +1,43 @@
+/*
+ * decoder.h - a model that reads tokens and says what might come next.
+ *
+ * What it has read lives in the STATE arena: keys and values of attention,
+ * states of recurrences. A stretch of tokens is read in exact pieces of 256,
+ * 64, 16, 4 and 1, each size a plan that is compiled when it is first needed:
+ * nothing is padded, so no architecture needs to know of padding.
+ */
+#ifndef TENON_DECODER_H
+#define TENON_DECODER_H
+
+#include "run/session.h"
+
+enum { TNI_PIECES = 5 };
+
+typedef struct tni_decoder {
+    tni_session *session;
+    int64_t capacity; /* tokens it can hold */
+    int64_t position; /* tokens read */
+    int64_t vocab_size;
+    uint32_t plan[TNI_PIECES]; /* + 1; 0: not compiled */
+    float *logits;             /* (V): of the token after the last one read */
+    int32_t *staging;          /* positions of a piece */
+} tni_decoder;
+
+/*
+ * Open a session for decoding up to `capacity` tokens with the weights at
+ * `path` (see weights.h).
+ */
+tn_status tni_decoder_create(const tni_recipe *recipe, const char *weights,
+                             int64_t capacity, tni_decoder **decoder,
+                             tn_error *err);
+void tni_decoder_destroy(tni_decoder *decoder); /* NULL is fine */
+
+/* Read tokens; logits are then those after the last. TN_EINVALID past the
+ * capacity or outside the vocabulary. */
+tn_status tni_decoder_read(tni_decoder *decoder, const int32_t *tokens,
+                           int64_t count, tn_error *err);
+
+/* Forget everything that was read. */
+tn_status tni_decoder_reset(tni_decoder *decoder, tn_error *err);
+
+#endif

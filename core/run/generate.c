@@ -1,0 +1,190 @@
+/*
+ * generate.c - read the prompt, then draw and read one token at a time.
+ */
+#include "run/generate.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct {
+    const tni_generate_request *request;
+    tn_tokenizer_handle tokenizer;
+    tni_decoder *decoder;
+    tni_sampler sampler;
+    tni_utf8 utf8;
+    int32_t *tokens; /* prompt and what was made */
+    int64_t count, capacity;
+    int32_t end; /* the id that ends a text, -1: none */
+    int said_full;
+} generation;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void warn(const generation *g, const char *format, long long a,
+                 long long b)
+{
+    const tn_host *host = g->request->recipe->reader.host;
+    host->log(host, TN_LOG_WARNING, format, a, b);
+}
+
+/* ---- tokens ---- */
+
+static tn_status append(void *to, const int32_t *ids, uint64_t count,
+                        tn_error *err)
+{
+    generation *g = to;
+    const int64_t need = g->count + (int64_t)count;
+    if (need > g->capacity) {
+        const int64_t capacity = 2 * need + 64;
+        int32_t *grown = realloc(g->tokens, (size_t)capacity * sizeof *grown);
+        if (!grown)
+            return tn_fail(err, TN_ENOMEM, "no memory for %lld tokens",
+                           (long long)need);
+        g->tokens = grown;
+        g->capacity = capacity;
+    }
+    memcpy(g->tokens + g->count, ids, (size_t)count * sizeof *ids);
+    g->count = need;
+    return TN_OK;
+}
+
+static tn_status encode_prompt(generation *g, tn_error *err)
+{
+    const tni_generate_request *q = g->request;
+    const tn_tokenizer *v = g->tokenizer.vtable;
+    TN_TRY(v->encode(g->tokenizer.self, q->prompt, q->prompt_bytes, 1, append,
+                     g, err));
+    if (!g->count)
+        return tn_fail(err, TN_EINVALID,
+                       "the prompt is empty; give at least one character");
+    const int64_t longest = tni_model_max_seq_len(q->recipe->model);
+    if (g->count < longest)
+        return TN_OK;
+    /* leave room to go on: half of the context, as when it runs full */
+    const int64_t keep = longest > 1 ? longest / 2 : 1;
+    warn(g,
+         "the prompt has %lld tokens, more than the context holds: its last "
+         "%lld are used",
+         (long long)g->count, (long long)keep);
+    memmove(g->tokens, g->tokens + g->count - keep,
+            (size_t)keep * sizeof *g->tokens);
+    g->count = keep;
+    return TN_OK;
+}
+
+/* The cache is as long as this text can get, no longer. */
+static int64_t cache_length(const generation *g)
+{
+    const int64_t longest = tni_model_max_seq_len(g->request->recipe->model);
+    const int64_t need = g->count + g->request->max_tokens;
+    return need < longest ? need : longest;
+}
+
+static int64_t sampled_ids(const generation *g)
+{
+    const int64_t model = g->decoder->vocab_size;
+    const int64_t known =
+        (int64_t)g->tokenizer.vtable->vocab_size(g->tokenizer.self);
+    return known < model ? known : model;
+}
+
+static tn_status open(generation *g, tn_error *err)
+{
+    const tni_generate_request *q = g->request;
+    TN_TRY(tni_tokenizer_open(q->recipe->reader.host, &q->recipe->tokenizer,
+                              &g->tokenizer, err));
+    TN_TRY(encode_prompt(g, err));
+    TN_TRY(tni_decoder_create(q->recipe, q->weights, cache_length(g),
+                              &g->decoder, err));
+    TN_TRY(tni_sampler_init(&g->sampler, &q->sampling, sampled_ids(g), err));
+    const tn_tokenizer *v = g->tokenizer.vtable;
+    g->end = v->special ? v->special(g->tokenizer.self, "<|endoftext|>") : -1;
+    return TN_OK;
+}
+
+static void close_all(generation *g)
+{
+    tni_sampler_fini(&g->sampler);
+    tni_decoder_destroy(g->decoder);
+    tni_tokenizer_close(&g->tokenizer);
+    free(g->tokens);
+}
+
+/* ---- the loop ---- */
+
+/* The context is full: go on from its last half. */
+static tn_status slide(generation *g, tn_error *err)
+{
+    const int64_t keep = (g->decoder->capacity + 1) / 2;
+    if (!g->said_full)
+        warn(g,
+             "the context of %lld tokens is full: from here on only the last "
+             "%lld or more are remembered",
+             (long long)g->decoder->capacity, (long long)keep);
+    g->said_full = 1;
+    TN_TRY(tni_decoder_reset(g->decoder, err));
+    return tni_decoder_read(g->decoder, g->tokens + g->count - keep, keep, err);
+}
+
+static tn_status say(generation *g, int32_t token, tn_error *err)
+{
+    const char *bytes;
+    uint32_t count;
+    TN_TRY(g->tokenizer.vtable->bytes_of(g->tokenizer.self, token, &bytes,
+                                         &count, err));
+    tni_utf8_push(&g->utf8, bytes, count, g->request->sink, g->request->to);
+    return TN_OK;
+}
+
+static tn_status go_on(generation *g, tni_generate_result *result,
+                       tn_error *err)
+{
+    const tni_generate_request *q = g->request;
+    while (result->tokens < q->max_tokens && !(q->stop && *q->stop)) {
+        int32_t token;
+        TN_TRY(tni_sampler_next(&g->sampler, g->decoder->logits, &token, err));
+        if (token == g->end)
+            break;
+        TN_TRY(append(g, &token, 1, err));
+        TN_TRY(say(g, token, err));
+        if (++result->tokens == q->max_tokens)
+            break;
+        if (g->decoder->position == g->decoder->capacity)
+            TN_TRY(slide(g, err));
+        else
+            TN_TRY(tni_decoder_read(g->decoder, &token, 1, err));
+    }
+    tni_utf8_end(&g->utf8, q->sink, q->to);
+    return TN_OK;
+}
+
+static tn_status run(generation *g, tni_generate_result *result, tn_error *err)
+{
+    TN_TRY(open(g, err));
+    const double began = now();
+    TN_TRY(tni_decoder_read(g->decoder, g->tokens, g->count, err));
+    const double read = now();
+    result->prompt_tokens = g->count;
+    TN_TRY(go_on(g, result, err));
+    result->read_seconds = read - began;
+    result->seconds = now() - read;
+    return TN_OK;
+}
+
+tn_status tni_generate(const tni_generate_request *request,
+                       tni_generate_result *result, tn_error *err)
+{
+    generation g = {.request = request};
+    tni_generate_result made = {0};
+    const tn_status status = run(&g, &made, err);
+    close_all(&g);
+    if (status == TN_OK)
+        *result = made;
+    return status;
+}

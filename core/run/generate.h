@@ -1,0 +1,39 @@
+/*
+ * generate.h - text that goes on from a prompt.
+ */
+#ifndef TENON_GENERATE_H
+#define TENON_GENERATE_H
+
+#include <signal.h>
+
+#include "run/decoder.h"
+#include "run/sampler.h"
+#include "run/utf8.h"
+
+typedef struct tni_generate_request {
+    const tni_recipe *recipe;
+    const char *weights; /* a file or checkpoint: weights.h */
+    const char *prompt;  /* any bytes, not empty */
+    uint64_t prompt_bytes;
+    int64_t max_tokens;
+    tni_sampling sampling;
+    tni_text_sink sink; /* receives the new text, in whole characters */
+    void *to;
+    const volatile sig_atomic_t *stop; /* not 0: end after this token */
+} tni_generate_request;
+
+typedef struct tni_generate_result {
+    int64_t prompt_tokens; /* that were read */
+    int64_t tokens;        /* that were made */
+    double read_seconds, seconds;
+} tni_generate_result;
+
+/*
+ * A prompt longer than the context keeps its last part. When the context is
+ * full, the last half of it is read again from position 0 and generation goes
+ * on. Both are said once through the log. Ends early at an <|endoftext|>.
+ */
+tn_status tni_generate(const tni_generate_request *request,
+                       tni_generate_result *result, tn_error *err);
+
+#endif
