@@ -132,6 +132,9 @@ typedef void draw_function(dice *d, op_case *c, uint32_t parameter);
 
 /* cases_map.c */
 draw_function draw_instruction, draw_chain, draw_long_chain, draw_to_integer;
+/* An instruction on zeros, infinities, NaN and numbers that overflow f32; its
+ * arity, where 0 means that there is nothing to ask. */
+int special_case(op_case *c, tn_map_op op);
 /* cases_shape.c */
 draw_function draw_reduce, draw_cumsum, draw_copy, draw_cast, draw_concat,
     draw_slices, draw_fill, draw_accumulate;

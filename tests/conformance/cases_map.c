@@ -120,6 +120,43 @@ void draw_instruction(dice *d, op_case *c, uint32_t op)
     c->gradient_length = tn_rig_leaf_count(&c->rig.in[0]);
 }
 
+/* ---- the ends of the number line ---- */
+
+/* Whether map.def promises anything for this operand. */
+static int is_defined(tn_map_op op, int operand, double x)
+{
+    if (op == TN_MAP_SIN || op == TN_MAP_COS)
+        return !(fabs(x) > 1000.0) || isinf(x); /* no range reduction beyond */
+    if (op == TN_MAP_POW)
+        return !isnan(x) && (operand > 0 || !signbit(x));
+    return 1;
+}
+
+int special_case(op_case *c, tn_map_op op)
+{
+    const double inf = (double)INFINITY, nan_ = (double)NAN;
+    const double big = (double)1e30f;
+    const double x[] = {0.0, -0.0, 1.0, -1.0, 0.5, 2.5,  3.0, -3.0,
+                        100, -100, big, -big, inf, -inf, nan_};
+    enum { COUNT = sizeof x / sizeof x[0] };
+    const int arity = arity_of(op);
+    memset(c, 0, sizeof *c);
+    c->rig.with = &c->with;
+    c->rig.out_count = 1;
+    c->rig.describe = describe_instruction;
+    c->with.variant = op;
+    for (int k = 0; k < arity; k++) { /* every pair; a third goes along */
+        double *values = c->with.values + k * COUNT * COUNT;
+        for (int i = 0; i < COUNT * COUNT; i++) {
+            const int at = k == 0 ? i % COUNT : k == 1 ? i / COUNT : 7 * i;
+            const double value = x[at % COUNT];
+            values[i] = is_defined(op, k, value) ? value : 0.5;
+        }
+        ADD_LEAF(c, COUNT, COUNT)->values = values;
+    }
+    return arity;
+}
+
 /* ---- chains ---- */
 
 static void describe_chain(tn_builder *b, const tn_tensor *in, tn_tensor *out,
