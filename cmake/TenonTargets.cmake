@@ -3,7 +3,7 @@
 add_library(tenon_flags INTERFACE)
 target_compile_options(tenon_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wdouble-promotion
-  -fvisibility=hidden -fno-math-errno
+  -fno-math-errno
   # Paths of the building machine stay out of binaries and messages.
   -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
 if(TENON_WERROR)
@@ -26,8 +26,7 @@ function(tenon_room name)
   add_library(tenon_${name} OBJECT ${ARGN})
   target_include_directories(tenon_${name} PUBLIC
     ${PROJECT_SOURCE_DIR}/core/include ${PROJECT_SOURCE_DIR}/core)
-  # The core's own calls cross files of libtenon, the program and the tests.
-  target_compile_options(tenon_${name} PRIVATE -fvisibility=default)
+  # Visible: the core's own calls cross libtenon, the program and the tests.
   target_link_libraries(tenon_${name} PUBLIC tenon_flags m Threads::Threads)
 endfunction()
 
@@ -36,7 +35,9 @@ function(tenon_plugin kind name)
   set(target tenon-${kind}-${name})
   add_library(${target} MODULE ${ARGN})
   set_target_properties(${target} PROPERTIES
-    PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/${TENON_PLUGIN_SUBDIR})
+    PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/${TENON_PLUGIN_SUBDIR}
+    C_VISIBILITY_PRESET hidden)
+  target_compile_definitions(${target} PRIVATE TN_PLUGIN_VERSION="${PROJECT_VERSION}")
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/core/include)
   target_link_libraries(${target} PRIVATE tenon_flags m)
   target_link_options(${target} PRIVATE -Wl,-z,nodelete)

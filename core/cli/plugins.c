@@ -296,11 +296,11 @@ static int show_unknown(tni_cli *cli, const char *name)
             *TNI_PUSH(cli->arena, names, count, capacity) =
                 strchr(candidates[i].component[j], ' ') + 1;
     const char *near = tni_nearest(name, names, count);
-    tn_fail(&err, TN_ENOTFOUND,
-            "no plugin is named '%s'%s%s%s; `tenon plugins` "
-            "lists what there is",
-            name, near ? "; did you mean '" : "", near ? near : "",
-            near ? "'?" : "");
+    tn_fail(
+        &err, TN_ENOTFOUND,
+        "no plugin is named '%s'%s%s%s (`tenon plugins` lists what there is)",
+        name, near ? "; did you mean '" : "", near ? near : "",
+        near ? "'?" : "");
     return tni_cli_fail(&err);
 }
 
