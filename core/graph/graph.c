@@ -131,17 +131,21 @@ void tni_graph_index(tni_graph *g)
     }
 }
 
-static int is_root(const tni_node *node)
+/* Leaves stay for handles to them; what writes another value's storage is an
+ * effect, be it an op of that kind or an output that fuse bound there. */
+static int is_needed(const tni_graph *g, const tni_node *node,
+                     const uint8_t *read)
 {
-    return tni_op_is_effect(node->desc) || node->desc->tier == TN_TIER_LEAF;
-}
-
-static int is_needed(const tni_node *node, const uint8_t *read)
-{
-    for (uint32_t i = 0; i < node->out_count; i++)
-        if (read[node->out[i].id])
+    if (node->desc->tier == TN_TIER_LEAF)
+        return 1;
+    for (uint32_t i = 0; i < node->out_count; i++) {
+        const uint32_t id = node->out[i].id;
+        if (read[id])
             return 1;
-    return is_root(node);
+        if (node->desc->tier != TN_TIER_VIEW && g->values[id].storage != id)
+            return 1;
+    }
+    return 0;
 }
 
 void tni_graph_prune(tni_graph *g)
@@ -157,7 +161,7 @@ void tni_graph_prune(tni_graph *g)
     tni_graph_index(g);
     for (size_t n = g->node_count; n-- > 0;) {
         const tni_node *node = &g->nodes[n];
-        keep[n] = (uint8_t)is_needed(node, read);
+        keep[n] = (uint8_t)is_needed(g, node, read);
         for (uint32_t i = 0; keep[n] && i < node->in_count; i++)
             read[node->in[i].id] = 1;
     }

@@ -111,9 +111,6 @@ const tn_op_desc *tni_op_desc(tn_op op);
 /* Bit i: outputs[i] of this op may be added into place (plan.h). */
 uint32_t tni_op_accumulates(const tn_op_desc *desc);
 
-/* Whether it writes storage that outlives the run: ASSIGN, SET_ROWS. */
-int tni_op_is_effect(const tn_op_desc *desc);
-
 /* Whether plan.h lets this input have any strides (matmul: the next one). */
 int tni_op_may_be_strided(const tn_op_desc *desc, uint32_t input);
 

@@ -85,7 +85,6 @@ typedef struct own_facts {
     uint32_t accumulates; /* bit i: output i can be added into place */
     uint32_t strided;     /* bit i: input i may have any strides */
     uint8_t over_first;   /* output 0 lies on input 0's storage */
-    uint8_t effect;       /* writes that storage */
 } own_facts;
 
 static const own_facts own[TN_OP_COUNT] = {
@@ -103,8 +102,8 @@ static const own_facts own[TN_OP_COUNT] = {
     [TN_OP_COPY] = {.strided = 1},
     [TN_OP_GATHER_ROWS] = {.strided = 1}, /* its table */
     [TN_OP_SCATTER_ADD_ROWS] = {.accumulates = 1},
-    [TN_OP_SET_ROWS] = {.over_first = 1, .effect = 1},
-    [TN_OP_ASSIGN] = {.over_first = 1, .effect = 1},
+    [TN_OP_SET_ROWS] = {.over_first = 1},
+    [TN_OP_ASSIGN] = {.over_first = 1},
     [TN_OP_GROUPED_MATMUL] = {.accumulates = 1, .strided = 1u << 1},
     [TN_OP_RMS_NORM_BWD] = {.accumulates = 1u << 1},             /* dweight */
     [TN_OP_LINEAR_CROSS_ENTROPY_BWD] = {.accumulates = 1u << 1}, /* dw */
@@ -124,11 +123,6 @@ static const own_facts *own_of(const tn_op_desc *desc)
 uint32_t tni_op_accumulates(const tn_op_desc *desc)
 {
     return own_of(desc)->accumulates;
-}
-
-int tni_op_is_effect(const tn_op_desc *desc)
-{
-    return own_of(desc)->effect;
 }
 
 int tni_op_may_be_strided(const tn_op_desc *desc, uint32_t input)

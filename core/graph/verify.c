@@ -119,14 +119,27 @@ static tn_status check_rule(const check *c, const tni_node *node)
 
 /* ---- storage ---- */
 
-/* Views and effects lie where their first input says; all else is dense and
- * its own. */
+/* Bound by fuse: written straight into what an assign would copy it to. */
+static int is_bound(const check *c, const tni_node *node, uint32_t output)
+{
+    const tni_value *v = tni_value_of(c->g, node->out[output]);
+    return !tni_op_is_over_first(node->desc) &&
+           v->storage != node->out[output].id &&
+           c->g->values[v->storage].arena != 0;
+}
+
+/* Views and effects lie where their first input says; all else is dense, and
+ * its own or bound. */
 static tn_status check_storage(const check *c, const tni_node *node)
 {
     for (uint32_t i = 0; i < node->out_count; i++) {
         const tni_value *v = tni_value_of(c->g, node->out[i]);
         tni_value want = {.info = v->info, .storage = node->out[i].id};
         tni_info_make_dense(&want.info);
+        if (is_bound(c, node, i)) {
+            want.storage = v->storage;
+            want.offset = v->offset;
+        }
         if (tni_op_is_over_first(node->desc))
             tni_overlay(node->desc, node->attr, tni_value_of(c->g, node->in[0]),
                         &want);
