@@ -1,0 +1,243 @@
+/*
+ * lower.c - from the words of models to the words of one backend.
+ *
+ * A composite that the backend has no kernel for is replaced by its
+ * decomposition, described with the builder at the place where it stood and
+ * stamped as it was; what a decomposition uses may be composite again, so this
+ * repeats until nothing changes. Then inputs that plan.h promises dense, and
+ * are not, get a copy; readers of one value in one layer and phase share it.
+ */
+#include <string.h>
+
+#include "graph/ops/ops.h"
+#include "graph/rewrite.h"
+
+/* ---- composites ---- */
+
+static tn_operand unplaced(const tni_graph *g, tn_tensor x)
+{
+    const tn_tensor_info *info = &g->values[x.id].info;
+    tn_operand o = {0};
+    if (x.id == 0)
+        return o;
+    tn_tensor_info dense = tni_dense_like(info);
+    o.arena = TN_ARENA_TRANSIENT;
+    o.dtype = info->dtype;
+    o.rank = info->rank;
+    memcpy(o.shape, dense.shape, sizeof o.shape);
+    memcpy(o.stride, dense.stride, sizeof o.stride);
+    return o;
+}
+
+int tni_has_kernel(const tni_graph *g, const tni_target *target,
+                   const tni_node *node, tni_arena *scratch)
+{
+    if (node->desc->tier != TN_TIER_COMPOSITE)
+        return 1;
+    if (!target->supports)
+        return 0;
+    tn_operand *operand = tni_arena_alloc(
+        scratch, (node->in_count + node->out_count) * sizeof *operand);
+    for (uint32_t i = 0; i < node->in_count; i++)
+        operand[i] = unplaced(g, node->in[i]);
+    for (uint32_t k = 0; k < node->out_count; k++)
+        operand[node->in_count + k] = unplaced(g, node->out[k]);
+    const tn_plan_node asked = {
+        .struct_size = sizeof asked,
+        .op = node->desc->number,
+        .name = node->desc->name,
+        .attr = node->attr,
+        .in = operand,
+        .out = operand + node->in_count,
+        .in_count = node->in_count,
+        .out_count = node->out_count,
+        .file = node->here.file,
+        .line = node->here.line,
+        .layer = node->layer,
+    };
+    return target->supports(target->of, &asked) != 0;
+}
+
+/* A decomposition may end in a view; others count on dense outputs. */
+static tn_tensor made_dense(tni_graph *g, tn_tensor x, tn_dtype dtype,
+                            tn_here here)
+{
+    const tn_tensor_info info = tn_info(&g->builder, x);
+    return info.dtype == dtype && tni_info_is_dense(&info)
+               ? x
+               : tn_copy_at(&g->builder, x, dtype, here);
+}
+
+static tn_status check_part(const tni_graph *g, const tni_node *node,
+                            uint32_t k, tn_tensor made, tn_error *err)
+{
+    const tn_tensor_info *want = &g->values[node->out[k].id].info;
+    const tn_tensor_info got = tn_info(&g->builder, made);
+    if (made.id && got.rank == want->rank &&
+        memcmp(got.shape, want->shape, sizeof *got.shape * got.rank) == 0)
+        return TN_OK;
+    return tn_fail(err, TN_ESHAPE,
+                   "%s:%d: %s: its decomposition gives %s for output %u, its "
+                   "shape rule %s",
+                   node->here.file, node->here.line, node->desc->name,
+                   made.id ? tni_shape_text(&got).text : "nothing", k,
+                   tni_shape_text(want).text);
+}
+
+static tn_status expand(tni_graph *g, const tni_node *node, tni_arena *scratch,
+                        tn_error *err)
+{
+    const tn_op_node call = {node->attr, node->in, node->out, node->in_count,
+                             node->out_count};
+    const size_t first = g->node_count;
+    tn_tensor *made = tni_arena_alloc(scratch, node->out_count * sizeof *made);
+    g->phase = node->phase;
+    g->layer = node->layer;
+    node->desc->decompose(&g->builder, &call, made);
+    TN_TRY(tni_graph_status(g, err));
+    for (uint32_t k = 0; k < node->out_count; k++) {
+        TN_TRY(check_part(g, node, k, made[k], err));
+        tni_graph_replace(g, node->out[k],
+                          made_dense(g, made[k],
+                                     g->values[node->out[k].id].info.dtype,
+                                     node->here));
+    }
+    for (size_t n = first; n < g->node_count; n++)
+        g->nodes[n].here = node->here;
+    return tni_graph_status(g, err);
+}
+
+static tn_status refuse(const tni_node *node, tn_error *err)
+{
+    return tn_fail(err, TN_EUNSUPPORTED,
+                   "%s:%d: the backend has no kernel for %s and it has no "
+                   "decomposition",
+                   node->here.file, node->here.line, node->desc->name);
+}
+
+/* Rebuild the node list, expanding what has no kernel. */
+static tn_status expand_all(tni_graph *g, const tni_target *target,
+                            tni_arena *scratch, int *changed, tn_error *err)
+{
+    const tni_node *old = g->nodes;
+    const size_t count = g->node_count;
+    g->nodes = NULL;
+    g->node_count = g->node_capacity = 0;
+    *changed = 0;
+    for (size_t n = 0; n < count; n++) {
+        tni_node node = old[n];
+        for (uint32_t i = 0; i < node.in_count; i++)
+            node.in[i] = tni_graph_resolve(g, node.in[i]);
+        if (tni_has_kernel(g, target, &node, scratch)) {
+            tni_graph_put(g, &node);
+            continue;
+        }
+        if (!node.desc->decompose)
+            return refuse(&node, err);
+        TN_TRY(expand(g, &node, scratch, err));
+        *changed = 1;
+    }
+    return TN_OK;
+}
+
+static tn_status lower_composites(tni_graph *g, const tni_target *target,
+                                  tni_arena *scratch, tn_error *err)
+{
+    int changed = 1;
+    while (changed) {
+        TN_TRY(expand_all(g, target, scratch, &changed, err));
+        tni_graph_index(g);
+    }
+    return TN_OK;
+}
+
+/* ---- dense inputs ---- */
+
+/* Rows may be anywhere; each row is dense. */
+static int has_dense_rows(const tn_tensor_info *info)
+{
+    tn_tensor_info row = *info;
+    if (row.rank)
+        row.shape[0] = 1;
+    return tni_info_is_dense(&row);
+}
+
+/* What plan.h lets input i of this node be. */
+static int is_accepted(const tni_node *node, uint32_t i,
+                       const tn_tensor_info *info)
+{
+    if (tni_info_is_dense(info) || node->desc->tier == TN_TIER_VIEW)
+        return 1;
+    switch (node->desc->number) {
+    case TN_OP_MATMUL:
+        return tni_is_matmul_operand(info);
+    case TN_OP_GROUPED_MATMUL:
+        return i == 1 && tni_is_matmul_operand(info);
+    case TN_OP_GATHER_ROWS:
+        return i == 0 && has_dense_rows(info);
+    default:
+        return tni_op_may_be_strided(node->desc, i);
+    }
+}
+
+/* The last dense copy made of a value, and for whom. */
+typedef struct dense_of {
+    tn_tensor copy;
+    uint32_t layer, phase;
+} dense_of;
+
+static tn_tensor dense_copy(tni_graph *g, dense_of *made,
+                            const tni_node *reader, tn_tensor x)
+{
+    dense_of *c = &made[x.id];
+    if (c->copy.id && c->layer == reader->layer && c->phase == reader->phase)
+        return c->copy;
+    g->phase = reader->phase;
+    g->layer = reader->layer;
+    const tn_tensor copy =
+        tn_copy_at(&g->builder, x, TN_DTYPE_NONE, reader->here);
+    /* Bytes of an arena may change between two readers. */
+    if (g->values[g->values[x.id].storage].arena == 0)
+        *c = (dense_of){copy, reader->layer, reader->phase};
+    return copy;
+}
+
+static void insert_copies(tni_graph *g, tni_arena *scratch)
+{
+    const tni_node *old = g->nodes;
+    const size_t count = g->node_count;
+    dense_of *made = tni_arena_alloc(scratch, g->value_count * sizeof *made);
+    g->nodes = NULL;
+    g->node_count = g->node_capacity = 0;
+    for (size_t n = 0; n < count; n++) {
+        for (uint32_t i = 0; i < old[n].in_count; i++) {
+            const tn_tensor x = old[n].in[i];
+            const tn_tensor_info info = g->values[x.id].info;
+            if (x.id && !is_accepted(&old[n], i, &info))
+                old[n].in[i] = dense_copy(g, made, &old[n], x);
+        }
+        tni_graph_put(g, &old[n]);
+    }
+}
+
+static tn_status lower(tni_graph *g, const tni_target *target,
+                       tni_arena *scratch, tn_error *err)
+{
+    TN_TRY(lower_composites(g, target, scratch, err));
+    insert_copies(g, scratch);
+    return tni_graph_status(g, err);
+}
+
+tn_status tni_lower(tni_graph *g, const tni_target *target, tn_error *err)
+{
+    const uint32_t phase = g->phase, layer = g->layer;
+    tni_arena *scratch = tni_arena_create();
+    tni_graph_index(g);
+    const tn_status status = lower(g, target, scratch, err);
+    tni_arena_destroy(scratch);
+    g->phase = phase;
+    g->layer = layer;
+    if (status == TN_OK)
+        tni_graph_index(g);
+    return status;
+}
