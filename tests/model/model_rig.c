@@ -136,26 +136,16 @@ static void keep(tni_graph *g, tn_arena arena, int64_t offset, tn_tensor x,
     tn_assign(&g->builder, slot, x);
 }
 
-static uint32_t supports(void *of, const tn_plan_node *node)
-{
-    const model_rig *rig = of;
-    return rig->backend->supports(rig->device, node);
-}
-
-/* Gradients of sum(nll) into the GRAD arena, in the order of a run: fuse the
- * description, then differentiate. */
+/* Gradients of sum(nll) into the GRAD arena. */
 static void add_gradient(model_rig *rig, tni_graph *g, tn_tensor nll,
                          model_run *run)
 {
-    const tni_target target = {.supports = supports, .of = rig};
     uint32_t count = 0;
     const tni_weight *w = tni_model_weights(rig->model, &count);
     tn_tensor *param = tni_arena_alloc(g->arena, count * sizeof *param);
     tn_tensor *grad = tni_arena_alloc(g->arena, count * sizeof *grad);
     for (uint32_t i = 0; i < count; i++)
         param[i] = tni_model_param(rig->model, i);
-    tn_assert_ok_err(tni_fuse(g, &target, &rig->err), rig->err);
-    nll = tni_graph_resolve(g, nll);
     const tn_tensor one = tn_fill(&g->builder, 1.0, run->batch * run->seq_len);
     tn_assert_ok_err(
         tni_differentiate(g, &nll, &one, 1, param, count, grad, &rig->err),
@@ -171,6 +161,12 @@ static void add_gradient(model_rig *rig, tni_graph *g, tn_tensor nll,
 }
 
 /* ---- running ---- */
+
+static uint32_t supports(void *of, const tn_plan_node *node)
+{
+    const model_rig *rig = of;
+    return rig->backend->supports(rig->device, node);
+}
 
 static tni_plan *plan_of(model_rig *rig, tni_graph *g)
 {
