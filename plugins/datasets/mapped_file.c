@@ -34,14 +34,15 @@ static tn_status map_open(tni_mapped_file *file, tn_error *err)
 tn_status tni_mapped_file_open(tni_mapped_file *file, const char *path,
                                tn_error *err)
 {
-    *file =
-        (tni_mapped_file){.path = path, .fd = open(path, O_RDONLY | O_CLOEXEC)};
-    if (file->fd < 0)
+    /* O_NONBLOCK: a pipe must not hold the program up before it is refused. */
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    *file = (tni_mapped_file){.path = path, .fd = fd};
+    if (fd < 0)
         return tn_fail(err, errno == ENOENT ? TN_ENOTFOUND : TN_EIO,
                        "cannot open %s: %s", path, strerror(errno));
     const tn_status status = map_open(file, err);
     if (status != TN_OK)
-        close(file->fd);
+        close(fd);
     return status;
 }
 
