@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "run/curve.h"
 #include "run/evaluate.h"
+#include "run/footprint.h"
 #include "run/weights.h"
 
 typedef struct {
@@ -184,6 +185,7 @@ static tn_status open(run *r, tn_error *err)
 {
     const char *resume_from;
     TN_TRY(tni_training_create(r->recipe, &r->training, err));
+    TN_TRY(tni_footprint_check(r->training, err));
     TN_TRY(tni_training_commit(r->training, err));
     TN_TRY(open_data(r, err));
     TN_TRY(find_checkpoint(r, &resume_from, err));

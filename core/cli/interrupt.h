@@ -1,0 +1,16 @@
+/*
+ * interrupt.h - Ctrl-C as a flag that a loop looks at.
+ */
+#ifndef TENON_CLI_INTERRUPT_H
+#define TENON_CLI_INTERRUPT_H
+
+#include <signal.h>
+
+/*
+ * From here on the first SIGINT or SIGTERM sets the flag that is returned; a
+ * second one ends the process at once. A file that grows past a limit of the
+ * system (SIGXFSZ) becomes an error of the write.
+ */
+const volatile sig_atomic_t *tni_interrupt_watch(void);
+
+#endif

@@ -1,0 +1,181 @@
+/*
+ * progress.c - the live line and the log above it.
+ *
+ *     ███████████░░░░░░░░░  1140/2000  loss 1.6523  grad 0.71  lr 6.4e-04
+ *     31.2k tok/s  0:18 left
+ */
+#include "cli/progress.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/term.h"
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* 31250 -> "31.2k", 1.5e9 -> "1.50G" */
+static const char *scaled(double value, char *to, size_t size)
+{
+    static const char *const unit[] = {"", "k", "M", "G", "T", "P"};
+    int u = 0;
+    while (value >= 1000.0 && u < 5) {
+        value /= 1000.0;
+        u++;
+    }
+    snprintf(to, size,
+             value >= 100 || !u ? "%.0f%s"
+             : value >= 10      ? "%.1f%s"
+                                : "%.2f%s",
+             value, unit[u]);
+    return to;
+}
+
+static const char *duration(double seconds, char *to, size_t size)
+{
+    const long s = (long)fmin(fmax(seconds, 0), 3.6e8);
+    if (s >= 3600)
+        snprintf(to, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(to, size, "%ld:%02ld", s / 60, s % 60);
+    return to;
+}
+
+void tni_progress_view_init(tni_progress_view *view, const tni_cli *cli,
+                            const tni_recipe *recipe, int headless)
+{
+    *view = (tni_progress_view){
+        .host = cli->host,
+        .headless = headless || !isatty(STDOUT_FILENO),
+        .max_steps = recipe->train.max_steps,
+        .began = now(),
+    };
+}
+
+void tni_progress_clear(tni_progress_view *v)
+{
+    if (v->live) {
+        fputs("\r\033[K", stdout);
+        fflush(stdout);
+    }
+    v->live = 0;
+}
+
+/* ---- events ---- */
+
+static void on_start(void *to, const tni_train_start *s)
+{
+    tni_progress_view *v = to;
+    char params[16], memory[16], flops[16], text[512];
+    v->first_step = s->step;
+    v->began = now();
+    snprintf(text, sizeof text,
+             "%s parameters on %s (%s), %sB of memory, %lld tokens a step, "
+             "%sFLOP a token; run folder %s%s%s",
+             scaled((double)s->parameters, params, sizeof params), s->backend,
+             s->device, scaled((double)s->memory_bytes, memory, sizeof memory),
+             (long long)s->tokens_per_step,
+             scaled(s->flops_per_token, flops, sizeof flops), s->dir,
+             s->resumed_from ? "; continues " : "",
+             s->resumed_from ? s->resumed_from : "");
+    if (v->headless)
+        v->host->log(v->host, TN_LOG_INFO, "%s", text);
+    else
+        printf("%s\n", text);
+    fflush(stdout);
+}
+
+static void draw_bar(char *to, double share, int cells)
+{
+    const int full = (int)(share * cells + 0.5);
+    for (int i = 0; i < cells; i++) {
+        memcpy(to, i < full ? "\u2588" : "\u2591", 3);
+        to += 3;
+    }
+    *to = '\0';
+}
+
+static double seconds_left(const tni_progress_view *v, int64_t step)
+{
+    const double done = (double)(step - v->first_step);
+    return (now() - v->began) / done * (double)(v->max_steps - step);
+}
+
+static void on_step(void *to, const tni_metrics *m)
+{
+    tni_progress_view *v = to;
+    char bar[3 * 20 + 1], speed[16], left[24], text[256];
+    const double t = now();
+    if (v->headless || (t - v->shown < 0.1 && m->step < v->max_steps))
+        return;
+    v->shown = t;
+    draw_bar(bar, (double)m->step / (double)v->max_steps, 20);
+    snprintf(text, sizeof text,
+             " %lld/%lld  loss %.4f  grad %.2f  lr %.1e  %s tok/s  %s left",
+             (long long)m->step, (long long)v->max_steps, m->loss, m->grad_norm,
+             m->learning_rate,
+             scaled(m->tokens_per_second, speed, sizeof speed),
+             duration(seconds_left(v, m->step), left, sizeof left));
+    /* a line that wraps cannot be taken back */
+    const int room = (int)tni_term_width(stdout) - 21;
+    printf("\r\033[K%s%.*s", bar, room > 0 ? room : 0, text);
+    fflush(stdout);
+    v->live = 1;
+}
+
+static void print_report(const tni_metrics *m)
+{
+    char speed[16];
+    printf("step %6lld  loss %.4f  grad %6.3f  lr %.2e  %s tok/s",
+           (long long)m->step, m->loss, m->grad_norm, m->learning_rate,
+           scaled(m->tokens_per_second, speed, sizeof speed));
+    if (m->auxiliary != 0.0)
+        printf("  auxiliary %.4f", m->auxiliary);
+    if (m->has_val)
+        printf("  %sval %.4f%s", tni_style_on(stdout, TNI_BOLD), m->val_loss,
+               tni_style_on(stdout, TNI_PLAIN));
+    if (m->has_val && m->val_bits_per_byte > 0)
+        printf(" (%.3f bits per byte)", m->val_bits_per_byte);
+    putchar('\n');
+}
+
+static void on_report(void *to, const tni_metrics *m)
+{
+    tni_progress_view *v = to;
+    if (v->headless) {
+        char line[1024];
+        tni_metrics_json(m, line, sizeof line);
+        printf("%s\n", line);
+    } else {
+        tni_progress_clear(v);
+        print_report(m);
+    }
+    fflush(stdout);
+}
+
+static void on_saved(void *to, const char *path, int64_t step)
+{
+    tni_progress_view *v = to;
+    (void)step;
+    if (v->headless)
+        return;
+    tni_progress_clear(v);
+    printf("%ssaved %s%s\n", tni_style_on(stdout, TNI_DIM), path,
+           tni_style_on(stdout, TNI_PLAIN));
+    fflush(stdout);
+}
+
+tni_train_observer tni_progress_observer(tni_progress_view *view)
+{
+    return (tni_train_observer){.to = view,
+                                .start = on_start,
+                                .step = on_step,
+                                .report = on_report,
+                                .saved = on_saved};
+}

@@ -1,0 +1,82 @@
+/*
+ * recipes.c - from flags to a recipe.
+ */
+#include "cli/recipes.h"
+
+#include <string.h>
+
+#include "base/file.h"
+#include "run/weights.h"
+
+void tni_set_add(tni_cli *cli, tni_flag_list *set, const char *format, ...)
+{
+    char text[8192];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    const char **longer =
+        tni_arena_alloc(cli->arena, (set->count + 1) * sizeof *longer);
+    if (set->count)
+        memcpy(longer, set->at, set->count * sizeof *longer);
+    longer[set->count++] = tni_arena_strdup(cli->arena, text);
+    set->at = longer;
+}
+
+/* The config that lies beside a checkpoint's weights. */
+static tn_status config_of_checkpoint(tni_cli *cli, const char *checkpoint,
+                                      const char **config, const char **weights,
+                                      tn_error *err)
+{
+    TN_TRY(tni_weights_path(cli->arena, cli->host, checkpoint, weights, err));
+    const char *folder = tni_path_dirname(cli->arena, *weights);
+    *config = tni_path_join(cli->arena, folder, "config.yaml");
+    if (tni_path_exists(*config))
+        return TN_OK;
+    return tn_fail(err, TN_ENOTFOUND,
+                   "%s: there is no config.yaml, so these weights are not a "
+                   "checkpoint of Tenon's; describe their model in a config: "
+                   "-f CONFIG --weights %s",
+                   folder, *weights);
+}
+
+static tn_status choose_source(tni_cli *cli, const tni_source_flags *flags,
+                               const char **config, const char **weights,
+                               tn_error *err)
+{
+    if (!weights) {
+        *config = flags->config;
+        return *config
+                   ? TN_OK
+                   : tn_fail(err, TN_EINVALID, "give a config with -f FILE");
+    }
+    if (flags->checkpoint && (flags->config || flags->weights))
+        return tn_fail(err, TN_EINVALID,
+                       "give either -m CHECKPOINT or -f CONFIG with --weights "
+                       "FILE, not both");
+    if (flags->checkpoint)
+        return config_of_checkpoint(cli, flags->checkpoint, config, weights,
+                                    err);
+    if (!flags->config || !flags->weights)
+        return tn_fail(err, TN_EINVALID,
+                       "give a checkpoint with -m FOLDER, or -f CONFIG with "
+                       "--weights FILE");
+    *config = flags->config;
+    *weights = flags->weights;
+    return TN_OK;
+}
+
+tn_status tni_recipe_from_flags(tni_cli *cli, const tni_source_flags *flags,
+                                uint32_t needs, tni_recipe **recipe,
+                                const char **weights, tn_error *err)
+{
+    tni_flag_list set = flags->set;
+    tni_recipe_request request = {.needs = needs};
+    TN_TRY(choose_source(cli, flags, &request.path, weights, err));
+    if (flags->backend)
+        tni_set_add(cli, &set, "backend=%s", flags->backend);
+    request.set = set.at;
+    request.set_count = set.count;
+    return tni_recipe_load(cli->arena, cli->registry, cli->host, &request,
+                           recipe, err);
+}

@@ -1,0 +1,58 @@
+/*
+ * recipes.h - the flags by which commands name a config or a checkpoint.
+ */
+#ifndef TENON_CLI_RECIPES_H
+#define TENON_CLI_RECIPES_H
+
+#include "cli/command.h"
+#include "run/recipe.h"
+
+/* Where a command takes its model from. */
+typedef struct tni_source_flags {
+    const char *config;     /* -f */
+    const char *checkpoint; /* -m */
+    const char *weights;    /* --weights */
+    const char *backend;    /* --backend */
+    tni_flag_list set;      /* --set */
+} tni_source_flags;
+
+#define TNI_FLAG_CONFIG(to_)                                                   \
+    {                                                                          \
+        .name = "config", .letter = 'f', .kind = TNI_FLAG_STRING,              \
+        .to = &(to_)->config, .value = "FILE", .help = "the run's config"      \
+    }
+#define TNI_FLAG_MODEL(to_)                                                    \
+    {                                                                          \
+        .name = "model", .letter = 'm', .kind = TNI_FLAG_STRING,               \
+        .to = &(to_)->checkpoint, .value = "FOLDER",                           \
+        .help = "a checkpoint, or a run's folder for its newest one"           \
+    }
+#define TNI_FLAG_WEIGHTS(to_)                                                  \
+    {                                                                          \
+        .name = "weights", .kind = TNI_FLAG_STRING, .to = &(to_)->weights,     \
+        .value = "FILE", .help = "safetensors for the model of --config"       \
+    }
+#define TNI_FLAG_BACKEND(to_)                                                  \
+    {                                                                          \
+        .name = "backend", .kind = TNI_FLAG_STRING, .to = &(to_)->backend,     \
+        .value = "NAME", .help = "run on this backend instead of the config's" \
+    }
+#define TNI_FLAG_SET(to_)                                                      \
+    {                                                                          \
+        .name = "set", .kind = TNI_FLAG_LIST, .to = &(to_)->set,               \
+        .value = "KEY=VALUE", .help = "change the config: train.max_steps=50"  \
+    }
+
+/* Add "KEY=value" to the list. */
+TN_PRINTF(3, 4)
+void tni_set_add(tni_cli *cli, tni_flag_list *set, const char *format, ...);
+
+/*
+ * The recipe of -f, or of the checkpoint -m, whose weights go to *weights; of
+ * -f with --weights likewise. `weights` NULL: -f alone is asked for.
+ */
+tn_status tni_recipe_from_flags(tni_cli *cli, const tni_source_flags *flags,
+                                uint32_t needs, tni_recipe **recipe,
+                                const char **weights, tn_error *err);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * footprint.h - what a training run will need, known before it runs.
+ */
+#ifndef TENON_FOOTPRINT_H
+#define TENON_FOOTPRINT_H
+
+#include "run/training.h"
+
+enum { TNI_LARGEST = 8 };
+
+typedef struct tni_footprint {
+    int64_t parameters;
+    int64_t matrix_parameters; /* that take part in products */
+    double forward_flops;      /* of one token */
+    double training_flops;     /* of one token: forward and backward */
+    int64_t tokens_per_step;
+    int64_t bytes[TN_ARENA_COUNT];
+    int64_t total_bytes;
+    int64_t available_bytes;               /* 0: unknown */
+    const char *largest_name[TNI_LARGEST]; /* transient tensors */
+    int64_t largest_bytes[TNI_LARGEST];
+    uint32_t largest_count;
+} tni_footprint;
+
+/* Borrows names from the training's plans. */
+void tni_footprint_of(const tni_training *training, tni_footprint *footprint);
+
+/* TN_ENOMEM, with the table in one sentence and the setting that would make
+ * the run fit, where it does not. */
+tn_status tni_footprint_check(const tni_training *training, tn_error *err);
+
+#endif
