@@ -34,9 +34,9 @@ static const int32_t targets[ROWS] = {1, 4, 1, 5, 9,  2, -1,
                                       5, 3, 5, 8, 12, 0, 7};
 
 /* A model on the oracle with weights far enough from zero to matter. */
-static double *open_variant(model_rig *rig, int i)
+static double *open_text(model_rig *rig, const char *text)
 {
-    model_rig_open_ok(rig, variants[i]);
+    model_rig_open_ok(rig, text);
     model_rig_device(rig, "reference", TN_F64);
     double *slab = malloc((size_t)model_rig_slab(rig) * sizeof *slab);
     uint32_t count = 0;
@@ -49,6 +49,11 @@ static double *open_variant(model_rig *rig, int i)
             *p = w[k].rank == 1 ? *p + 0.03 * (double)(e % 5) : 15 * *p;
         }
     return slab;
+}
+
+static double *open_variant(model_rig *rig, int i)
+{
+    return open_text(rig, variants[i]);
 }
 
 static void logits_of(model_rig *rig, const double *slab, const int32_t *of,
@@ -101,6 +106,39 @@ static void a_window_forgets(void **state)
     assert_memory_equal(was + 3 * V, now + 3 * V, (ROWS - 3) * V * sizeof *was);
     free(slab);
     model_rig_close(&rig);
+}
+
+static void logits_of_text(const char *text, double *logits)
+{
+    model_rig rig;
+    double *slab = open_text(&rig, text);
+    logits_of(&rig, slab, tokens, logits);
+    free(slab);
+    model_rig_close(&rig);
+}
+
+#define PLAIN "layers: [{arch: transformer, num_heads: 2, " MLP "}]\n"
+
+/* cap tanh(x / cap), of the scores and of the logits. */
+static void softcaps_bend_scores_and_logits(void **state)
+{
+    (void)state;
+    double none[ROWS * V], small[ROWS * V], huge[ROWS * V], bent[ROWS * V];
+    logits_of_text(HEAD PLAIN, none);
+    logits_of_text(HEAD "layers: [{arch: transformer, num_heads: 2, "
+                        "attn_logit_softcapping: 1.0e+6, " MLP "}]\n",
+                   huge);
+    logits_of_text(HEAD "layers: [{arch: transformer, num_heads: 2, "
+                        "attn_logit_softcapping: 0.5, " MLP "}]\n",
+                   small);
+    logits_of_text("final_logit_softcap: 0.5\n" HEAD PLAIN, bent);
+    double moved = 0;
+    tn_assert_close_double(huge, none, ROWS * V, 1e-9, 0);
+    for (int i = 0; i < ROWS * V; i++) {
+        moved = fmax(moved, fabs(small[i] - none[i]));
+        tn_assert_near(bent[i], 0.5 * tanh(none[i] / 0.5), 1e-13);
+    }
+    assert_true(moved > 1e-3);
 }
 
 static double loss_of(model_rig *rig, const double *slab)
@@ -246,6 +284,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_variant_sees_the_future),
         cmocka_unit_test(a_window_forgets),
+        cmocka_unit_test(softcaps_bend_scores_and_logits),
         cmocka_unit_test(gradients_reach_every_weight_and_are_right),
         cmocka_unit_test(decoding_gives_the_logits_of_training),
         cmocka_unit_test(last_rows_are_the_rows_asked_for),

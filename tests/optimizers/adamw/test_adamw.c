@@ -20,6 +20,7 @@ typedef struct loaded {
     tn_host *host;
     tni_registry *registry;
     const tn_optimizer *adamw;
+    tni_yaml *node; /* the options, completed */
     void *options;
     tn_error err;
 } loaded;
@@ -27,7 +28,6 @@ typedef struct loaded {
 static tn_status load(loaded *l, const char *options)
 {
     const tn_component *component = NULL;
-    tni_yaml *node = NULL;
     *l = (loaded){.arena = tni_arena_create(), .host = tni_host_create()};
     l->registry = tni_registry_create(l->host);
     tn_assert_ok_err(tni_registry_find(l->registry, TN_KIND_OPTIMIZER, "adamw",
@@ -36,9 +36,9 @@ static tn_status load(loaded *l, const char *options)
     l->adamw = tni_component_vtable(l->registry, component);
     l->options = tni_arena_alloc(l->arena, l->adamw->options.size);
     tn_assert_ok_err(tni_config_parse(l->arena, "test.yaml", options,
-                                      strlen(options), &node, &l->err),
+                                      strlen(options), &l->node, &l->err),
                      l->err);
-    return tni_options_fill(l->arena, &l->adamw->options, node, "optimizer",
+    return tni_options_fill(l->arena, &l->adamw->options, l->node, "optimizer",
                             NULL, NULL, l->options, &l->err);
 }
 
@@ -203,6 +203,19 @@ static void betas_of_one_are_refused(void **state)
     unload(&l);
 }
 
+static void defaults_are_pytorchs(void **state)
+{
+    (void)state;
+    loaded l;
+    tn_assert_ok(load(&l, "{lr: 1}"));
+    const tni_yaml *betas = tni_yaml_get(l.node, "betas");
+    assert_string_equal(betas->entries[0].value->scalar, "0.9");
+    assert_string_equal(betas->entries[1].value->scalar, "0.999");
+    assert_string_equal(tni_yaml_get(l.node, "eps")->scalar, "1.0e-08");
+    assert_string_equal(tni_yaml_get(l.node, "weight_decay")->scalar, "0.01");
+    unload(&l);
+}
+
 static void a_learning_rate_is_required(void **state)
 {
     (void)state;
@@ -219,6 +232,7 @@ int main(void)
         cmocka_unit_test(five_steps_are_pytorchs),
         cmocka_unit_test(five_steps_are_pytorchs_on_every_backend),
         cmocka_unit_test(betas_of_zero_step_by_the_sign),
+        cmocka_unit_test(defaults_are_pytorchs),
         cmocka_unit_test(betas_of_one_are_refused),
         cmocka_unit_test(a_learning_rate_is_required),
     };
