@@ -253,9 +253,9 @@ static tn_status check_node(const check *c)
     if (!node->desc)
         return refuse(c, "has no op");
     TN_TRY(check_inputs(c, node));
+    TN_TRY(check_outputs(c, node));
     if (node->desc->shape)
         TN_TRY(check_rule(c, node));
-    TN_TRY(check_outputs(c, node));
     TN_TRY(check_storage(c, node));
     TN_TRY(check_reach(c, node));
     TN_TRY(check_program(c, node));

@@ -26,7 +26,7 @@ static tn_status reshape_sizes(const tn_view_attr *a, const tn_tensor_info *x,
         y->shape[i] = a->shape[i];
         if (a->shape[i] == -1 && free_axis == TN_MAX_RANK)
             free_axis = i;
-        else if (a->shape[i] < 1 || a->shape[i] > total / known)
+        else if (a->shape[i] < 1 || a->shape[i] > INT64_MAX / known)
             return tn_fail(err, TN_ESHAPE,
                            "%s cannot become a shape whose axis %u is %" PRId64,
                            tni_shape_text(x).text, i, a->shape[i]);
@@ -34,7 +34,7 @@ static tn_status reshape_sizes(const tn_view_attr *a, const tn_tensor_info *x,
             known *= a->shape[i];
     }
     if (free_axis < TN_MAX_RANK)
-        y->shape[free_axis] = total / known;
+        y->shape[free_axis] = known <= total ? total / known : 1;
     if (tn_elements(y) != total)
         return tn_fail(err, TN_ESHAPE,
                        "%s has %" PRId64 " elements, %s has %" PRId64,
