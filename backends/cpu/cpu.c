@@ -1,0 +1,267 @@
+/*
+ * cpu.c - the CPU backend: x86-64 with AVX2 and FMA, AVX-512 where present.
+ *
+ * The face of the folder. In the order in which things happen:
+ *
+ *     probe.c           what this processor can do
+ *     blas.c            opens OpenBLAS for matrix products
+ *     compile.c         a plan to a list of steps and barriers
+ *     run.c             all threads walk that list
+ *     kernels.h         which file computes which op; compiled twice, for AVX2
+ *                       and for AVX-512, into one binary
+ *     vec.h, vmath.h    a vector of floats, and its exp, log, tanh ...
+ *
+ * Everything is computed in F32. Memory is the process's own.
+ */
+#define _GNU_SOURCE /* MAP_ANONYMOUS, madvise */
+#include "cpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { HUGE_PAGE = 2 * 1024 * 1024 };
+
+typedef struct cpu_options {
+    int64_t threads;
+} cpu_options;
+
+static const tn_option options[] = {
+    TN_OPTION_INT(cpu_options, threads, 0, 0, 1024,
+                  "threads to compute with; 0 is one for each core"),
+};
+
+/* ---- devices ---- */
+
+static int64_t free_memory(void)
+{
+    return (int64_t)sysconf(_SC_AVPHYS_PAGES) * (int64_t)sysconf(_SC_PAGESIZE);
+}
+
+static tn_status cpu_probe(const tn_host *host, uint32_t index,
+                           tn_device_info *info, tn_error *err)
+{
+    (void)host;
+    if (index > 0)
+        return tn_fail(err, TN_EEND, "there is one CPU");
+    cpu_features f;
+    cpu_detect(&f);
+    info->score = f.avx2 ? 100 : 0;
+    info->memory_bytes = free_memory();
+    info->threads = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    snprintf(info->name, sizeof info->name, "%s%s", f.brand,
+             f.avx512 ? ", AVX-512"
+             : f.avx2 ? ", AVX2"
+                      : "");
+    if (f.avx2)
+        snprintf(info->note, sizeof info->note, "computes in f32");
+    else
+        snprintf(info->note, sizeof info->note,
+                 "needs %s, which this machine lacks; backend reference runs "
+                 "anywhere, slowly",
+                 f.missing);
+    return TN_OK;
+}
+
+static tn_status cpu_open(const tn_host *host, const void *options_,
+                          tn_device **out, tn_error *err)
+{
+    const cpu_options *o = options_;
+    tn_device *d = calloc(1, sizeof *d);
+    if (!d)
+        return tn_fail(err, TN_ENOMEM, "backend cpu: no memory");
+    d->host = host;
+    cpu_detect(&d->features);
+    tn_status status = TN_OK;
+    if (!d->features.avx2)
+        status = tn_fail(err, TN_EUNSUPPORTED,
+                         "backend cpu needs %s, which this machine (%s) "
+                         "lacks; use backend: reference",
+                         d->features.missing, d->features.brand);
+    if (status == TN_OK)
+        status = cpu_blas_open(d, err);
+    if (status == TN_OK) {
+        d->pool = host->pool(host, o ? (uint32_t)o->threads : 0);
+        if (!d->pool)
+            status = tn_fail(err, TN_EDEVICE,
+                             "backend cpu: the program's threads could not "
+                             "be started; set threads: to fewer");
+    }
+    if (status != TN_OK) {
+        cpu_blas_close(d);
+        free(d);
+        return status;
+    }
+    d->threads = host->pool_count(d->pool);
+    d->kernels = d->features.avx512 ? cpu_kernels_avx512 : cpu_kernels_avx2;
+    *out = d;
+    return TN_OK;
+}
+
+static void cpu_close(tn_device *d)
+{
+    if (!d)
+        return;
+    cpu_blas_close(d);
+    free(d);
+}
+
+static void cpu_caps(const tn_device *d, tn_backend_caps *caps)
+{
+    (void)d;
+    caps->precisions = TN_PRECISION_F32;
+    caps->flags = TN_UNIFIED_MEMORY;
+    caps->map_inputs = TN_MAP_MAX_INPUTS;
+    caps->map_instructions = TN_MAP_MAX_INSTRUCTIONS;
+    caps->memory_bytes = free_memory();
+}
+
+static uint32_t cpu_supports(const tn_device *d, const tn_plan_node *node)
+{
+    if (node->op >= TN_OP_COUNT || !d->kernels[node->op].compile)
+        return 0;
+    return cpu_check_dtypes(&d->kernels[node->op], node, NULL) == TN_OK;
+}
+
+/* ---- memory: large buffers straight from the system, in huge pages ---- */
+
+static int map_buffer(tn_buffer *b, int64_t bytes)
+{
+    b->mapped_bytes = bytes + HUGE_PAGE;
+    void *at = mmap(NULL, (size_t)b->mapped_bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED)
+        return 0;
+    b->mapping = at;
+    const uintptr_t aligned =
+        ((uintptr_t)at + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    b->at = (char *)aligned;
+    madvise(b->at, (size_t)bytes, MADV_HUGEPAGE);
+    return 1;
+}
+
+static int heap_buffer(tn_buffer *b, int64_t bytes)
+{
+    const size_t rounded =
+        ((size_t)bytes + TN_ALIGNMENT - 1) / TN_ALIGNMENT * TN_ALIGNMENT;
+    b->at = aligned_alloc(TN_ALIGNMENT, rounded);
+    if (b->at)
+        memset(b->at, 0, rounded);
+    return b->at != NULL;
+}
+
+static tn_status cpu_alloc(tn_device *d, int64_t bytes, tn_buffer **out,
+                           tn_error *err)
+{
+    (void)d;
+    tn_buffer *b = calloc(1, sizeof *b);
+    int ok = b != NULL && bytes >= 0;
+    if (ok && bytes > 0)
+        ok = bytes >= HUGE_PAGE ? map_buffer(b, bytes) : heap_buffer(b, bytes);
+    if (!ok) {
+        free(b);
+        return tn_fail(err, TN_ENOMEM,
+                       "backend cpu: no memory for a buffer of %lld bytes",
+                       (long long)bytes);
+    }
+    b->bytes = bytes;
+    *out = b;
+    return TN_OK;
+}
+
+static void cpu_free(tn_device *d, tn_buffer *b)
+{
+    (void)d;
+    if (!b)
+        return;
+    if (b->mapping)
+        munmap(b->mapping, (size_t)b->mapped_bytes);
+    else
+        free(b->at);
+    free(b);
+}
+
+static void *cpu_map(tn_device *d, tn_buffer *b)
+{
+    (void)d;
+    return b ? b->at : NULL;
+}
+
+static tn_status check_range(const tn_buffer *b, int64_t offset, int64_t bytes,
+                             const char *what, tn_error *err)
+{
+    if (offset >= 0 && bytes >= 0 && offset <= b->bytes &&
+        bytes <= b->bytes - offset)
+        return TN_OK;
+    return tn_fail(err, TN_EINVALID,
+                   "backend cpu: %s of %lld bytes at %lld is outside a buffer "
+                   "of %lld",
+                   what, (long long)bytes, (long long)offset,
+                   (long long)b->bytes);
+}
+
+static tn_status cpu_upload(tn_device *d, tn_buffer *to, int64_t offset,
+                            const void *from, int64_t bytes, tn_error *err)
+{
+    (void)d;
+    TN_TRY(check_range(to, offset, bytes, "an upload", err));
+    if (bytes)
+        memcpy(to->at + offset, from, (size_t)bytes);
+    return TN_OK;
+}
+
+static tn_status cpu_download(tn_device *d, void *to, const tn_buffer *from,
+                              int64_t offset, int64_t bytes, tn_error *err)
+{
+    (void)d;
+    TN_TRY(check_range(from, offset, bytes, "a download", err));
+    if (bytes)
+        memcpy(to, from->at + offset, (size_t)bytes);
+    return TN_OK;
+}
+
+/* ---- runs are done when they return ---- */
+
+static tn_status cpu_wait(tn_device *d, tn_error *err)
+{
+    (void)d, (void)err;
+    return TN_OK;
+}
+
+static void profile_enable(tn_device *d, uint32_t on)
+{
+    d->profiling = on;
+}
+
+static const tn_profile_extension profile = {
+    .struct_size = sizeof profile,
+    .enable = profile_enable,
+    .read = cpu_profile_read,
+};
+
+static const void *cpu_extension(tn_device *d, const char *name)
+{
+    (void)d;
+    return strcmp(name, "profile/1") == 0 ? &profile : NULL;
+}
+
+TN_BACKEND(cpu) = {
+    .summary = "x86-64 processors with AVX2 or AVX-512, in f32",
+    .options = TN_OPTIONS(cpu_options, options),
+    .probe = cpu_probe,
+    .open = cpu_open,
+    .close = cpu_close,
+    .caps = cpu_caps,
+    .supports = cpu_supports,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .map = cpu_map,
+    .upload = cpu_upload,
+    .download = cpu_download,
+    .compile = cpu_compile,
+    .exec_free = cpu_exec_free,
+    .run = cpu_run,
+    .wait = cpu_wait,
+    .extension = cpu_extension,
+};

@@ -1,0 +1,169 @@
+/*
+ * cpu.h - what the files of this backend share.
+ *
+ * Compile time: each node of a plan becomes steps. A step is a function, its
+ * argument and a number of tasks; tasks of a step may run at the same time on
+ * any threads. Run time: all threads walk the list of steps inside one parallel
+ * region and meet at the barriers that compile put between them (exec.c).
+ *
+ * Same bits for any number of threads: how a step is cut into tasks, and the
+ * order of every sum, follows from shapes alone. Threads only decide who runs a
+ * task.
+ *
+ * Nothing is allocated in a run. What a task needs beyond its operands is asked
+ * for while compiling: scratch of its thread, or shared memory of its node.
+ */
+#ifndef CPU_H
+#define CPU_H
+
+#include <tenon/backend.h>
+
+/* cblas_sgemm as OpenBLAS declares it. */
+typedef void (*cpu_sgemm)(int order, int trans_a, int trans_b, int m, int n,
+                          int k, float alpha, const float *a, int lda,
+                          const float *b, int ldb, float beta, float *c,
+                          int ldc);
+
+/* ---- what kernels see while they run ---- */
+
+typedef struct cpu_worker {
+    float *scratch; /* this thread's, 64-byte aligned */
+    char *shared;   /* the exec's, 64-byte aligned; see cpu_shared */
+    cpu_sgemm sgemm;
+    tn_exec *exec;
+} cpu_worker;
+
+typedef void (*cpu_task)(const void *argument, cpu_worker *w, int64_t task);
+
+/* An index tensor held `value` where [lowest, limit) is allowed: the run goes
+ * on without it and fails when it is over, naming node number `node`. */
+void cpu_fault(cpu_worker *w, uint32_t node, int64_t value, int64_t lowest,
+               int64_t limit);
+
+/* ---- what kernels call while they are compiled ---- */
+
+typedef struct cpu_compiler cpu_compiler;
+
+/* Zeroed memory that lives as long as the exec, at most 64 KiB. Never NULL:
+ * running out of memory is remembered and fails the compilation at its end. */
+void *cpu_argument(cpu_compiler *c, size_t bytes);
+#define CPU_ARGUMENT(c, type) ((type *)cpu_argument((c), sizeof(type)))
+
+/* Append a step of the node being compiled. It may run together with the
+ * node's earlier steps unless cpu_barrier stands between them. */
+void cpu_step(cpu_compiler *c, cpu_task task, const void *argument,
+              int64_t tasks);
+void cpu_barrier(cpu_compiler *c);
+
+/* At least so many bytes of scratch for each thread. */
+void cpu_scratch(cpu_compiler *c, int64_t bytes);
+
+/* Offset in shared memory of `bytes` that are the node's own while it runs. */
+int64_t cpu_shared(cpu_compiler *c, int64_t bytes);
+
+/* Address of an operand; NULL for an absent one. */
+void *cpu_at(const cpu_compiler *c, const tn_operand *operand);
+
+/* The number of the node being compiled, for cpu_fault. */
+uint32_t cpu_node(const cpu_compiler *c);
+
+/* TN_EUNSUPPORTED with the node's name and place before the sentence. */
+TN_PRINTF(3, 4)
+tn_status cpu_refuse(const tn_plan_node *node, tn_error *err,
+                     const char *format, ...);
+
+/*
+ * Kernel tables: one per instruction set, indexed by op. `in` and `out` say
+ * which dtypes the op takes, a letter per operand: f F32, i I32, x either; a
+ * '*' repeats the letter before it for all that follow.
+ */
+typedef struct cpu_kernel {
+    tn_status (*compile)(cpu_compiler *c, const tn_plan_node *node,
+                         tn_error *err);
+    const char *in, *out;
+} cpu_kernel;
+
+extern const cpu_kernel cpu_kernels_avx2[TN_OP_COUNT];
+extern const cpu_kernel cpu_kernels_avx512[TN_OP_COUNT];
+
+/* TN_OK where the kernel takes the node's dtypes. */
+tn_status cpu_check_dtypes(const cpu_kernel *kernel, const tn_plan_node *node,
+                           tn_error *err);
+
+/* ---- the device ---- */
+
+/* What the processor and the system let us use (probe.c). */
+typedef struct cpu_features {
+    uint32_t avx2;   /* AVX2 and FMA */
+    uint32_t avx512; /* F, BW, DQ and VL */
+    char brand[64];
+    char missing[64]; /* "AVX2 and FMA"; empty where avx2 */
+} cpu_features;
+
+void cpu_detect(cpu_features *features);
+
+struct tn_device {
+    const tn_host *host;
+    tn_pool *pool;
+    uint32_t threads;
+    uint32_t profiling;
+    cpu_features features;
+    const cpu_kernel *kernels;
+    void *blas; /* the library's handle */
+    cpu_sgemm sgemm;
+};
+
+struct tn_buffer {
+    char *at; /* TN_ALIGNMENT-aligned; NULL where bytes is 0 */
+    int64_t bytes;
+    int64_t mapped_bytes; /* of the mapping that starts at `mapping` */
+    void *mapping;        /* NULL: from the heap */
+};
+
+/* blas.c */
+tn_status cpu_blas_open(tn_device *device, tn_error *err);
+void cpu_blas_close(tn_device *device);
+
+/* compile.c and run.c */
+tn_status cpu_compile(tn_device *device, const tn_plan *plan,
+                      tn_buffer *const arenas[TN_ARENA_COUNT], tn_exec **exec,
+                      tn_error *err);
+void cpu_exec_free(tn_device *device, tn_exec *exec);
+tn_status cpu_run(tn_device *device, tn_exec *exec, uint32_t segment,
+                  tn_error *err);
+void cpu_profile_read(tn_device *device, const tn_exec *exec, double *seconds,
+                      uint32_t count);
+
+/* ---- small shared arithmetic ---- */
+
+static inline int64_t cpu_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t cpu_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static inline int64_t cpu_parts(int64_t whole, int64_t part)
+{
+    return (whole + part - 1) / part;
+}
+
+/* Product of shape[from .. to). */
+static inline int64_t cpu_product(const tn_operand *x, uint32_t from,
+                                  uint32_t to)
+{
+    int64_t n = 1;
+    for (uint32_t i = from; i < to; i++)
+        n *= x->shape[i];
+    return n;
+}
+
+static inline int64_t cpu_elements(const tn_operand *x)
+{
+    return cpu_product(x, 0, x->rank);
+}
+
+#endif

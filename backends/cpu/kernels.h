@@ -1,0 +1,34 @@
+/*
+ * kernels.h - the compile functions of all ops, once per instruction set.
+ */
+#ifndef CPU_KERNELS_H
+#define CPU_KERNELS_H
+
+#include "cpu.h"
+#include "vec.h"
+
+/*    op                        in          out    compiled by */
+#define CPU_KERNEL_MAP(XX)                                                     \
+    XX(MAP, "x*", "x*", compile_map)                                           \
+    XX(REDUCE, "x*", "f", compile_reduce)                                      \
+    XX(CUMSUM, "f", "f", compile_cumsum)                                       \
+    XX(MATMUL, "ff", "f", compile_matmul)                                      \
+    XX(COPY, "x", "x", compile_copy)                                           \
+    XX(CONCAT, "x*", "x", compile_concat)                                      \
+    XX(GATHER_ROWS, "xi", "x", compile_gather_rows)                            \
+    XX(SCATTER_ADD_ROWS, "if", "f", compile_scatter_add_rows)                  \
+    XX(SET_ROWS, "xix", "x", compile_set_rows)                                 \
+    XX(ASSIGN, "xx", "x", compile_assign)                                      \
+    XX(TOPK, "f", "fi", compile_topk)                                          \
+    XX(ARGMAX, "f", "i", compile_argmax)                                       \
+    XX(EXPERT_PLAN, "i", "iii", compile_expert_plan)                           \
+    XX(GROUPED_MATMUL, "ffi", "f", compile_grouped_matmul)                     \
+    XX(FILL, "x", "x", compile_fill)
+
+#define XX(op, in, out, name)                                                  \
+    tn_status ISA(name)(cpu_compiler * c, const tn_plan_node *node,            \
+                        tn_error *err);
+CPU_KERNEL_MAP(XX)
+#undef XX
+
+#endif

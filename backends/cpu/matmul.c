@@ -1,0 +1,339 @@
+/*
+ * matmul.c - MATMUL and GROUPED_MATMUL, cut into slices that any thread takes.
+ *
+ * Threads call the library on slices of the result instead of letting it use
+ * threads of its own: slices are the same for any number of threads, so the
+ * bits are, and two of them beside other load do not wait for each other inside
+ * the library. Each slice packs its own rows of A and columns of B; so slices
+ * are few, large, and as square as the traffic of packing wants them.
+ *
+ * Up to four rows of A (decoding) are dot products over B, one pass of memory.
+ */
+#include "gemm.h"
+#include "kernels.h"
+
+#include <math.h>
+
+enum {
+    MOST_SLICES = 16,          /* of one product */
+    SLICE_ROUND_M = 16,        /* slices end on multiples of these, */
+    SLICE_ROUND_N = 64,        /* which the library's kernels like */
+    THIN_ELEMENTS = 32 * 1024, /* of B in a task of dot products */
+};
+
+/* Less than this is not worth another thread: 0.1 ms. */
+static const double slice_flops = 10e6;
+
+typedef struct product {
+    int64_t M, N, K;
+    gemm_matrix a, b;
+    float *c;
+    uint32_t add;
+    uint32_t batch_rank;
+    int64_t batch_shape[TN_MAX_RANK];
+    int64_t batch_a[TN_MAX_RANK], batch_b[TN_MAX_RANK]; /* strides */
+    int64_t m_slice, n_slice, m_parts, n_parts;
+    int64_t batches, batches_per_task;
+    enum { BY_BLAS, BY_DOT, BY_DIRECT } how;
+} product;
+
+/* ---- running ---- */
+
+static void run_slice(const product *p, const cpu_worker *w, gemm_matrix a,
+                      gemm_matrix b, float *c, int64_t m, int64_t n)
+{
+    const int64_t rows = cpu_min(p->m_slice, p->M - m);
+    const int64_t columns = cpu_min(p->n_slice, p->N - n);
+    a.at += m * a.row;
+    b.at += n * b.column;
+    c += m * p->N + n;
+    if (p->how == BY_DOT)
+        ISA(gemm_dot)(rows, columns, p->K, a, b, c, p->N, p->add);
+    else if (p->how == BY_DIRECT)
+        ISA(gemm_direct)(rows, columns, p->K, a, b, c, p->N, p->add);
+    else
+        ISA(gemm_blas)(w, rows, columns, p->K, a, b, c, p->N, p->add);
+}
+
+static void run_product(const void *argument, cpu_worker *w, int64_t task)
+{
+    const product *p = argument;
+    const int64_t n = task % p->n_parts * p->n_slice;
+    const int64_t m = task / p->n_parts % p->m_parts * p->m_slice;
+    const int64_t first = task / p->n_parts / p->m_parts * p->batches_per_task;
+    const int64_t end = cpu_min(first + p->batches_per_task, p->batches);
+    for (int64_t batch = first; batch < end; batch++) {
+        gemm_matrix a = p->a, b = p->b;
+        int64_t rest = batch;
+        for (uint32_t i = p->batch_rank; i-- > 0;) {
+            const int64_t at = rest % p->batch_shape[i];
+            rest /= p->batch_shape[i];
+            a.at += at * p->batch_a[i];
+            b.at += at * p->batch_b[i];
+        }
+        run_slice(p, w, a, b, p->c + batch * p->M * p->N, m, n);
+    }
+}
+
+/* ---- compiling ---- */
+
+/* Stride of x along axis `axis` of the output, whose rank may be larger. */
+static int64_t batch_stride(const tn_operand *x, const tn_operand *out,
+                            uint32_t axis)
+{
+    const uint32_t missing = out->rank - x->rank;
+    if (axis < missing || x->shape[axis - missing] == 1)
+        return 0;
+    return x->stride[axis - missing];
+}
+
+static void set_batches(const tn_operand *a, const tn_operand *b,
+                        const tn_operand *out, product *p)
+{
+    p->batches = 1;
+    for (uint32_t i = 0; i + 2 < out->rank; i++) {
+        if (out->shape[i] == 1)
+            continue;
+        p->batch_shape[p->batch_rank] = out->shape[i];
+        p->batch_a[p->batch_rank] = batch_stride(a, out, i);
+        p->batch_b[p->batch_rank++] = batch_stride(b, out, i);
+        p->batches *= out->shape[i];
+    }
+}
+
+/* Batches that share B and lie behind each other in A are rows of one product.
+ */
+static void fold_batches(product *p)
+{
+    while (p->batch_rank) {
+        const uint32_t last = p->batch_rank - 1;
+        if (p->batch_b[last] != 0 || p->batch_a[last] != p->M * p->a.row)
+            return;
+        p->M *= p->batch_shape[last];
+        p->batches /= p->batch_shape[last];
+        p->batch_rank--;
+    }
+}
+
+/* A product with one column is one with one row: c^T = b^T a^T. */
+static void transpose_thin(product *p)
+{
+    if (p->N != 1 || p->M == 1)
+        return;
+    const gemm_matrix a = p->a;
+    p->a = (gemm_matrix){p->b.at, p->b.column, p->b.row};
+    p->b = (gemm_matrix){a.at, a.column, a.row};
+    p->N = p->M;
+    p->M = 1;
+    for (uint32_t i = 0; i < p->batch_rank; i++) {
+        const int64_t stride = p->batch_a[i];
+        p->batch_a[i] = p->batch_b[i];
+        p->batch_b[i] = stride;
+    }
+}
+
+static void choose_way(product *p)
+{
+    p->how = BY_BLAS;
+    if (p->M > GEMM_DOT_ROWS)
+        return;
+    if (p->b.row == 1 && (p->a.column == 1 || p->K == 1))
+        p->how = BY_DOT;
+    else if (p->b.column == 1)
+        p->how = BY_DIRECT;
+}
+
+/* m_parts * n_parts slices, with the least that must be packed: every row of A
+ * once for each column of slices, every column of B once for each row. */
+static void choose_slices(product *p)
+{
+    const double flops = 2.0 * (double)p->M * (double)p->N * (double)p->K;
+    const int64_t most_m = cpu_parts(p->M, SLICE_ROUND_M);
+    const int64_t most_n = cpu_parts(p->N, SLICE_ROUND_N);
+    int64_t wanted = (int64_t)(flops / slice_flops) + 1;
+    wanted = cpu_min(wanted, MOST_SLICES);
+    wanted = cpu_max(1, cpu_min(wanted, most_m * most_n));
+    double least = (double)INFINITY;
+    for (int64_t m = 1; m <= cpu_min(wanted, most_m); m++) {
+        const int64_t n = cpu_min(cpu_parts(wanted, m), most_n);
+        const double packed =
+            (double)p->M * (double)n + (double)p->N * (double)m;
+        if (m * n >= wanted && packed < least) {
+            least = packed;
+            p->m_parts = m;
+            p->n_parts = n;
+        }
+    }
+    p->m_slice = cpu_parts(most_m, p->m_parts) * SLICE_ROUND_M;
+    p->n_slice = cpu_parts(most_n, p->n_parts) * SLICE_ROUND_N;
+}
+
+static void choose_tasks(product *p)
+{
+    p->m_parts = p->n_parts = 1;
+    if (p->how == BY_BLAS) {
+        choose_slices(p);
+    } else {
+        p->m_slice = p->M;
+        p->n_slice =
+            cpu_max(SLICE_ROUND_N,
+                    cpu_parts(THIN_ELEMENTS / cpu_max(1, p->K), 16) * 16);
+    }
+    p->m_parts = cpu_parts(p->M, p->m_slice);
+    p->n_parts = cpu_parts(p->N, p->n_slice);
+    p->batches_per_task = 1;
+    if (p->m_parts * p->n_parts == 1) {
+        const double flops =
+            2.0 * (double)p->M * (double)p->N * (double)p->K + 1.0;
+        const double share = slice_flops / 10.0 / flops;
+        p->batches_per_task = share > (double)p->batches
+                                  ? p->batches
+                                  : cpu_max(1, (int64_t)share);
+    }
+}
+
+static tn_status check_sizes(const tn_plan_node *node, int64_t M, int64_t N,
+                             int64_t K, tn_error *err)
+{
+    if (M <= INT32_MAX && N <= INT32_MAX && K <= INT32_MAX)
+        return TN_OK;
+    return cpu_refuse(node, err,
+                      "sizes %lld, %lld, %lld are past what the library takes "
+                      "(2147483647)",
+                      (long long)M, (long long)N, (long long)K);
+}
+
+/* K = 0: sums of nothing. */
+static void run_zero(const void *argument, cpu_worker *w, int64_t task)
+{
+    const product *p = argument;
+    (void)w, (void)task;
+    for (int64_t i = 0; i < p->batches * p->M * p->N && !p->add; i++)
+        p->c[i] = 0.0f;
+}
+
+static gemm_matrix matrix_of(const cpu_compiler *c, const tn_operand *x)
+{
+    return (gemm_matrix){cpu_at(c, x), x->stride[x->rank - 2],
+                         x->stride[x->rank - 1]};
+}
+
+tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
+                              tn_error *err)
+{
+    const tn_operand *a = &node->in[0], *b = &node->in[1], *out = &node->out[0];
+    product *p = CPU_ARGUMENT(c, product);
+    p->M = out->shape[out->rank - 2];
+    p->N = out->shape[out->rank - 1];
+    p->K = a->shape[a->rank - 1];
+    p->a = matrix_of(c, a);
+    p->b = matrix_of(c, b);
+    p->c = cpu_at(c, out);
+    p->add = node->accumulate & 1u;
+    set_batches(a, b, out, p);
+    fold_batches(p);
+    transpose_thin(p);
+    TN_TRY(check_sizes(node, p->M, p->N, p->K, err));
+    if (p->batches * p->M * p->N == 0)
+        return TN_OK;
+    if (p->K == 0) {
+        cpu_step(c, run_zero, p, 1);
+        return TN_OK;
+    }
+    choose_way(p);
+    choose_tasks(p);
+    cpu_step(c, run_product, p,
+             p->m_parts * p->n_parts *
+                 cpu_parts(p->batches, p->batches_per_task));
+    return TN_OK;
+}
+
+/* ---- grouped: rows of each expert by the expert's matrix ---- */
+
+typedef struct grouped {
+    int64_t R, K, N, E;
+    gemm_matrix a, b;
+    int64_t expert; /* stride of b from one expert to the next */
+    const int32_t *offsets;
+    float *c;
+    uint32_t add;
+    uint32_t node;
+    int64_t slice, parts; /* of N; with transpose_a of K */
+} grouped;
+
+/* The expert's rows, none where the offsets are not such. */
+static int64_t rows_of(const grouped *g, cpu_worker *w, int64_t expert,
+                       int64_t *first)
+{
+    const int64_t from = g->offsets[expert], to = g->offsets[expert + 1];
+    *first = from;
+    if (from >= 0 && from <= to && to <= g->R)
+        return to - from;
+    cpu_fault(w, g->node, from >= 0 && from <= to ? to : from, 0, g->R + 1);
+    return 0;
+}
+
+static void run_grouped(const void *argument, cpu_worker *w, int64_t task)
+{
+    const grouped *g = argument;
+    const int64_t expert = task / g->parts, n = task % g->parts * g->slice;
+    const int64_t columns = cpu_min(g->slice, g->N - n);
+    int64_t first;
+    const int64_t rows = rows_of(g, w, expert, &first);
+    if (rows == 0)
+        return;
+    gemm_matrix a = g->a, b = g->b;
+    a.at += first * a.row;
+    b.at += expert * g->expert + n * b.column;
+    ISA(gemm_blas)
+    (w, rows, columns, g->K, a, b, g->c + first * g->N + n, g->N, g->add);
+}
+
+static void run_grouped_transposed(const void *argument, cpu_worker *w,
+                                   int64_t task)
+{
+    const grouped *g = argument;
+    const int64_t expert = task / g->parts, k = task % g->parts * g->slice;
+    const int64_t kept = cpu_min(g->slice, g->K - k);
+    float *c = g->c + (expert * g->K + k) * g->N;
+    int64_t first;
+    const int64_t rows = rows_of(g, w, expert, &first);
+    if (rows == 0) {
+        for (int64_t i = 0; i < kept * g->N && !g->add; i++)
+            c[i] = 0.0f;
+        return;
+    }
+    const gemm_matrix a = {g->a.at + first * g->a.row + k * g->a.column,
+                           g->a.column, g->a.row};
+    gemm_matrix b = g->b;
+    b.at += first * b.row;
+    ISA(gemm_blas)(w, kept, g->N, rows, a, b, c, g->N, g->add);
+}
+
+tn_status ISA(compile_grouped_matmul)(cpu_compiler *c, const tn_plan_node *node,
+                                      tn_error *err)
+{
+    const tn_grouped_matmul_attr *attr = node->attr;
+    const tn_operand *a = &node->in[0], *b = &node->in[1], *out = &node->out[0];
+    grouped *g = CPU_ARGUMENT(c, grouped);
+    g->R = a->shape[0];
+    g->K = a->shape[1];
+    g->N = out->shape[out->rank - 1];
+    g->E = node->in[2].shape[0] - 1;
+    g->a = matrix_of(c, a);
+    g->b = matrix_of(c, b);
+    g->expert = b->rank == 3 ? b->stride[0] : 0;
+    g->offsets = cpu_at(c, &node->in[2]);
+    g->c = cpu_at(c, out);
+    g->add = node->accumulate & 1u;
+    g->node = cpu_node(c);
+    TN_TRY(check_sizes(node, g->R, g->N, g->K, err));
+    const int64_t sliced = attr->transpose_a ? g->K : g->N;
+    g->slice = cpu_max(SLICE_ROUND_N, cpu_parts(sliced, 4));
+    g->parts = cpu_parts(sliced, g->slice);
+    if (g->R * g->K * g->N == 0 && !attr->transpose_a)
+        return TN_OK;
+    cpu_step(c, attr->transpose_a ? run_grouped_transposed : run_grouped, g,
+             g->E * g->parts);
+    return TN_OK;
+}

@@ -1,0 +1,119 @@
+/*
+ * tile.h - runs a map program over 512 elements at a time, all of them in L1.
+ *
+ * A program's registers become rows of TILE floats in the thread's scratch;
+ * each instruction is one vector loop over its operands' rows. That costs a
+ * function call per instruction per tile, some percent, and needs no code
+ * generator. What keeps it near the speed of memory:
+ *
+ *  - a dense input is read, and where possible an output written, in place:
+ *    its "row" is a pointer into the tensor that moves from tile to tile;
+ *  - a register that depends on one-element inputs and constants only is
+ *    computed once per task, as one vector; operands carry a mask that turns
+ *    the index off, so every instruction takes it where a row could stand;
+ *  - rows of dead registers are reused, so that AdamW's 25 instructions live in
+ *    a dozen rows of 2 KiB.
+ *
+ * Elements are numbered row-major over the iteration shape, whose adjoining
+ * axes are merged where all inputs allow. A tile is any range of numbers.
+ */
+#ifndef CPU_TILE_H
+#define CPU_TILE_H
+
+#include "cpu.h"
+#include "vec.h"
+
+enum {
+    TILE = 512,
+    TILE_INPUTS = TN_MAP_MAX_INPUTS,
+    TILE_OUTPUTS = TN_MAP_MAX_OUTPUTS,
+    /* a slot per register, constant, dense input and output */
+    TILE_SLOTS = TN_MAP_MAX_INSTRUCTIONS + TILE_INPUTS + TILE_OUTPUTS,
+};
+
+/* d[i] = f(a[i & am], b[i & bm], c[i & cm]) for i in steps of VW below n. */
+typedef void (*tile_function)(float *d, const float *a, size_t am,
+                              const float *b, size_t bm, const float *c,
+                              size_t cm, int64_t n);
+
+typedef struct tile_instruction {
+    tile_function function; /* NULL: a load, index or random (tile.c) */
+    tn_map_op op;
+    uint8_t to, a, b, c; /* slots; for leaves `a` is input, axis or input */
+} tile_instruction;
+
+/* An input as the program reads it. */
+typedef struct tile_input {
+    const char *base;
+    int64_t shared; /* offset in shared memory instead of base; -1: base */
+    tn_dtype dtype;
+    uint32_t dense;
+    int64_t stride[TN_MAX_RANK]; /* of the merged axes, in elements */
+    uint8_t slot;                /* dense: the moving row */
+} tile_input;
+
+typedef struct tile_output {
+    char *base;
+    tn_dtype dtype;
+    uint8_t slot;   /* where the result is; a moving row if direct */
+    uint8_t direct; /* the result is computed where it belongs */
+} tile_output;
+
+typedef struct tile_program {
+    int64_t elements;
+    uint32_t rank; /* of the merged shape, at least 1 */
+    int64_t shape[TN_MAX_RANK];
+    int64_t index_inner[TN_MAX_RANK]; /* of the shape before merging */
+    int64_t index_size[TN_MAX_RANK];
+    uint32_t input_count, output_count;
+    uint32_t prelude_count, body_count, uniform_count, row_count;
+    tile_input in[TILE_INPUTS];
+    tile_output out[TILE_OUTPUTS];
+    tile_instruction prelude[TN_MAP_MAX_INSTRUCTIONS];
+    tile_instruction body[TN_MAP_MAX_INSTRUCTIONS];
+    double constant[TN_MAP_MAX_CONSTANTS];
+    /* slot -> the number of its uniform vector or of its row in scratch; a
+     * moving row uses that row where a tile ends within a vector */
+    uint8_t slot_count;
+    uint8_t slot_uniform[TILE_SLOTS];
+    uint8_t slot_place[TILE_SLOTS];
+    uint8_t spread_row; /* where tile_run spreads a uniform result */
+} tile_program;
+
+/* What a task keeps while it runs tiles. */
+typedef struct tile_state {
+    const tile_program *program;
+    float *rows;
+    float *at[TILE_SLOTS];
+    size_t mask[TILE_SLOTS];
+    const char *base[TILE_INPUTS];
+} tile_state;
+
+/*
+ * Prepare `program` over the node's inputs and the iteration shape `space`
+ * (rank and shape are read). outputs may be NULL (reduce): the one result is
+ * then read from the row that tile_run returns.
+ */
+tn_status ISA(tile_compile)(cpu_compiler *c, const tn_plan_node *node,
+                            const tn_program *program, const tn_operand *space,
+                            const tn_operand *outputs, tile_program *p,
+                            tn_error *err);
+
+/* The program that reads `elements` floats at an offset of shared memory. */
+void ISA(tile_compile_shared)(tile_program *p, int64_t shared,
+                              int64_t elements);
+
+int64_t ISA(tile_scratch_bytes)(const tile_program *p);
+
+/* Before a task's first tile. scratch: tile_scratch_bytes, 64-byte aligned. */
+void ISA(tile_begin)(tile_state *s, const tile_program *p, float *scratch,
+                     const cpu_worker *w);
+
+/* Elements [from, from + n), n <= TILE: outputs are stored; the row of output 0
+ * is returned, good for reading up to n rounded up to VW. */
+const float *ISA(tile_run)(tile_state *s, int64_t from, int64_t n);
+
+/* The function of an instruction, NULL for leaves (tile_ops.c). */
+tile_function ISA(tile_function_of)(tn_map_op op);
+
+#endif

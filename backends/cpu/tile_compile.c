@@ -1,0 +1,354 @@
+/*
+ * tile_compile.c - from SSA to slots: which register is a uniform vector, which
+ * a row, which a moving pointer, and which rows may be used again (tile.h).
+ */
+#include "tile.h"
+
+#include <string.h>
+
+enum { NEVER = -1, AT_END = TN_MAP_MAX_INSTRUCTIONS };
+
+typedef struct allocation {
+    const tn_program *program;
+    tile_program *p;
+    int last_use[TN_MAP_MAX_INSTRUCTIONS]; /* of registers */
+    int input_last_use[TILE_INPUTS];       /* by any register that is one */
+    uint8_t slot[TN_MAP_MAX_INSTRUCTIONS]; /* of registers */
+    uint8_t free_rows[TILE_SLOTS];
+    uint32_t free_count;
+} allocation;
+
+static int arity_of(tn_map_op op)
+{
+    switch (op) {
+#define XX(name, number, arity, text, meaning)                                 \
+    case number:                                                               \
+        return arity;
+#include <tenon/map.def>
+#undef XX
+    default:
+        return -1;
+    }
+}
+
+/* ---- the iteration space ---- */
+
+static int merges(const tn_plan_node *node, const uint8_t *is_key,
+                  const tn_operand *space, uint32_t outer, uint32_t inner)
+{
+    for (uint32_t i = 0; i < node->in_count; i++) {
+        const tn_operand *x = &node->in[i];
+        if (!is_key[i] &&
+            x->stride[outer] != x->stride[inner] * space->shape[inner])
+            return 0;
+    }
+    return 1;
+}
+
+/* Merge axes into p->shape and the inputs' strides; drop those of size 1. */
+static void merge_axes(const tn_plan_node *node, const uint8_t *is_key,
+                       const tn_operand *space, tile_program *p)
+{
+    uint32_t last = 0; /* the axis of `space` whose strides are current */
+    p->rank = 0;
+    for (uint32_t axis = 0; axis < space->rank; axis++) {
+        if (space->shape[axis] == 1)
+            continue;
+        if (p->rank && merges(node, is_key, space, last, axis))
+            p->shape[p->rank - 1] *= space->shape[axis];
+        else
+            p->shape[p->rank++] = space->shape[axis];
+        last = axis;
+        for (uint32_t i = 0; i < node->in_count; i++)
+            p->in[i].stride[p->rank - 1] = node->in[i].stride[axis];
+    }
+    if (p->rank == 0)
+        p->shape[p->rank++] = 1;
+}
+
+static void set_space(const tn_operand *space, tile_program *p)
+{
+    p->elements = 1;
+    for (uint32_t axis = space->rank; axis-- > 0;) {
+        p->index_inner[axis] = p->elements;
+        p->index_size[axis] = space->shape[axis];
+        p->elements *= space->shape[axis];
+    }
+}
+
+static int is_dense(const tile_program *p, const tile_input *in)
+{
+    int64_t expected = 1;
+    for (uint32_t i = p->rank; i-- > 0;) {
+        if (p->shape[i] != 1 && in->stride[i] != expected)
+            return 0;
+        expected *= p->shape[i];
+    }
+    return in->dtype == TN_F32;
+}
+
+static int is_uniform_input(const tile_program *p, const tile_input *in)
+{
+    for (uint32_t i = 0; i < p->rank; i++)
+        if (p->shape[i] != 1 && in->stride[i] != 0)
+            return 0;
+    return 1;
+}
+
+/* ---- checks ---- */
+
+static tn_status check_instruction(const tn_plan_node *node,
+                                   const tn_program *program, uint32_t i,
+                                   tn_error *err)
+{
+    const tn_instruction *t = &program->instruction[i];
+    const int arity = arity_of(t->op);
+    int ok = arity >= 0;
+    ok = ok && (arity < 1 || t->a < i) && (arity < 2 || t->b < i) &&
+         (arity < 3 || t->c < i);
+    if (t->op == TN_MAP_INPUT || t->op == TN_MAP_RANDOM)
+        ok = ok && t->a < program->input_count;
+    if (t->op == TN_MAP_CONST)
+        ok = ok && t->a < TN_MAP_MAX_CONSTANTS;
+    if (t->op == TN_MAP_RANDOM)
+        ok = ok && t->b < TN_MAP_MAX_CONSTANTS;
+    if (t->op == TN_MAP_INDEX)
+        ok = ok && t->a < TN_MAX_RANK;
+    return ok ? TN_OK
+              : cpu_refuse(node, err,
+                           "instruction %u of its program (op %u) is not one "
+                           "this version knows or reads past itself",
+                           i, t->op);
+}
+
+static tn_status check(const tn_plan_node *node, const tn_program *program,
+                       const tn_operand *space, const uint8_t *is_key,
+                       tn_error *err)
+{
+    if (program->input_count != node->in_count ||
+        program->input_count > TILE_INPUTS || program->output_count < 1 ||
+        program->output_count > TILE_OUTPUTS ||
+        program->instruction_count > TN_MAP_MAX_INSTRUCTIONS)
+        return cpu_refuse(node, err,
+                          "its program has %u inputs, %u outputs and %u "
+                          "instructions for %u operands",
+                          program->input_count, program->output_count,
+                          program->instruction_count, node->in_count);
+    for (uint32_t i = 0; i < program->instruction_count; i++)
+        TN_TRY(check_instruction(node, program, i, err));
+    for (uint32_t i = 0; i < node->in_count; i++) {
+        const tn_operand *x = &node->in[i];
+        if (!is_key[i] && (x->rank != space->rank ||
+                           memcmp(x->shape, space->shape,
+                                  space->rank * sizeof *x->shape) != 0))
+            return cpu_refuse(node, err,
+                              "input %u does not have the iteration shape", i);
+    }
+    return TN_OK;
+}
+
+/* Inputs that only RANDOM reads, as a key of two words. */
+static void find_keys(const tn_program *program, uint8_t is_key[TILE_INPUTS])
+{
+    memset(is_key, 0, TILE_INPUTS);
+    for (uint32_t i = 0; i < program->instruction_count; i++)
+        if (program->instruction[i].op == TN_MAP_RANDOM &&
+            program->instruction[i].a < TILE_INPUTS)
+            is_key[program->instruction[i].a] = 1;
+}
+
+/* ---- registers ---- */
+
+static void find_last_uses(allocation *a)
+{
+    const tn_program *program = a->program;
+    for (int i = 0; i < TN_MAP_MAX_INSTRUCTIONS; i++)
+        a->last_use[i] = NEVER;
+    for (uint32_t o = 0; o < program->output_count; o++)
+        a->last_use[program->output[o]] = AT_END;
+    for (int i = program->instruction_count; i-- > 0;) {
+        const tn_instruction *t = &program->instruction[i];
+        const uint8_t operand[3] = {t->a, t->b, t->c};
+        if (a->last_use[i] == NEVER)
+            continue;
+        for (int k = 0; k < arity_of(t->op); k++)
+            if (a->last_use[operand[k]] < i)
+                a->last_use[operand[k]] = i;
+    }
+    for (int i = 0; i < TILE_INPUTS; i++)
+        a->input_last_use[i] = NEVER;
+    for (int i = 0; i < program->instruction_count; i++) {
+        const tn_instruction *t = &program->instruction[i];
+        if (t->op == TN_MAP_INPUT && a->last_use[i] > a->input_last_use[t->a])
+            a->input_last_use[t->a] = a->last_use[i];
+    }
+}
+
+static uint8_t new_slot(tile_program *p, int uniform, uint32_t place)
+{
+    p->slot_uniform[p->slot_count] = (uint8_t)uniform;
+    p->slot_place[p->slot_count] = (uint8_t)place;
+    return p->slot_count++;
+}
+
+static uint32_t take_row(allocation *a)
+{
+    return a->free_count ? a->free_rows[--a->free_count] : a->p->row_count++;
+}
+
+static int overlaps(const tile_program *p, const tile_output *out,
+                    const tile_input *in)
+{
+    const int64_t bytes = 4 * p->elements;
+    return in->shared < 0 && out->base < in->base + bytes &&
+           in->base < out->base + bytes;
+}
+
+/* The output that instruction i may write where it belongs: nothing reads an
+ * input that lies there after i. NULL: none. */
+static tile_output *direct_output(const allocation *a, int i)
+{
+    tile_program *p = a->p;
+    for (uint32_t o = 0; o < p->output_count; o++) {
+        tile_output *out = &p->out[o];
+        if (a->program->output[o] != i || out->dtype != TN_F32 || !out->base)
+            continue;
+        int safe = 1;
+        for (uint32_t k = 0; k < p->input_count; k++)
+            if ((p->in[k].dense || p->in[k].dtype != TN_F32) &&
+                a->input_last_use[k] > i && overlaps(p, out, &p->in[k]))
+                safe = 0;
+        if (safe)
+            return out;
+    }
+    return NULL;
+}
+
+static int is_uniform_register(const allocation *a, const tn_instruction *t)
+{
+    const tile_program *p = a->p;
+    const uint8_t operand[3] = {t->a, t->b, t->c};
+    if (t->op == TN_MAP_CONST)
+        return 1;
+    if (t->op == TN_MAP_INPUT)
+        return is_uniform_input(p, &p->in[t->a]);
+    if (t->op == TN_MAP_INDEX || t->op == TN_MAP_RANDOM)
+        return 0;
+    for (int k = 0; k < arity_of(t->op); k++)
+        if (!p->slot_uniform[a->slot[operand[k]]])
+            return 0;
+    return 1;
+}
+
+/* Rows of operands that die in instruction i may hold its result. */
+static void free_dying(allocation *a, int i, const uint8_t *owns_row)
+{
+    const tn_instruction *t = &a->program->instruction[i];
+    const uint8_t operand[3] = {t->a, t->b, t->c};
+    for (int k = 0; k < arity_of(t->op); k++) {
+        const uint8_t r = operand[k];
+        int repeated = 0;
+        for (int j = 0; j < k; j++)
+            repeated |= operand[j] == r;
+        if (!repeated && owns_row[r] && a->last_use[r] == i)
+            a->free_rows[a->free_count++] = a->p->slot_place[a->slot[r]];
+    }
+}
+
+static void emit(allocation *a, int i, int uniform)
+{
+    tile_program *p = a->p;
+    const tn_instruction *t = &a->program->instruction[i];
+    const int leaf = arity_of(t->op) == 0;
+    tile_instruction *e =
+        uniform ? &p->prelude[p->prelude_count++] : &p->body[p->body_count++];
+    const uint8_t self = a->slot[i];
+    *e = (tile_instruction){.function = ISA(tile_function_of)(t->op),
+                            .op = t->op,
+                            .to = self,
+                            .a = leaf ? t->a : a->slot[t->a],
+                            .b = t->b,
+                            .c = self};
+    if (!leaf) {
+        e->b = arity_of(t->op) > 1 ? a->slot[t->b] : self;
+        e->c = arity_of(t->op) > 2 ? a->slot[t->c] : self;
+    }
+}
+
+static void allocate_registers(allocation *a)
+{
+    tile_program *p = a->p;
+    uint8_t owns_row[TN_MAP_MAX_INSTRUCTIONS] = {0};
+    for (int i = 0; i < a->program->instruction_count; i++) {
+        const tn_instruction *t = &a->program->instruction[i];
+        if (a->last_use[i] == NEVER)
+            continue;
+        if (is_uniform_register(a, t)) {
+            a->slot[i] = new_slot(p, 1, p->uniform_count++);
+            emit(a, i, 1);
+            continue;
+        }
+        if (t->op == TN_MAP_INPUT && p->in[t->a].dense) {
+            a->slot[i] = p->in[t->a].slot;
+            continue;
+        }
+        tile_output *out = direct_output(a, i);
+        free_dying(a, i, owns_row);
+        if (out) {
+            a->slot[i] = new_slot(p, 0, p->row_count++);
+            out->direct = 1;
+        } else {
+            a->slot[i] = new_slot(p, 0, take_row(a));
+            owns_row[i] = 1;
+        }
+        emit(a, i, 0);
+    }
+    for (uint32_t o = 0; o < p->output_count; o++)
+        p->out[o].slot = a->slot[a->program->output[o]];
+}
+
+tn_status ISA(tile_compile)(cpu_compiler *c, const tn_plan_node *node,
+                            const tn_program *program, const tn_operand *space,
+                            const tn_operand *outputs, tile_program *p,
+                            tn_error *err)
+{
+    uint8_t is_key[TILE_INPUTS];
+    find_keys(program, is_key);
+    TN_TRY(check(node, program, space, is_key, err));
+    p->input_count = program->input_count;
+    p->output_count = program->output_count;
+    memcpy(p->constant, program->constant, sizeof p->constant);
+    set_space(space, p);
+    merge_axes(node, is_key, space, p);
+    for (uint32_t i = 0; i < p->input_count; i++) {
+        tile_input *in = &p->in[i];
+        in->base = cpu_at(c, &node->in[i]);
+        in->shared = -1;
+        in->dtype = node->in[i].dtype;
+        in->dense = !is_key[i] && is_dense(p, in);
+        if (in->dense)
+            in->slot = new_slot(p, 0, p->row_count++);
+    }
+    for (uint32_t i = 0; i < p->output_count; i++) {
+        p->out[i].base = outputs ? cpu_at(c, &outputs[i]) : NULL;
+        p->out[i].dtype = outputs ? outputs[i].dtype : TN_F32;
+    }
+    allocation a = {.program = program, .p = p};
+    find_last_uses(&a);
+    allocate_registers(&a);
+    p->spread_row = (uint8_t)p->row_count++;
+    return TN_OK;
+}
+
+void ISA(tile_compile_shared)(tile_program *p, int64_t shared, int64_t elements)
+{
+    memset(p, 0, sizeof *p);
+    p->elements = elements;
+    p->rank = 1;
+    p->shape[0] = elements;
+    p->input_count = p->output_count = 1;
+    p->in[0] = (tile_input){
+        .shared = shared, .dtype = TN_F32, .dense = 1, .stride = {1}};
+    p->in[0].slot = new_slot(p, 0, p->row_count++);
+    p->out[0] = (tile_output){.dtype = TN_F32, .slot = p->in[0].slot};
+}

@@ -1,0 +1,484 @@
+/*
+ * vec.h - one vector of floats, eight or sixteen wide, by the same names.
+ *
+ * Every kernel file is compiled twice, once for AVX2 and FMA and once for
+ * AVX-512 (F, BW, DQ, VL); ISA(name) gives what it exports a name of its own
+ * in each. Kernels are written for VW lanes and for nothing else, so that the
+ * two builds are the same text. Arithmetic on `vf` is written + - * /; the
+ * files are compiled with contraction off, so v_fma is where one rounding is.
+ *
+ * Sums over lanes are a fixed tree: the same lanes give the same bits.
+ */
+#ifndef CPU_VEC_H
+#define CPU_VEC_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#define CPU_INLINE static inline __attribute__((always_inline, unused))
+
+#if defined(__AVX512F__)
+
+#define ISA(name) name##_avx512
+enum { VW = 16 };
+typedef __m512 vf;
+typedef __m512i vi;
+typedef __mmask16 vm;
+typedef __m512d vd; /* VW / 2 doubles */
+
+CPU_INLINE vf v_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+CPU_INLINE void v_store(float *p, vf x)
+{
+    _mm512_storeu_ps(p, x);
+}
+CPU_INLINE vm m_first(int64_t n)
+{
+    return (vm)(n >= VW ? 0xffffu : (1u << n) - 1u);
+}
+/* The first n <= VW lanes; the others are 0, or left as they are. */
+CPU_INLINE vf v_load_n(const float *p, int64_t n)
+{
+    return _mm512_maskz_loadu_ps(m_first(n), p);
+}
+CPU_INLINE void v_store_n(float *p, vf x, int64_t n)
+{
+    _mm512_mask_storeu_ps(p, m_first(n), x);
+}
+CPU_INLINE vf v_set(float x)
+{
+    return _mm512_set1_ps(x);
+}
+CPU_INLINE vf v_fma(vf a, vf b, vf c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+CPU_INLINE vf v_fnma(vf a, vf b, vf c) /* c - a b */
+{
+    return _mm512_fnmadd_ps(a, b, c);
+}
+/* The second operand where either is NaN. */
+CPU_INLINE vf v_min(vf a, vf b)
+{
+    return _mm512_min_ps(a, b);
+}
+CPU_INLINE vf v_max(vf a, vf b)
+{
+    return _mm512_max_ps(a, b);
+}
+CPU_INLINE vf v_sqrt(vf a)
+{
+    return _mm512_sqrt_ps(a);
+}
+CPU_INLINE vf v_round(vf a)
+{
+    return _mm512_roundscale_ps(a, 0x08);
+}
+CPU_INLINE vf v_floor(vf a)
+{
+    return _mm512_roundscale_ps(a, 0x09);
+}
+CPU_INLINE vm v_lt(vf a, vf b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+CPU_INLINE vm v_le(vf a, vf b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ);
+}
+CPU_INLINE vm v_eq(vf a, vf b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
+}
+CPU_INLINE vm v_ne(vf a, vf b) /* true where either is NaN */
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ);
+}
+CPU_INLINE vm m_and(vm a, vm b)
+{
+    return a & b;
+}
+CPU_INLINE vm m_or(vm a, vm b)
+{
+    return a | b;
+}
+CPU_INLINE int m_all(vm a)
+{
+    return a == 0xffffu;
+}
+CPU_INLINE vf v_select(vm m, vf yes, vf no)
+{
+    return _mm512_mask_blend_ps(m, no, yes);
+}
+CPU_INLINE vi v_bits(vf a)
+{
+    return _mm512_castps_si512(a);
+}
+CPU_INLINE vf v_from_bits(vi a)
+{
+    return _mm512_castsi512_ps(a);
+}
+CPU_INLINE vi i_set(int32_t x)
+{
+    return _mm512_set1_epi32(x);
+}
+CPU_INLINE vi i_load(const int32_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+CPU_INLINE void i_store(int32_t *p, vi x)
+{
+    _mm512_storeu_si512(p, x);
+}
+CPU_INLINE vi i_add(vi a, vi b)
+{
+    return _mm512_add_epi32(a, b);
+}
+CPU_INLINE vi i_sub(vi a, vi b)
+{
+    return _mm512_sub_epi32(a, b);
+}
+CPU_INLINE vi i_and(vi a, vi b)
+{
+    return _mm512_and_si512(a, b);
+}
+CPU_INLINE vi i_or(vi a, vi b)
+{
+    return _mm512_or_si512(a, b);
+}
+CPU_INLINE vi i_shift_right(vi a, int bits) /* arithmetic */
+{
+    return _mm512_srai_epi32(a, (unsigned)bits);
+}
+CPU_INLINE vi i_shift_left(vi a, int bits)
+{
+    return _mm512_slli_epi32(a, (unsigned)bits);
+}
+CPU_INLINE vm i_gt(vi a, vi b)
+{
+    return _mm512_cmpgt_epi32_mask(a, b);
+}
+CPU_INLINE vf v_from_i(vi a)
+{
+    return _mm512_cvtepi32_ps(a);
+}
+CPU_INLINE vi v_to_i(vf a) /* to nearest even */
+{
+    return _mm512_cvtps_epi32(a);
+}
+CPU_INLINE vf v_and(vf a, vf b)
+{
+    return _mm512_and_ps(a, b);
+}
+CPU_INLINE vf v_or(vf a, vf b)
+{
+    return _mm512_or_ps(a, b);
+}
+CPU_INLINE vf v_xor(vf a, vf b)
+{
+    return _mm512_xor_ps(a, b);
+}
+/* a 2^n for whole n; subnormal results are rounded once. */
+CPU_INLINE vf v_scale2(vf a, vf n)
+{
+    return _mm512_scalef_ps(a, n);
+}
+CPU_INLINE float v_sum(vf a)
+{
+    const __m256 half =
+        _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    const __m128 quarter = _mm_add_ps(_mm256_castps256_ps128(half),
+                                      _mm256_extractf128_ps(half, 1));
+    const __m128 pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
+    return _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps(pair, pair, 1)));
+}
+
+CPU_INLINE vd d_low(vf a)
+{
+    return _mm512_cvtps_pd(_mm512_castps512_ps256(a));
+}
+CPU_INLINE vd d_high(vf a)
+{
+    return _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1));
+}
+CPU_INLINE vf d_join(vd low, vd high)
+{
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)),
+                              _mm512_cvtpd_ps(high), 1);
+}
+CPU_INLINE vd d_set(double x)
+{
+    return _mm512_set1_pd(x);
+}
+CPU_INLINE vd d_load(const double *p)
+{
+    return _mm512_loadu_pd(p);
+}
+CPU_INLINE void d_store(double *p, vd x)
+{
+    _mm512_storeu_pd(p, x);
+}
+CPU_INLINE vd d_fma(vd a, vd b, vd c)
+{
+    return _mm512_fmadd_pd(a, b, c);
+}
+CPU_INLINE vd d_round(vd a)
+{
+    return _mm512_roundscale_pd(a, 0x08);
+}
+
+#else
+
+#define ISA(name) name##_avx2
+enum { VW = 8 };
+typedef __m256 vf;
+typedef __m256i vi;
+typedef __m256 vm;
+typedef __m256d vd;
+
+CPU_INLINE vf v_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+CPU_INLINE void v_store(float *p, vf x)
+{
+    _mm256_storeu_ps(p, x);
+}
+CPU_INLINE __m256i first_lanes(int64_t n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n > VW ? VW : (int32_t)n),
+                              _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+CPU_INLINE vm m_first(int64_t n)
+{
+    return _mm256_castsi256_ps(first_lanes(n));
+}
+CPU_INLINE vf v_load_n(const float *p, int64_t n)
+{
+    return _mm256_maskload_ps(p, first_lanes(n));
+}
+CPU_INLINE void v_store_n(float *p, vf x, int64_t n)
+{
+    _mm256_maskstore_ps(p, first_lanes(n), x);
+}
+CPU_INLINE vf v_set(float x)
+{
+    return _mm256_set1_ps(x);
+}
+CPU_INLINE vf v_fma(vf a, vf b, vf c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+CPU_INLINE vf v_fnma(vf a, vf b, vf c)
+{
+    return _mm256_fnmadd_ps(a, b, c);
+}
+CPU_INLINE vf v_min(vf a, vf b)
+{
+    return _mm256_min_ps(a, b);
+}
+CPU_INLINE vf v_max(vf a, vf b)
+{
+    return _mm256_max_ps(a, b);
+}
+CPU_INLINE vf v_sqrt(vf a)
+{
+    return _mm256_sqrt_ps(a);
+}
+CPU_INLINE vf v_round(vf a)
+{
+    return _mm256_round_ps(a, 0x08);
+}
+CPU_INLINE vf v_floor(vf a)
+{
+    return _mm256_round_ps(a, 0x09);
+}
+CPU_INLINE vm v_lt(vf a, vf b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
+}
+CPU_INLINE vm v_le(vf a, vf b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_LE_OQ);
+}
+CPU_INLINE vm v_eq(vf a, vf b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_EQ_OQ);
+}
+CPU_INLINE vm v_ne(vf a, vf b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_NEQ_UQ);
+}
+CPU_INLINE vm m_and(vm a, vm b)
+{
+    return _mm256_and_ps(a, b);
+}
+CPU_INLINE vm m_or(vm a, vm b)
+{
+    return _mm256_or_ps(a, b);
+}
+CPU_INLINE int m_all(vm a)
+{
+    return _mm256_movemask_ps(a) == 0xff;
+}
+CPU_INLINE vf v_select(vm m, vf yes, vf no)
+{
+    return _mm256_blendv_ps(no, yes, m);
+}
+CPU_INLINE vi v_bits(vf a)
+{
+    return _mm256_castps_si256(a);
+}
+CPU_INLINE vf v_from_bits(vi a)
+{
+    return _mm256_castsi256_ps(a);
+}
+CPU_INLINE vi i_set(int32_t x)
+{
+    return _mm256_set1_epi32(x);
+}
+CPU_INLINE vi i_load(const int32_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+CPU_INLINE void i_store(int32_t *p, vi x)
+{
+    _mm256_storeu_si256((__m256i *)p, x);
+}
+CPU_INLINE vi i_add(vi a, vi b)
+{
+    return _mm256_add_epi32(a, b);
+}
+CPU_INLINE vi i_sub(vi a, vi b)
+{
+    return _mm256_sub_epi32(a, b);
+}
+CPU_INLINE vi i_and(vi a, vi b)
+{
+    return _mm256_and_si256(a, b);
+}
+CPU_INLINE vi i_or(vi a, vi b)
+{
+    return _mm256_or_si256(a, b);
+}
+CPU_INLINE vi i_shift_right(vi a, int bits)
+{
+    return _mm256_srai_epi32(a, bits);
+}
+CPU_INLINE vi i_shift_left(vi a, int bits)
+{
+    return _mm256_slli_epi32(a, bits);
+}
+CPU_INLINE vm i_gt(vi a, vi b)
+{
+    return _mm256_castsi256_ps(_mm256_cmpgt_epi32(a, b));
+}
+CPU_INLINE vf v_from_i(vi a)
+{
+    return _mm256_cvtepi32_ps(a);
+}
+CPU_INLINE vi v_to_i(vf a)
+{
+    return _mm256_cvtps_epi32(a);
+}
+CPU_INLINE vf v_and(vf a, vf b)
+{
+    return _mm256_and_ps(a, b);
+}
+CPU_INLINE vf v_or(vf a, vf b)
+{
+    return _mm256_or_ps(a, b);
+}
+CPU_INLINE vf v_xor(vf a, vf b)
+{
+    return _mm256_xor_ps(a, b);
+}
+/* In two halves, so that neither factor overflows; |n| < 250. */
+CPU_INLINE vf v_scale2(vf a, vf n)
+{
+    const vi whole = v_to_i(n);
+    const vi half = i_shift_right(whole, 1);
+    const vi rest = i_sub(whole, half);
+    const vi bias = i_set(127);
+    const vf first = v_from_bits(i_shift_left(i_add(half, bias), 23));
+    const vf second = v_from_bits(i_shift_left(i_add(rest, bias), 23));
+    return a * first * second;
+}
+CPU_INLINE float v_sum(vf a)
+{
+    const __m128 quarter =
+        _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
+    return _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps(pair, pair, 1)));
+}
+
+CPU_INLINE vd d_low(vf a)
+{
+    return _mm256_cvtps_pd(_mm256_castps256_ps128(a));
+}
+CPU_INLINE vd d_high(vf a)
+{
+    return _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1));
+}
+CPU_INLINE vf d_join(vd low, vd high)
+{
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(low)),
+                                _mm256_cvtpd_ps(high), 1);
+}
+CPU_INLINE vd d_set(double x)
+{
+    return _mm256_set1_pd(x);
+}
+CPU_INLINE vd d_load(const double *p)
+{
+    return _mm256_loadu_pd(p);
+}
+CPU_INLINE void d_store(double *p, vd x)
+{
+    _mm256_storeu_pd(p, x);
+}
+CPU_INLINE vd d_fma(vd a, vd b, vd c)
+{
+    return _mm256_fmadd_pd(a, b, c);
+}
+CPU_INLINE vd d_round(vd a)
+{
+    return _mm256_round_pd(a, 0x08);
+}
+
+#endif
+
+CPU_INLINE vf v_zero(void)
+{
+    return v_set(0.0f);
+}
+CPU_INLINE vf v_abs(vf a)
+{
+    return v_from_bits(i_and(v_bits(a), i_set(0x7fffffff)));
+}
+CPU_INLINE vf v_sign_bit(vf a)
+{
+    return v_and(a, v_set(-0.0f));
+}
+CPU_INLINE vf v_neg(vf a)
+{
+    return v_xor(a, v_set(-0.0f));
+}
+/* Largest lane, not NaN-aware. */
+CPU_INLINE float v_largest(vf a)
+{
+    float lane[VW];
+    v_store(lane, a);
+    float most = lane[0];
+    for (int i = 1; i < VW; i++)
+        most = lane[i] > most ? lane[i] : most;
+    return most;
+}
+CPU_INLINE int64_t v_round_up(int64_t n)
+{
+    return (n + VW - 1) / VW * VW;
+}
+
+#endif
