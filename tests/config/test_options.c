@@ -137,6 +137,22 @@ static void the_resolved_tree_fills_to_the_same_options(void **state)
     }
 }
 
+/* Other YAML readers would take them for numbers and bools. */
+static void texts_that_look_like_other_types_are_written_in_quotes(void **state)
+{
+    rig *r = *state;
+    static const tn_option two[] = {
+        TN_OPTION_STRING(options, name, "1.5", "a name"),
+        TN_OPTION_STRING(options, absent, NULL, "another"),
+    };
+    static const tn_option_table texts = TN_OPTIONS(options, two);
+    tni_yaml *node = rig_parse(r, "absent: true\n");
+    options o;
+    tn_assert_ok(
+        tni_options_fill(r->arena, &texts, node, "x", NULL, NULL, &o, NULL));
+    assert_string_equal(rig_text(r, node), "absent: \"true\"\nname: \"1.5\"\n");
+}
+
 static void nothing_written_is_all_defaults(void **state)
 {
     rig *r = *state;
@@ -288,6 +304,7 @@ int main(void)
         RIG_TEST(one_text_stands_for_a_list_of_one),
         RIG_TEST(no_base_leaves_paths_alone),
         RIG_TEST(the_resolved_tree_fills_to_the_same_options),
+        RIG_TEST(texts_that_look_like_other_types_are_written_in_quotes),
         RIG_TEST(nothing_written_is_all_defaults),
         RIG_TEST(what_is_wrong_is_said_with_its_place),
         RIG_TEST(one_sided_ranges_say_which_side),

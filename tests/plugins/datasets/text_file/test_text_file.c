@@ -64,6 +64,38 @@ static void long_texts_of_any_bytes_are_read_alike(void **state)
     }
 }
 
+/* Gives every byte the id 65471 + byte: 65536 does not fit two bytes. */
+static tn_status encode_high(const void *self, const char *text, uint64_t bytes,
+                             uint32_t allow_special, tn_token_sink sink,
+                             void *to, tn_error *err)
+{
+    (void)self;
+    (void)allow_special;
+    for (uint64_t i = 0; i < bytes; i++) {
+        const int32_t id = 65471 + (unsigned char)text[i];
+        TN_TRY(sink(to, &id, 1, err));
+    }
+    return TN_OK;
+}
+
+static void ids_of_large_vocabularies_stay_whole(void **state)
+{
+    rig *r = *state;
+    tn_tokenizer_handle handle = byte_handle(r);
+    tn_tokenizer high = *handle.vtable;
+    high.encode = encode_high;
+    handle.vtable = &high;
+    rig_file(r, "a.txt", "AAAAAAAAAA", 10);
+    tn_dataset_request asked = request(1, 4, 1);
+    asked.vocab_size = 65537;
+    asked.tokenizer = &handle;
+    reading *d = opened(r, "text_file", "{path: a.txt}", asked);
+    next(d);
+    assert_int_equal(d->tokens[0], 65536);
+    assert_int_equal(d->targets[3], 65536);
+    closed(d);
+}
+
 static void its_cursor_is_exact(void **state)
 {
     rig *r = *state;
@@ -116,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RIG_TEST(a_text_becomes_windows_of_its_bytes),
         RIG_TEST(long_texts_of_any_bytes_are_read_alike),
+        RIG_TEST(ids_of_large_vocabularies_stay_whole),
         RIG_TEST(its_cursor_is_exact),
         RIG_TEST(what_cannot_be_tokenized_is_refused),
     };
