@@ -163,7 +163,7 @@ static void describe_dropout(tn_builder *b, const tn_tensor *in, tn_tensor *out,
 void draw_dropout(dice *d, op_case *c, uint32_t parameter)
 {
     (void)parameter;
-    c->with.real = chance(d, 4) ? 0.0 : real_in(d, 0.1, 0.9);
+    c->with.real = chance(d, 4) ? 0.0 : real_in(d, 0.1, 0.75);
     c->rig.describe = describe_dropout;
     c->rig.out_count = 2;
     add_rows_leaf(d, c);

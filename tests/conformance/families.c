@@ -104,7 +104,8 @@ const family families[] = {
      draw_loss,
      0,
      {2, 8, 4, 8}},
-    {"dropout", TN_OP_DROPOUT, draw_dropout, 0, {0, 4, 0, 4}},
+    /* a gradient is the sum of two terms, of up to 4 and 16 */
+    {"dropout", TN_OP_DROPOUT, draw_dropout, 0, {0, 4, 20, 4}},
     {"layer", 0, draw_layer, 0, {8, 8, 16, 16}},
 };
 

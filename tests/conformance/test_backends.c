@@ -7,6 +7,10 @@
  * transients that share bytes and with transients that do not. The rig checks
  * on every run that nothing is read before it is written (memory is NaN) and
  * that no byte outside the outputs changes.
+ *
+ * The oracle's own f32 mode is one of the backends: it stores in f32 what it
+ * computes in double, so what it fails at is the core's fault or a tolerance's.
+ * It is slow and gets small cases.
  */
 #include "cases.h"
 
@@ -135,9 +139,10 @@ static void backend_agrees_with_the_oracle(void **state)
     const family_test *t = *state;
     const rigs r = open_rigs(t->backend);
     const uint32_t draws = is_quick() ? QUICK_DRAWS : DRAWS;
+    const int small = is_quick() || !strcmp(t->backend, "reference");
     check_special_values(&r, t->family);
     for (uint32_t number = 0; number < draws; number++)
-        if (is_quick())
+        if (small)
             check_case(&r, t->family, number, SCALE_SMALL, 1000);
         else
             check_case(&r, t->family, number,
@@ -149,12 +154,8 @@ static void backend_agrees_with_the_oracle(void **state)
 
 int main(void)
 {
-    const char *found[16], *names[16];
-    uint32_t count = 0;
-    const uint32_t found_count = tn_rig_backends(found, 16);
-    for (uint32_t i = 0; i < found_count; i++)
-        if (strcmp(found[i], "reference"))
-            names[count++] = found[i];
+    const char *names[16];
+    const uint32_t count = tn_rig_backends(names, 16);
     oracle = tn_rig_open("reference", "{}");
     const int failed = run_families("backends", backend_agrees_with_the_oracle,
                                     NULL, names, count);

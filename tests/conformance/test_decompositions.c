@@ -9,7 +9,7 @@
  */
 #include "cases.h"
 
-enum { DRAWS = 40, WORK = 6000 };
+enum { DRAWS = 120, WORK = 6000 };
 
 static int is_composite(const family *f)
 {

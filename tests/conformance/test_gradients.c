@@ -15,7 +15,7 @@
 static const double h = 1e-5;
 static const double allowed = 1e-7;
 
-enum { TINY_WORK = 48, DRAWS = 8 };
+enum { TINY_WORK = 48, DRAWS = 40 };
 
 typedef struct checker {
     const op_case *c;
