@@ -172,8 +172,10 @@ static void five_steps_are_pytorchs_on_every_backend(void **state)
     const char *names[16];
     const uint32_t count = tn_rig_backends(names, 16);
     assert_true(count > 0);
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         follow_pytorch(names[i], TN_F32, 4e-7);
+        free((void *)names[i]);
+    }
 }
 
 /* Without memory the update is lr times the sign, whatever the step. */
