@@ -72,24 +72,16 @@ static tn_status open_tokenizer(tni_cli *cli, const arguments *a,
 static tn_status id_bytes(const arguments *a, uint32_t vocab_size,
                           uint32_t *bytes, tn_error *err)
 {
-    const int fits = vocab_size <= 1u << 16;
-    if (!a->dtype) {
-        *bytes = fits ? 2 : 4;
-        return TN_OK;
-    }
-    if (strcmp(a->dtype, "u32") == 0) {
-        *bytes = 4;
-        return TN_OK;
-    }
-    if (strcmp(a->dtype, "u16") != 0)
+    const int narrow = strcmp(a->dtype, "u16") == 0;
+    if (!narrow && strcmp(a->dtype, "u32") != 0)
         return tn_fail(err, TN_EINVALID, "--dtype %s: u16 or u32 is possible",
                        a->dtype);
-    if (!fits)
+    if (narrow && vocab_size > 1u << 16)
         return tn_fail(err, TN_EINVALID,
                        "--dtype u16 holds ids below 65536, the tokenizer has "
                        "%u; use u32",
                        vocab_size);
-    *bytes = 2;
+    *bytes = narrow ? 2 : 4;
     return TN_OK;
 }
 
@@ -117,7 +109,7 @@ static tn_status convert(tni_cli *cli, const arguments *a,
 
 static int run(tni_cli *cli, int argc, char **argv)
 {
-    arguments a = {.tokenizer = "byte"};
+    arguments a = {.tokenizer = "byte", .dtype = "u32"};
     tn_tokenizer_handle tokenizer = {0};
     tn_error err = {0};
     int rest;
@@ -137,7 +129,7 @@ static int run(tni_cli *cli, int argc, char **argv)
          .kind = TNI_FLAG_STRING,
          .to = &a.dtype,
          .value = "u16|u32",
-         .help = "of an id; the smallest that holds the vocabulary"},
+         .help = "of an id; u32"},
     };
     const int stop =
         tni_cli_parse(cli, &tni_command_tokenize, flags,

@@ -1,0 +1,138 @@
+/*
+ * test_sampler.c - the draw has the distribution it says it has.
+ */
+#include "tn_test.h"
+
+#include "run/sampler.h"
+
+enum { DRAWS = 20000 };
+
+/* Counts of each of four tokens. */
+static void draw(const tni_sampling *options, const float logits[4],
+                 int counts[4])
+{
+    tni_sampler s;
+    memset(counts, 0, 4 * sizeof *counts);
+    tn_assert_ok(tni_sampler_init(&s, options, 4, NULL));
+    for (int i = 0; i < DRAWS; i++) {
+        int32_t token = -1;
+        tn_assert_ok(tni_sampler_next(&s, logits, &token, NULL));
+        assert_true(token >= 0 && token < 4);
+        counts[token]++;
+    }
+    tni_sampler_fini(&s);
+}
+
+/* Four standard deviations of a binomial count. */
+static void near_share(int count, double p)
+{
+    tn_assert_near(count, DRAWS * p, 4 * sqrt(DRAWS * p * (1 - p)) + 1e-9);
+}
+
+/* log of 1/2, 1/4, 1/8, 1/8 in another order, plus a constant */
+static const float logits[4] = {3.6137f, 4.3069f, 5.0f, 3.6137f};
+
+static void temperature_one_draws_as_the_model_says(void **state)
+{
+    int n[4];
+    (void)state;
+    draw(&(tni_sampling){.temperature = 1, .top_p = 1, .seed = 7}, logits, n);
+    near_share(n[2], 0.5);
+    near_share(n[1], 0.25);
+    near_share(n[0], 0.125);
+    near_share(n[3], 0.125);
+}
+
+static void temperature_squares_the_odds(void **state)
+{
+    int n[4];
+    (void)state;
+    /* shares squared: 16 : 4 : 1 : 1 */
+    draw(&(tni_sampling){.temperature = 0.5, .top_p = 1}, logits, n);
+    near_share(n[2], 16.0 / 22);
+    near_share(n[1], 4.0 / 22);
+}
+
+static void top_k_keeps_the_likeliest(void **state)
+{
+    int n[4];
+    (void)state;
+    draw(&(tni_sampling){.temperature = 1, .top_p = 1, .top_k = 2}, logits, n);
+    near_share(n[2], 2.0 / 3);
+    assert_int_equal(n[0] + n[3], 0);
+}
+
+static void top_p_keeps_the_smallest_set_that_reaches_it(void **state)
+{
+    int n[4];
+    (void)state;
+    draw(&(tni_sampling){.temperature = 1, .top_p = 0.6}, logits, n);
+    near_share(n[2], 2.0 / 3);
+    assert_int_equal(n[0] + n[3], 0);
+    draw(&(tni_sampling){.temperature = 1, .top_p = 0.4}, logits, n);
+    assert_int_equal(n[2], DRAWS);
+}
+
+static void temperature_zero_takes_the_first_of_the_largest(void **state)
+{
+    static const float tied[4] = {-1, 2, 2, NAN};
+    int n[4];
+    (void)state;
+    draw(&(tni_sampling){.temperature = 0, .top_p = 1}, tied, n);
+    assert_int_equal(n[1], DRAWS);
+}
+
+static void a_seed_draws_the_same_again(void **state)
+{
+    tni_sampler a, b;
+    const tni_sampling options = {.temperature = 1, .top_p = 1, .seed = 3};
+    (void)state;
+    tn_assert_ok(tni_sampler_init(&a, &options, 4, NULL));
+    tn_assert_ok(tni_sampler_init(&b, &options, 4, NULL));
+    for (int i = 0; i < 100; i++) {
+        int32_t x, y;
+        tn_assert_ok(tni_sampler_next(&a, logits, &x, NULL));
+        tn_assert_ok(tni_sampler_next(&b, logits, &y, NULL));
+        assert_int_equal(x, y);
+    }
+    tni_sampler_fini(&a);
+    tni_sampler_fini(&b);
+}
+
+static void refuses(const tni_sampling *options, const char *sentence)
+{
+    tni_sampler s;
+    tn_error err = TN_ERROR_NONE;
+    assert_int_equal(tni_sampler_init(&s, options, 4, &err), TN_EINVALID);
+    tn_assert_error_says(err, sentence);
+}
+
+static void refuses_options_out_of_range(void **state)
+{
+    static const float nothing[4] = {NAN, NAN, INFINITY, NAN};
+    tni_sampler s;
+    int32_t token;
+    (void)state;
+    refuses(&(tni_sampling){.temperature = -1, .top_p = 1}, "temperature -1");
+    refuses(&(tni_sampling){.temperature = NAN, .top_p = 1}, "temperature");
+    refuses(&(tni_sampling){.top_p = 0}, "top-p 0");
+    refuses(&(tni_sampling){.top_p = 1, .top_k = -2}, "top-k -2");
+    tn_assert_ok(tni_sampler_init(&s, &(tni_sampling){.top_p = 1}, 4, NULL));
+    assert_int_equal(tni_sampler_next(&s, nothing, &token, NULL),
+                     TN_ENONFINITE);
+    tni_sampler_fini(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(temperature_one_draws_as_the_model_says),
+        cmocka_unit_test(temperature_squares_the_odds),
+        cmocka_unit_test(top_k_keeps_the_likeliest),
+        cmocka_unit_test(top_p_keeps_the_smallest_set_that_reaches_it),
+        cmocka_unit_test(temperature_zero_takes_the_first_of_the_largest),
+        cmocka_unit_test(a_seed_draws_the_same_again),
+        cmocka_unit_test(refuses_options_out_of_range),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
