@@ -13,7 +13,8 @@
  * itself; what the sum still holds after that stays a map, in place. The same
  * for x1 + x2 without the target: the first overwrites, the others add. This
  * is how micro-batches accumulate, and how the two gradients of a tied
- * embedding meet, without a temporary as large as the weight.
+ * embedding meet, without a temporary as large as the weight. Forward sums
+ * stay: their gradient may still be asked for.
  *
  * An assign that stays, and a map that adds, move up to right behind what they
  * read: a gradient should not wait for the end of the backward pass.
@@ -412,6 +413,7 @@ static void accumulate_assign(binder *b, uint32_t a)
     accumulation c = {.assign = a, .e = tni_extent_of(g, assign->in[0])};
     binding sum;
     if (!find_maker(b, assign->in[1], &sum) ||
+        g->nodes[sum.maker].phase == TNI_FORWARD ||
         g->nodes[sum.maker].desc->number != TN_OP_MAP ||
         g->nodes[sum.maker].out_count != 1 || !has_one_reader(b, sum.value, a))
         return;

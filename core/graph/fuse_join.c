@@ -231,6 +231,8 @@ int tni_join(tni_fuser *f, uint32_t c, uint32_t p, uint32_t keep, tni_joint *j)
     tn_tensor p_in[TN_MAP_MAX_INPUTS];
     uint32_t slot, output;
     begin(g, &g->nodes[c], j);
+    if (keep && !same_shape(&shape, tni_iteration(g, &g->nodes[p])))
+        return 0; /* outputs of one map have one shape */
     for (uint32_t i = 0; i < g->nodes[p].in_count; i++) {
         p_in[i] = seen_as(f, p, i, c, &shape);
         if (tn_is_none(p_in[i]))
