@@ -21,7 +21,7 @@ static void add_name(tni_arena *arena, names *list, const char *name)
     *TNI_PUSH(arena, list->at, list->count, list->capacity) = name;
 }
 
-/* "tenon-backend-cpu.so" -> "cpu", NULL for other files. */
+/* "NAME" of "tenon-backend-NAME.so", NULL for other files. */
 static const char *backend_of(tni_arena *arena, const char *file)
 {
     static const char before[] = "tenon-backend-", after[] = ".so";

@@ -12,7 +12,7 @@
 typedef struct tni_device {
     const tn_backend *backend;
     tn_device *device;
-    const char *name;    /* "cpu" */
+    const char *name;    /* as YAML spells it */
     tn_device_info info; /* of the device that was opened */
     tn_backend_caps caps;
     tni_target target; /* the same for the passes of the graph */
