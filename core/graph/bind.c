@@ -13,8 +13,8 @@
  * itself; what the sum still holds after that stays a map, in place. The same
  * for x1 + x2 without the target: the first overwrites, the others add. This
  * is how micro-batches accumulate, and how the two gradients of a tied
- * embedding meet, without a temporary as large as the weight. Forward sums
- * stay: their gradient may still be asked for.
+ * embedding meet, without a temporary as large as the weight. A graph that has
+ * only a forward pass keeps its sums: their gradient may still be asked for.
  *
  * An assign that stays, and a map that adds, move up to right behind what they
  * read: a gradient should not wait for the end of the backward pass.
@@ -413,7 +413,6 @@ static void accumulate_assign(binder *b, uint32_t a)
     accumulation c = {.assign = a, .e = tni_extent_of(g, assign->in[0])};
     binding sum;
     if (!find_maker(b, assign->in[1], &sum) ||
-        g->nodes[sum.maker].phase == TNI_FORWARD ||
         g->nodes[sum.maker].desc->number != TN_OP_MAP ||
         g->nodes[sum.maker].out_count != 1 || !has_one_reader(b, sum.value, a))
         return;
@@ -462,12 +461,21 @@ static uint32_t *settle(const tni_graph *g, tni_arena *scratch)
     return priority;
 }
 
+static int is_forward_only(const tni_graph *g)
+{
+    for (size_t n = 0; n < g->node_count; n++)
+        if (g->nodes[n].phase != TNI_FORWARD)
+            return 0;
+    return 1;
+}
+
 void tni_bind_assigns(tni_graph *g, const tni_target *target)
 {
     binder b = {.g = g, .target = target, .scratch = tni_arena_create()};
     tni_graph_index(g);
     survey(&b);
-    for (uint32_t n = 0; n < g->node_count; n++)
+    const uint32_t sums = is_forward_only(g) ? 0 : (uint32_t)g->node_count;
+    for (uint32_t n = 0; n < sums; n++)
         if (g->nodes[n].desc && g->nodes[n].desc->number == TN_OP_ASSIGN)
             accumulate_assign(&b, n);
     for (uint32_t n = 0; n < g->node_count; n++)

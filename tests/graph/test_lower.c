@@ -1,0 +1,120 @@
+/*
+ * test_lower.c - composites without a kernel go, with one they stay; dense
+ * inputs are dense.
+ */
+#include "passes_support.h"
+
+static leaves begin(void)
+{
+    return (leaves){.g = tni_graph_create(TN_F32)};
+}
+
+static uint32_t softmax_only(void *of, const tn_plan_node *node)
+{
+    uint32_t *asked = of;
+    (*asked)++;
+    return node->op == TN_OP_SOFTMAX;
+}
+
+static uint32_t count_composites(const tni_graph *g)
+{
+    uint32_t count = 0;
+    for (size_t n = 0; n < g->node_count; n++)
+        count += g->nodes[n].desc->tier == TN_TIER_COMPOSITE;
+    return count;
+}
+
+static void a_composite_with_a_kernel_stays(void **state)
+{
+    (void)state;
+    uint32_t asked = 0;
+    const tni_target target = {.supports = softmax_only, .of = &asked};
+    leaves l = begin();
+    tn_builder *b = &l.g->builder;
+    const tn_tensor x = INPUT(&l, "x", 3, 8), w = PARAM(&l, "w", 8);
+    want(&l, tn_rms_norm(b, tn_softmax(b, x), w, 1e-5));
+    lower(l.g, &target);
+    assert_true(asked >= 2);
+    assert_int_equal(count_composites(l.g), 1);
+    assert_int_equal(count_nodes(l.g, TN_OP_SOFTMAX), 1);
+    tni_graph_destroy(l.g);
+}
+
+static void decompositions_are_expanded_to_the_end(void **state)
+{
+    (void)state;
+    leaves l = begin();
+    tn_builder *b = &l.g->builder;
+    const tn_tensor q = INPUT(&l, "q", 2, 5, 4, 8),
+                    k = INPUT(&l, "k", 2, 5, 2, 8);
+    l.g->layer = 4;
+    l.g->phase = TNI_RECOMPUTE;
+    const tn_tensor o = tn_attention(b, q, k, k, TN_NONE, .window = 3);
+    l.g->phase = TNI_FORWARD;
+    l.g->layer = 0;
+    want(&l, o);
+    lower(l.g, &primitive);
+    assert_int_equal(count_composites(l.g), 0);
+    const tni_node *product = find_node(l.g, TN_OP_MATMUL);
+    assert_int_equal(product->layer, 4);
+    assert_int_equal(product->phase, TNI_RECOMPUTE);
+    assert_string_equal(product->here.file, "test_lower.c");
+    tni_graph_destroy(l.g);
+}
+
+static void strided_inputs_are_copied_once_where_they_must_be(void **state)
+{
+    (void)state;
+    leaves l = begin();
+    tn_builder *b = &l.g->builder;
+    const tn_tensor x = INPUT(&l, "x", 4, 6);
+    const tn_tensor turned = tn_transpose(b, tn_exp(b, x));
+    want(&l, tn_softmax(b, turned));
+    want(&l, tn_argmax(b, turned));
+    want(&l, tn_tanh(b, turned)); /* a map may read it as it is */
+    lower(l.g, &native);
+    assert_int_equal(count_nodes(l.g, TN_OP_COPY), 1);
+    tni_graph_destroy(l.g);
+}
+
+static void a_layer_does_not_keep_another_phases_copy(void **state)
+{
+    (void)state;
+    leaves l = begin();
+    tn_builder *b = &l.g->builder;
+    const tn_tensor turned = tn_transpose(b, tn_exp(b, INPUT(&l, "x", 4, 6)));
+    want(&l, tn_softmax(b, turned));
+    l.g->phase = TNI_BACKWARD;
+    want(&l, tn_argmax(b, turned));
+    lower(l.g, &native);
+    assert_int_equal(count_nodes(l.g, TN_OP_COPY), 2);
+    tni_graph_destroy(l.g);
+}
+
+static void readers_of_a_replaced_output_find_the_new_one(void **state)
+{
+    (void)state;
+    leaves l = begin();
+    tn_builder *b = &l.g->builder;
+    const tn_tensor x = INPUT(&l, "x", 4, 6);
+    const tn_tensor y = tn_softmax(b, x);
+    want(&l, tn_reshape(b, tn_transpose(b, y), 3, 8));
+    lower(l.g, &primitive);
+    const tn_tensor now = tni_graph_resolve(l.g, y);
+    assert_int_not_equal(now.id, y.id);
+    assert_int_equal(l.g->nodes[l.g->values[now.id].node].desc->number,
+                     TN_OP_MAP);
+    tni_graph_destroy(l.g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_composite_with_a_kernel_stays),
+        cmocka_unit_test(decompositions_are_expanded_to_the_end),
+        cmocka_unit_test(strided_inputs_are_copied_once_where_they_must_be),
+        cmocka_unit_test(a_layer_does_not_keep_another_phases_copy),
+        cmocka_unit_test(readers_of_a_replaced_output_find_the_new_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
