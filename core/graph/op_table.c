@@ -104,7 +104,9 @@ static const own_facts own[TN_OP_COUNT] = {
     [TN_OP_SCATTER_ADD_ROWS] = {.accumulates = 1},
     [TN_OP_SET_ROWS] = {.over_first = 1},
     [TN_OP_ASSIGN] = {.over_first = 1},
-    [TN_OP_GROUPED_MATMUL] = {.accumulates = 1, .strided = 1u << 1},
+    [TN_OP_GROUPED_MATMUL] = {.prepare = tni_grouped_matmul_prepare,
+                              .accumulates = 1,
+                              .strided = 1u << 1},
     [TN_OP_RMS_NORM_BWD] = {.accumulates = 1u << 1},             /* dweight */
     [TN_OP_LINEAR_CROSS_ENTROPY_BWD] = {.accumulates = 1u << 1}, /* dw */
 };

@@ -140,9 +140,10 @@ static tn_status check_storage(const check *c, const tni_node *node)
             want.storage = v->storage;
             want.offset = v->offset;
         }
-        if (tni_op_is_over_first(node->desc))
-            tni_overlay(node->desc, node->attr, tni_value_of(c->g, node->in[0]),
-                        &want);
+        if (tni_op_is_over_first(node->desc) &&
+            !tni_overlay(node->desc, node->attr,
+                         tni_value_of(c->g, node->in[0]), &want))
+            return refuse(c, "reshapes an input whose strides forbid it");
         if (v->storage != want.storage || v->offset != want.offset)
             return refuse(c,
                           "output %u lies on value %u at %" PRId64

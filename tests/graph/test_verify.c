@@ -38,6 +38,15 @@ typedef struct fault {
     const char *sentence;
 } fault;
 
+/* reshape(permute(y)), whose copy a pass has taken away */
+static void reshape_a_permutation(small *s)
+{
+    tn_builder *b = &s->g->builder;
+    const tn_tensor flat = tn_reshape(b, tn_transpose(b, s->y), 20);
+    tni_node *view = &s->g->nodes[tni_value_of(s->g, flat)->node];
+    view->in[0] = s->g->nodes[tni_value_of(s->g, view->in[0])->node].in[0];
+}
+
 #define FAULT(name, statement)                                                 \
     static void name(small *s)                                                 \
     {                                                                          \
@@ -62,6 +71,7 @@ FAULT(accumulates, s->map->accumulate = 1)
 FAULT(bad_program,
       ((tn_map_attr *)(uintptr_t)s->map->attr)->program.instruction[2].a = 2)
 FAULT(other_inputs, s->map->in[0] = s->x)
+FAULT(unshapeable, reshape_a_permutation(s))
 FAULT(unwritable, s->assign->in[0] = s->x)
 
 static const fault faults[] = {
@@ -82,6 +92,7 @@ static const fault faults[] = {
     {accumulates, "accumulates into outputs 0x1, may into 0x0"},
     {bad_program, "reads register 2, which is not yet defined"},
     {other_inputs, "its rule says"},
+    {unshapeable, "reshapes an input whose strides forbid it"},
     {unwritable, "target is an input"},
 };
 

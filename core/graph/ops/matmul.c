@@ -95,6 +95,17 @@ double tni_matmul_flops(const tn_builder *b, const tn_op_node *node)
 
 /* ---- grouped_matmul ---- */
 
+tn_status tni_grouped_matmul_prepare(tni_graph *g, tn_tensor *in,
+                                     uint32_t in_count, const void *attr,
+                                     tn_here here, tn_error *err)
+{
+    (void)in_count;
+    (void)attr;
+    (void)err;
+    in[1] = as_operand(g, in[1], here);
+    return TN_OK;
+}
+
 tn_status tni_grouped_matmul_shape(const tn_builder *b, const tn_op_node *node,
                                    tn_tensor_info *out, tn_error *err)
 {

@@ -34,6 +34,7 @@ typedef tn_status tni_prepare(tni_graph *g, tn_tensor *in, uint32_t in_count,
 tni_prepare tni_map_prepare;
 tni_prepare tni_reduce_prepare;
 tni_prepare tni_matmul_prepare;
+tni_prepare tni_grouped_matmul_prepare;
 tni_prepare tni_view_prepare;
 tni_prepare *tni_op_prepare(const tn_op_desc *desc);
 
@@ -62,9 +63,10 @@ tn_tensor tni_reduce_written(tn_builder *b, struct tni_work *w, uint16_t y,
 
 void tni_info_make_dense(tn_tensor_info *info);
 
-/* Lay y over the storage of x as an op of tier VIEW or an effect says. */
-void tni_overlay(const tn_op_desc *desc, const void *attr, const tni_value *x,
-                 tni_value *y);
+/* Lay y over the storage of x as an op of tier VIEW or an effect says; 0 where
+ * no strides can: a reshape whose input was replaced by one that is strided. */
+int tni_overlay(const tn_op_desc *desc, const void *attr, const tni_value *x,
+                tni_value *y);
 
 /* Strides of `shape` over the elements of x in row-major order; 0 where no
  * strides can say it. */

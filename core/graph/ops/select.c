@@ -110,8 +110,9 @@ tn_status tni_expert_plan_shape(const tn_builder *b, const tn_op_node *node,
     const tn_tensor_info choice = tn_info(b, node->in[0]);
     TN_TRY(tni_expect_i32(&choice, "choice", err));
     TN_TRY(tni_expect_rank(&choice, "choice", 2, 2, err));
-    if (experts < 1)
-        return tn_fail(err, TN_ESHAPE, "%" PRId64 " experts, needs at least 1",
+    if (experts < 1 || experts >= INT32_MAX)
+        return tn_fail(err, TN_ESHAPE,
+                       "%" PRId64 " experts, needs 1 to what an I32 can count",
                        experts);
     const int64_t rows = choice.shape[0] * choice.shape[1];
     const int64_t offsets = experts + 1;

@@ -200,14 +200,12 @@ static void overlay_broadcast(const tn_tensor_info *x, tn_tensor_info *y)
                            : x->stride[i - lead];
 }
 
-static void overlay_view(const tn_view_attr *a, const tni_value *x,
-                         tni_value *y)
+static int overlay_view(const tn_view_attr *a, const tni_value *x, tni_value *y)
 {
     switch (a->kind) {
     case TN_VIEW_RESHAPE:
-        tni_reshape_strides(&x->info, y->info.rank, y->info.shape,
-                            y->info.stride);
-        break;
+        return tni_reshape_strides(&x->info, y->info.rank, y->info.shape,
+                                   y->info.stride);
     case TN_VIEW_PERMUTE:
         for (uint32_t i = 0; i < a->rank; i++)
             y->info.stride[i] = x->info.stride[a->axis[i]];
@@ -225,17 +223,18 @@ static void overlay_view(const tn_view_attr *a, const tni_value *x,
     default:
         break; /* view_sizes let no other kind in */
     }
+    return 1;
 }
 
-void tni_overlay(const tn_op_desc *desc, const void *attr, const tni_value *x,
-                 tni_value *y)
+int tni_overlay(const tn_op_desc *desc, const void *attr, const tni_value *x,
+                tni_value *y)
 {
     y->storage = x->storage;
     y->offset = x->offset;
     if (desc->number == TN_OP_VIEW)
-        overlay_view(attr, x, y);
-    else
-        y->info = x->info;
+        return overlay_view(attr, x, y);
+    y->info = x->info;
+    return 1;
 }
 
 tn_status tni_view_prepare(tni_graph *g, tn_tensor *in, uint32_t in_count,
