@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "graph/ops/ops.h"
+#include "graph/workspace.h"
 
 /* ---- topk, argmax ---- */
 
@@ -31,57 +32,35 @@ tn_status tni_topk_shape(const tn_builder *b, const tn_op_node *node,
     return TN_OK;
 }
 
+/* (..., k) -> (rows, k, n), the same along n */
+static tn_tensor across(tn_builder *b, tn_tensor x, int64_t n)
+{
+    const int64_t k = tn_dim(b, x, -1);
+    const tn_tensor columns = tn_reshape(b, x, -1, k, 1);
+    return tn_broadcast(b, columns, tn_dim(b, columns, 0), k, n);
+}
+
 /*
- * One element per chosen position, the rest zero. With c the coordinate along
- * the last axis, dx[.., c] = sum over j of dvalues[.., j] where index[.., j] is
- * c: a reduction over a broadcast comparison, which needs no scatter.
+ * dx[r, c] is the sum over j of dvalues[r, j] where index[r, j] is c: a
+ * reduction of a comparison with the coordinate, which needs no scatter.
  */
 static tn_tensor topk_adjoint(tn_builder *b, tn_tensor x, tn_tensor index,
                               tn_tensor dvalues)
 {
-    tn_tensor_info wide = tn_info(b, index);
-    tn_reduce_attr attr;
-    tn_tensor in[2];
-    if (wide.rank == TN_MAX_RANK) { /* needs one axis more: fold the others */
-        const int64_t k = wide.shape[wide.rank - 1];
-        in[0] = tn_reshape(b, index, -1, k);
-        in[1] = tn_reshape(b, dvalues, -1, k);
-    } else {
-        in[0] = index;
-        in[1] = dvalues;
-    }
-    wide = tn_info(b, in[0]);
-    wide.shape[wide.rank] = tn_dim(b, x, -1);
-    for (int i = 0; i < 2; i++) {
-        int64_t column[TN_MAX_RANK];
-        memcpy(column, wide.shape, sizeof column);
-        column[wide.rank] = 1;
-        in[i] = tn_shaped_view_at(b, in[i], TN_VIEW_RESHAPE, wide.rank + 1,
-                                  column, TN_HERE);
-        in[i] = tn_shaped_view_at(b, in[i], TN_VIEW_BROADCAST, wide.rank + 1,
-                                  wide.shape, TN_HERE);
-    }
-    memset(&attr, 0, sizeof attr);
-    attr.kind = TN_REDUCE_SUM;
-    attr.axes = 1u << (wide.rank - 1);
-    attr.program = (tn_program){
-        .input_count = 2,
-        .output_count = 1,
-        .instruction_count = 6,
-        .constant_count = 1,
-        .output = {5},
-        .instruction = {{TN_MAP_INPUT, 0, 0, 0},
-                        {TN_MAP_INPUT, 1, 0, 0},
-                        {TN_MAP_INDEX, (uint8_t)wide.rank, 0, 0},
-                        {TN_MAP_EQ, 0, 2, 0},
-                        {TN_MAP_CONST, 0, 0, 0},
-                        {TN_MAP_SELECT, 3, 1, 4}},
-    };
-    const tn_tensor dx = tn_op1_at(b, TN_OP_REDUCE, in, 2, &attr,
-                                   (uint32_t)sizeof attr, TN_HERE);
     const tn_tensor_info like = tn_info(b, x);
-    return tn_shaped_view_at(b, dx, TN_VIEW_RESHAPE, like.rank, like.shape,
-                             TN_HERE);
+    const int64_t n = tn_dim(b, x, -1);
+    const tn_tensor in[] = {across(b, index, n), across(b, dvalues, n)};
+    tni_work w = {0};
+    const tni_register column =
+        tni_work_emit(&w, (tni_work_instruction){.op = TN_MAP_INDEX, .a = 2});
+    const tni_register chosen =
+        tni_work_op(&w, TN_MAP_EQ, tni_work_input(&w, 0), column, 0);
+    const tni_register dx =
+        tni_work_op(&w, TN_MAP_SELECT, chosen, tni_work_input(&w, 1),
+                    tni_work_constant(&w, 0.0));
+    return tn_shaped_view_at(
+        b, tni_reduce_written(b, &w, dx, TN_REDUCE_SUM, 1u << 1, in, 2),
+        TN_VIEW_RESHAPE, like.rank, like.shape, TN_HERE);
 }
 
 void tni_topk_gradient(tn_builder *b, const tn_op_node *node,
