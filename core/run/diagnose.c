@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "run/training.h"
+#include "run/weights.h"
 
 /* 1 where every element is finite, as a scalar (1). */
 static tn_tensor all_finite(tn_builder *b, tn_tensor x)
@@ -47,29 +48,38 @@ static tn_status plan_checks(tni_training *t, uint32_t *id, tn_error *err)
     return status;
 }
 
+static int is_finite(const void *values, tn_dtype dtype, int64_t count)
+{
+    const double *wide = values;
+    const float *narrow = values;
+    for (int64_t i = 0; i < count; i++)
+        if (dtype == TN_F64 ? !isfinite(wide[i]) : !isfinite(narrow[i]))
+            return 0;
+    return 1;
+}
+
 /* The first weight whose numbers in `arena` (the parameters or their gradients)
  * are not all finite, NULL where they are. */
 static tn_status find_bad(tni_training *t, tn_arena arena, const char **name,
                           tn_error *err)
 {
+    const tni_session *s = t->session;
     uint32_t count;
     const tni_weight *w = tni_model_weights(t->recipe->model, &count);
+    double *values = tni_weights_staging(t->recipe->model);
+    tn_status status = TN_OK;
+    if (!values)
+        return tn_fail(err, TN_ENOMEM, "no memory to look at the weights");
     *name = NULL;
-    for (uint32_t i = 0; i < count && !*name; i++) {
-        float *values = malloc((size_t)w[i].elements * sizeof *values + 1);
-        if (!values)
-            return tn_fail(err, TN_ENOMEM, "no memory to look at %s",
-                           w[i].name);
-        const tn_status status = tni_session_download_reals(
-            t->session, values, arena, w[i].offset * t->session->real_bytes,
-            w[i].elements, err);
-        for (int64_t e = 0; status == TN_OK && e < w[i].elements; e++)
-            if (!isfinite(values[e]))
-                *name = w[i].name;
-        free(values);
-        TN_TRY(status);
+    for (uint32_t i = 0; i < count && !*name && status == TN_OK; i++) {
+        status = tni_session_download(t->session, values, arena,
+                                      w[i].offset * s->real_bytes,
+                                      w[i].elements * s->real_bytes, err);
+        if (status == TN_OK && !is_finite(values, s->dtype, w[i].elements))
+            *name = w[i].name;
     }
-    return TN_OK;
+    free(values);
+    return status;
 }
 
 /* The number of the first flag that is down; layers + 1 where none is. */

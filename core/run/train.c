@@ -315,10 +315,10 @@ static tn_status loop(run *r, tn_error *err)
         tni_metrics m;
         TN_TRY(step(r, &m, err));
         const int64_t at = r->progress.step;
-        const int stopping = stop && *stop;
         add_rates(r, &m);
         if (r->observer->step)
             r->observer->step(r->observer->to, &m);
+        const int stopping = stop && *stop;
         if (r->has_val && !stopping &&
             (due(at, recipe->train.eval_every) || at == last))
             TN_TRY(evaluate(r, &m, err));

@@ -1,0 +1,171 @@
+/*
+ * test_decoder.c - reading piece by piece says what reading at once says.
+ */
+#include "run_rig.h"
+
+#include "run/checkpoint.h"
+#include "run/decoder.h"
+#include "run/generate.h"
+#include "run/logits.h"
+#include "run/weights.h"
+
+/* Weights with some life in them, as a checkpoint. */
+static const char *weights_of(run_rig *rig, const tni_recipe *r)
+{
+    static char path[256];
+    tni_training *t;
+    tn_error err = TN_ERROR_NONE;
+    const tni_progress progress = {.step = 1};
+    tn_assert_ok_err(tni_training_create(r, &t, &err), err);
+    tn_assert_ok_err(tni_training_commit(t, &err), err);
+    tn_assert_ok_err(tni_weights_draw(t->session, &err), err);
+    (void)rig;
+    tn_assert_ok_err(tni_checkpoint_save(t, &progress, path, sizeof path, &err),
+                     err);
+    tni_training_destroy(t);
+    return path;
+}
+
+static void pieces_give_the_logits_of_the_whole(void **state)
+{
+    run_rig *rig = *state;
+    /* larger weights than at a start, so that positions matter */
+    const tni_recipe *r = run_rig_recipe(
+        rig, SET("model.initializer_range=0.3", "model.max_seq_len=128"));
+    const char *weights = weights_of(rig, r);
+    enum { T = 101, V = 256 }; /* pieces of 64, 16, 16, 4, 1 */
+    int32_t tokens[T];
+    float *whole;
+    tni_decoder *d;
+    tn_error err = TN_ERROR_NONE;
+    for (int i = 0; i < T; i++)
+        tokens[i] = (i * 37 + i * i) % V;
+    tn_assert_ok_err(tni_logits(r, weights, tokens, T, &whole, &err), err);
+    tn_assert_ok_err(tni_decoder_create(r, weights, T, &d, &err), err);
+
+    tn_assert_ok_err(tni_decoder_read(d, tokens, T, &err), err);
+    tn_assert_close(d->logits, whole + (T - 1) * V, V, 1e-5, 1e-5);
+
+    /* again from the start: nothing is left of the first time */
+    tn_assert_ok(tni_decoder_reset(d, &err));
+    tn_assert_ok(tni_decoder_read(d, tokens, 20, &err));
+    tn_assert_close(d->logits, whole + 19 * V, V, 1e-5, 1e-5);
+    for (int i = 20; i < 40; i++) {
+        tn_assert_ok(tni_decoder_read(d, &tokens[i], 1, &err));
+        tn_assert_close(d->logits, whole + i * V, V, 1e-5, 1e-5);
+    }
+    free(whole);
+    tni_decoder_destroy(d);
+}
+
+static void refuses_what_does_not_fit(void **state)
+{
+    run_rig *rig = *state;
+    const tni_recipe *r = run_rig_recipe(rig, NULL);
+    const char *weights = weights_of(rig, r);
+    const int32_t tokens[] = {1, 2, 3, 256};
+    float *logits;
+    tni_decoder *d;
+    tn_error err = TN_ERROR_NONE;
+    assert_int_equal(tni_decoder_create(r, weights, 33, &d, &err), TN_EINVALID);
+    tn_assert_error_says(err, "max_seq_len 32");
+    tn_assert_ok(tni_decoder_create(r, weights, 2, &d, NULL));
+    err = TN_ERROR_NONE;
+    assert_int_equal(tni_decoder_read(d, tokens, 3, &err), TN_EINVALID);
+    tn_assert_error_says(err, "do not fit");
+    err = TN_ERROR_NONE;
+    assert_int_equal(tni_decoder_read(d, tokens + 3, 1, &err), TN_EINVALID);
+    tn_assert_error_says(err, "256");
+    tni_decoder_destroy(d);
+    err = TN_ERROR_NONE;
+    assert_int_equal(tni_logits(r, weights, tokens, 4, &logits, &err),
+                     TN_EINVALID);
+    assert_int_equal(tni_logits(r, weights, tokens, 0, &logits, NULL),
+                     TN_EINVALID);
+}
+
+typedef struct {
+    char text[4096];
+    size_t used;
+} heard;
+
+static void hear(void *to, const char *text, size_t bytes)
+{
+    heard *h = to;
+    assert_true(h->used + bytes < sizeof h->text);
+    memcpy(h->text + h->used, text, bytes);
+    h->used += bytes;
+    h->text[h->used] = '\0';
+}
+
+static tn_status generate(const tni_recipe *r, const char *weights,
+                          const char *prompt, int64_t count, heard *h,
+                          tni_generate_result *result, tn_error *err)
+{
+    const tni_generate_request request = {
+        .recipe = r,
+        .weights = weights,
+        .prompt = prompt,
+        .prompt_bytes = strlen(prompt),
+        .max_tokens = count,
+        .sampling = {.temperature = 1, .top_p = 1, .seed = 5},
+        .sink = hear,
+        .to = h};
+    return tni_generate(&request, result, err);
+}
+
+static void text_goes_on_past_the_context(void **state)
+{
+    run_rig *rig = *state;
+    const tni_recipe *r = run_rig_recipe(rig, NULL);
+    const char *weights = weights_of(rig, r);
+    heard a = {.used = 0}, b = {.used = 0}, c = {.used = 0};
+    tni_generate_result result;
+    tn_error err = TN_ERROR_NONE;
+    tn_assert_ok_err(generate(r, weights, "one", 100, &a, &result, &err), err);
+    assert_int_equal(result.tokens, 100); /* the context holds 32 */
+    assert_int_equal(result.prompt_tokens, 3);
+    tn_assert_ok(generate(r, weights, "one", 100, &b, &result, NULL));
+    assert_string_equal(a.text, b.text);
+    /* a prompt that is too long keeps its last part */
+    tn_assert_ok(generate(r, weights,
+                          "a prompt of more than thirty-two bytes, surely", 4,
+                          &c, &result, NULL));
+    assert_int_equal(result.prompt_tokens, 16);
+    assert_int_equal(generate(r, weights, "", 4, &c, &result, &err),
+                     TN_EINVALID);
+    tn_assert_error_says(err, "prompt is empty");
+}
+
+static void npy_files_have_the_header_numpy_wants(void **state)
+{
+    run_rig *rig = *state;
+    const float values[6] = {1, 2, 3, 4, 5, 6};
+    char path[96], *bytes;
+    size_t count;
+    snprintf(path, sizeof path, "%s/x.npy", rig->folder);
+    tn_assert_ok(tni_npy_write(path, values, 2, 3, NULL));
+    tn_assert_ok(tni_file_read(rig->arena, path, 4096, &bytes, &count, NULL));
+    assert_memory_equal(bytes, "\x93NUMPY\x01\x00", 8);
+    const size_t header =
+        (unsigned char)bytes[8] + 256u * (unsigned char)bytes[9];
+    assert_int_equal((10 + header) % 64, 0);
+    assert_int_equal(count, 10 + header + sizeof values);
+    assert_int_equal(bytes[10 + header - 1], '\n');
+    assert_non_null(strstr(bytes + 10, "'shape': (2, 3)"));
+    assert_memory_equal(bytes + 10 + header, values, sizeof values);
+}
+
+#define WITH_RIG(test)                                                         \
+    cmocka_unit_test_setup_teardown(test, run_rig_setup, run_rig_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_RIG(pieces_give_the_logits_of_the_whole),
+        WITH_RIG(refuses_what_does_not_fit),
+        WITH_RIG(text_goes_on_past_the_context),
+        WITH_RIG(npy_files_have_the_header_numpy_wants),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
