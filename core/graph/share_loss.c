@@ -42,13 +42,20 @@ static int depends_on(const tni_graph *g, size_t from, size_t to)
     return any;
 }
 
+/* Whether fusing has bound the value to a place of the caller's: then the
+ * forward node is what writes there, at its time. */
+static int is_bound(const tni_graph *g, tn_tensor value)
+{
+    return tni_value_of(g, value)->storage != value.id;
+}
+
 /* Returns 1 where the loss of node `n` now comes from its backward. */
 static int share(tni_graph *g, size_t n)
 {
     for (size_t m = n + 1; m < g->node_count; m++) {
         if (!computes_loss_of(&g->nodes[m], &g->nodes[n]))
             continue;
-        if (depends_on(g, n, m))
+        if (depends_on(g, n, m) || is_bound(g, g->nodes[n].out[0]))
             return 0;
         tni_graph_replace(g, g->nodes[n].out[0], g->nodes[m].out[2]);
         g->nodes[n].desc = NULL;

@@ -61,6 +61,27 @@ static void a_gradient_that_needs_the_loss_keeps_it(void **state)
     tni_graph_destroy(l.g);
 }
 
+/* Fusing before differentiating bound the rows' losses to a slot of the
+ * caller's: the node that writes there stays. */
+static void a_loss_that_is_asked_for_by_row_is_still_written(void **state)
+{
+    (void)state;
+    leaves l = {.g = tni_graph_create(TN_F32)};
+    tn_builder *b = &l.g->builder;
+    const tn_tensor x = PARAM(&l, "x", 6, 8), w = PARAM(&l, "w", 10, 8);
+    const tn_tensor t = INDEX(&l, "t", 6);
+    const tn_tensor nll = tn_linear_cross_entropy(b, x, w, t, 0.0);
+    tn_tensor dx;
+    want(&l, nll);
+    fuse(l.g, &native);
+    differentiate(l.g, nll, &x, 1, &dx);
+    want(&l, dx);
+    share_loss(l.g);
+    const tni_node *head = find_node(l.g, TN_OP_LINEAR_CROSS_ENTROPY);
+    assert_int_equal(arena_of(l.g, head, 0), TN_ARENA_METRIC);
+    tni_graph_destroy(l.g);
+}
+
 /* The tied weight's two gradients meet in its slot without a temporary. */
 static void a_tied_head_adds_where_the_embedding_adds(void **state)
 {
@@ -86,6 +107,7 @@ int main(void)
         cmocka_unit_test(the_forward_head_is_not_run),
         cmocka_unit_test(a_forward_alone_stays),
         cmocka_unit_test(a_gradient_that_needs_the_loss_keeps_it),
+        cmocka_unit_test(a_loss_that_is_asked_for_by_row_is_still_written),
         cmocka_unit_test(a_tied_head_adds_where_the_embedding_adds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
