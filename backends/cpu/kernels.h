@@ -23,7 +23,16 @@
     XX(ARGMAX, "f", "i", compile_argmax)                                       \
     XX(EXPERT_PLAN, "i", "iii", compile_expert_plan)                           \
     XX(GROUPED_MATMUL, "ffi", "f", compile_grouped_matmul)                     \
-    XX(FILL, "x", "x", compile_fill)
+    XX(FILL, "x", "x", compile_fill)                                           \
+    XX(RMS_NORM, "ff", "ff", compile_rms_norm)                                 \
+    XX(RMS_NORM_BWD, "ffff", "ff", compile_rms_norm_bwd)                       \
+    XX(SOFTMAX, "f", "f", compile_softmax)                                     \
+    XX(SOFTMAX_BWD, "ff", "f", compile_softmax_bwd)                            \
+    XX(ROPE, "fi", "f", compile_rope)                                          \
+    XX(ATTENTION, "fffi", "ff", compile_attention)                             \
+    XX(ATTENTION_BWD, "ffffffi", "fff", compile_attention_bwd)                 \
+    XX(LINEAR_CROSS_ENTROPY, "ffi", "f", compile_loss)                         \
+    XX(LINEAR_CROSS_ENTROPY_BWD, "ffif", "fff", compile_loss_bwd)
 
 #define XX(op, in, out, name)                                                  \
     tn_status ISA(name)(cpu_compiler * c, const tn_plan_node *node,            \

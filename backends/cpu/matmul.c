@@ -11,6 +11,7 @@
  */
 #include "gemm.h"
 #include "kernels.h"
+#include "product.h"
 
 #include <math.h>
 
@@ -28,6 +29,7 @@ typedef struct product {
     int64_t M, N, K;
     gemm_matrix a, b;
     float *c;
+    int64_t a_shared, c_shared; /* offsets in shared memory; -1: a, c */
     uint32_t add;
     uint32_t batch_rank;
     int64_t batch_shape[TN_MAX_RANK];
@@ -55,15 +57,22 @@ static void run_slice(const product *p, const cpu_worker *w, gemm_matrix a,
         ISA(gemm_blas)(w, rows, columns, p->K, a, b, c, p->N, p->add);
 }
 
+static float *in_shared(cpu_worker *w, int64_t offset)
+{
+    return (float *)(void *)(w->shared + offset);
+}
+
 static void run_product(const void *argument, cpu_worker *w, int64_t task)
 {
     const product *p = argument;
+    const float *base = p->a_shared < 0 ? p->a.at : in_shared(w, p->a_shared);
+    float *to = p->c_shared < 0 ? p->c : in_shared(w, p->c_shared);
     const int64_t n = task % p->n_parts * p->n_slice;
     const int64_t m = task / p->n_parts % p->m_parts * p->m_slice;
     const int64_t first = task / p->n_parts / p->m_parts * p->batches_per_task;
     const int64_t end = cpu_min(first + p->batches_per_task, p->batches);
     for (int64_t batch = first; batch < end; batch++) {
-        gemm_matrix a = p->a, b = p->b;
+        gemm_matrix a = {base, p->a.row, p->a.column}, b = p->b;
         int64_t rest = batch;
         for (uint32_t i = p->batch_rank; i-- > 0;) {
             const int64_t at = rest % p->batch_shape[i];
@@ -71,7 +80,7 @@ static void run_product(const void *argument, cpu_worker *w, int64_t task)
             a.at += at * p->batch_a[i];
             b.at += at * p->batch_b[i];
         }
-        run_slice(p, w, a, b, p->c + batch * p->M * p->N, m, n);
+        run_slice(p, w, a, b, to + batch * p->M * p->N, m, n);
     }
 }
 
@@ -203,6 +212,15 @@ static tn_status check_sizes(const tn_plan_node *node, int64_t M, int64_t N,
                       (long long)M, (long long)N, (long long)K);
 }
 
+static void emit(cpu_compiler *c, product *p)
+{
+    choose_way(p);
+    choose_tasks(p);
+    cpu_step(c, run_product, p,
+             p->m_parts * p->n_parts *
+                 cpu_parts(p->batches, p->batches_per_task));
+}
+
 /* K = 0: sums of nothing. */
 static void run_zero(const void *argument, cpu_worker *w, int64_t task)
 {
@@ -229,6 +247,7 @@ tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
     p->a = matrix_of(c, a);
     p->b = matrix_of(c, b);
     p->c = cpu_at(c, out);
+    p->a_shared = p->c_shared = -1;
     p->add = node->accumulate & 1u;
     set_batches(a, b, out, p);
     fold_batches(p);
@@ -240,12 +259,24 @@ tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
         cpu_step(c, run_zero, p, 1);
         return TN_OK;
     }
-    choose_way(p);
-    choose_tasks(p);
-    cpu_step(c, run_product, p,
-             p->m_parts * p->n_parts *
-                 cpu_parts(p->batches, p->batches_per_task));
+    emit(c, p);
     return TN_OK;
+}
+
+void ISA(emit_product)(cpu_compiler *c, const shared_product *s)
+{
+    product *p = CPU_ARGUMENT(c, product);
+    p->M = s->M;
+    p->N = s->N;
+    p->K = s->K;
+    p->a = s->a;
+    p->b = s->b;
+    p->c = s->c;
+    p->a_shared = s->a_shared;
+    p->c_shared = s->c_shared;
+    p->add = s->add;
+    p->batches = 1;
+    emit(c, p);
 }
 
 /* ---- grouped: rows of each expert by the expert's matrix ---- */

@@ -1,0 +1,305 @@
+/*
+ * attention.c - attention forward: blocks of queries by blocks of keys, no
+ * T x S matrix anywhere.
+ *
+ * For each lane (query) the running maximum m, the sum l of e^(s - m) and the
+ * output O are kept; a block of keys that raises m rescales the others
+ * (Milakov and Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022,
+ * arXiv:2205.14135). At the end o = O / l and lse = m + log l.
+ *
+ * With a few queries (decoding) lanes would stand empty: then scores are dot
+ * products along D, for the query heads of one kv head together, so that the
+ * cache is read once.
+ */
+#include "attention.h"
+#include "kernels.h"
+#include "vmath.h"
+
+#include <string.h>
+
+enum { FEW_QUERIES = 4 };
+
+/* ---- shared with the backward ---- */
+
+void ISA(attention_fill)(attention *a, const cpu_compiler *c,
+                         const tn_plan_node *node, uint32_t q)
+{
+    const tn_attention_attr *attr = node->attr;
+    const tn_operand *in = node->in + q;
+    a->q = cpu_at(c, &in[0]);
+    a->k = cpu_at(c, &in[1]);
+    a->v = cpu_at(c, &in[2]);
+    a->B = in[0].shape[0];
+    a->T = in[0].shape[1];
+    a->H = in[0].shape[2];
+    a->D = in[0].shape[3];
+    a->S = in[1].shape[1];
+    a->G = in[1].shape[2];
+    a->E = in[2].shape[3];
+    a->heads = a->H / a->G;
+    a->query_blocks = cpu_parts(a->T, ATTENTION_LANES);
+    a->scale =
+        (float)(attr->scale != 0.0 ? attr->scale : 1.0 / sqrt((double)a->D));
+    a->cap = (float)attr->softcap;
+    a->causal = !attr->bidirectional;
+    a->window = a->causal ? attr->window : 0;
+}
+
+void ISA(attention_lanes)(const attention *a, int64_t b, int64_t first,
+                          lanes *l)
+{
+    l->first = first;
+    l->count = cpu_min(ATTENTION_LANES, a->T - first);
+    l->padded = v_round_up(l->count);
+    l->lowest = INT32_MAX;
+    l->highest = -1;
+    l->blind = 0;
+    for (int64_t i = 0; i < l->padded; i++) {
+        const int64_t t = first + cpu_min(i, l->count - 1);
+        const int32_t p =
+            a->positions ? a->positions[b * a->T + t] : (int32_t)t;
+        l->position[i] = p;
+        if (p < 0) {
+            l->blind = 1;
+            continue;
+        }
+        l->lowest = p < l->lowest ? p : l->lowest;
+        l->highest = p > l->highest ? p : l->highest;
+    }
+    l->from = a->window > 0 ? cpu_max(0, l->lowest - a->window + 1) : 0;
+    l->to = a->causal ? cpu_min(a->S, (int64_t)l->highest + 1) : a->S;
+    if (l->highest < 0)
+        l->to = l->from;
+}
+
+void ISA(attention_transpose)(const lanes *l, float *to, const float *from,
+                              int64_t pitch, int64_t width, float scale)
+{
+    for (int64_t d = 0; d < width; d++) {
+        for (int64_t i = 0; i < l->count; i++)
+            to[d * l->padded + i] = scale * from[i * pitch + d];
+        for (int64_t i = l->count; i < l->padded; i++)
+            to[d * l->padded + i] = 0.0f;
+    }
+}
+
+static void cap_scores(const attention *a, float *s, int64_t n)
+{
+    const vf cap = v_set(a->cap), inverse = v_set(1.0f / a->cap);
+    for (int64_t i = 0; i < n; i += VW)
+        v_store(s + i, cap * v_tanh(v_load(s + i) * inverse));
+}
+
+/* Whether every lane sees every key of [j, end). */
+static int all_see(const attention *a, const lanes *l, int64_t j, int64_t end)
+{
+    if (l->blind)
+        return 0;
+    return (!a->causal || l->lowest >= end - 1) &&
+           (a->window <= 0 || l->highest - j < a->window);
+}
+
+static void mask_scores(const attention *a, const lanes *l, int64_t j,
+                        int64_t keys, float *s)
+{
+    const vf minus = v_set(-INFINITY);
+    for (int64_t r = 0; r < keys; r++, s += l->padded) {
+        const int32_t key = (int32_t)(j + r);
+        const vi before = i_set(a->causal ? key - 1 : -1);
+        /* p < key + window; the sum may pass 2^31 where nothing is hidden */
+        const int64_t past = a->window > 0 ? key + a->window : INT32_MAX;
+        const vi after = i_set((int32_t)cpu_min(past, INT32_MAX));
+        for (int64_t i = 0; i < l->padded; i += VW) {
+            const vi p = i_load(l->position + i);
+            const vm seen = m_and(i_gt(p, before), i_gt(after, p));
+            v_store(s + i, v_select(seen, v_load(s + i), minus));
+        }
+    }
+}
+
+void ISA(attention_scores)(const attention *a, const lanes *l, const float *k,
+                           const float *q, int64_t j, int64_t keys, float *s)
+{
+    const int64_t pitch = a->G * a->D;
+    ISA(gemm_direct)
+    (keys, l->padded, a->D, (gemm_matrix){k + j * pitch, pitch, 1},
+     (gemm_matrix){q, l->padded, 1}, s, l->padded, 0);
+    if (a->cap > 0.0f)
+        cap_scores(a, s, keys * l->padded);
+    if (!all_see(a, l, j, j + keys))
+        mask_scores(a, l, j, keys, s);
+}
+
+/* ---- forward over a block of queries ---- */
+
+typedef struct online {
+    float m[ATTENTION_LANES], l[ATTENTION_LANES], alpha[ATTENTION_LANES];
+} online;
+
+/* Scores to probabilities under the new maximum; alpha: what everything before
+ * shrinks by. Lanes that have seen nothing keep m = -infinity. */
+static void take_block(const lanes *l, online *n, float *s, int64_t keys)
+{
+    for (int64_t i = 0; i < l->padded; i += VW) {
+        const vf before = v_load(n->m + i);
+        vf m = before;
+        for (int64_t r = 0; r < keys; r++)
+            m = v_max(m, v_load(s + r * l->padded + i));
+        const vf base = v_select(v_eq(m, v_set(-INFINITY)), v_zero(), m);
+        const vf alpha = v_exp(before - base);
+        vf sum = v_load(n->l + i) * alpha;
+        for (int64_t r = 0; r < keys; r++) {
+            float *at = s + r * l->padded + i;
+            const vf p = v_exp(v_load(at) - base);
+            v_store(at, p);
+            sum = sum + p;
+        }
+        v_store(n->m + i, m);
+        v_store(n->l + i, sum);
+        v_store(n->alpha + i, alpha);
+    }
+}
+
+static void rescale(const lanes *l, const online *n, float *o, int64_t E)
+{
+    for (int64_t e = 0; e < E; e++, o += l->padded)
+        for (int64_t i = 0; i < l->padded; i += VW)
+            v_store(o + i, v_load(o + i) * v_load(n->alpha + i));
+}
+
+static void finish(const attention *a, const lanes *l, const online *n,
+                   const float *o, int64_t b, int64_t h)
+{
+    for (int64_t i = 0; i < l->count; i++) {
+        const int64_t t = l->first + i;
+        float *to = a->o + ((b * a->T + t) * a->H + h) * a->E;
+        const int sees = n->l[i] != 0.0f; /* so that NaN stays NaN */
+        const float inverse = sees ? 1.0f / n->l[i] : 0.0f;
+        a->lse[(b * a->H + h) * a->T + t] =
+            sees ? n->m[i] + logf(n->l[i]) : 0.0f;
+        for (int64_t e = 0; e < a->E; e++)
+            to[e] = o[e * l->padded + i] * inverse;
+    }
+}
+
+static void run_attention(const void *argument, cpu_worker *w, int64_t task)
+{
+    const attention *a = argument;
+    const int64_t b = task / a->query_blocks / a->H;
+    const int64_t h = task / a->query_blocks % a->H, g = h / a->heads;
+    const int64_t first = task % a->query_blocks * ATTENTION_LANES;
+    const float *k = a->k + (b * a->S * a->G + g) * a->D;
+    const float *v = a->v + (b * a->S * a->G + g) * a->E;
+    const int64_t v_pitch = a->G * a->E;
+    lanes l;
+    online n;
+    ISA(attention_lanes)(a, b, first, &l);
+    float *q = w->scratch;
+    float *s = q + a->D * l.padded;
+    float *o = s + ATTENTION_KEYS * l.padded;
+    ISA(attention_transpose)
+    (&l, q, a->q + ((b * a->T + first) * a->H + h) * a->D, a->H * a->D, a->D,
+     a->scale);
+    for (int64_t i = 0; i < l.padded; i++) {
+        n.m[i] = -INFINITY;
+        n.l[i] = 0.0f;
+    }
+    memset(o, 0, (size_t)(a->E * l.padded) * sizeof *o);
+    for (int64_t j = l.from; j < l.to; j += ATTENTION_KEYS) {
+        const int64_t keys = cpu_min(ATTENTION_KEYS, l.to - j);
+        ISA(attention_scores)(a, &l, k, q, j, keys, s);
+        take_block(&l, &n, s, keys);
+        if (j > l.from)
+            rescale(&l, &n, o, a->E);
+        ISA(gemm_direct)
+        (a->E, l.padded, keys, (gemm_matrix){v + j * v_pitch, 1, v_pitch},
+         (gemm_matrix){s, l.padded, 1}, o, l.padded, 1);
+    }
+    finish(a, &l, &n, o, b, h);
+}
+
+/* ---- few queries ---- */
+
+/* Scores of one query head to probabilities that add up to 1; returns lse. */
+static float softmax_of_scores(const attention *a, float *s, int64_t n)
+{
+    float most = -INFINITY;
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i += VW) {
+        const int64_t left = cpu_min(VW, n - i);
+        vf x = v_load_n(s + i, left) * v_set(a->scale);
+        if (a->cap > 0.0f)
+            x = v_set(a->cap) * v_tanh(x * v_set(1.0f / a->cap));
+        v_store_n(s + i, x, left);
+        x = v_select(m_first(left), x, v_set(-INFINITY));
+        const float here = v_largest(x);
+        most = here > most ? here : most;
+    }
+    for (int64_t i = 0; i < n; i += VW) {
+        const int64_t left = cpu_min(VW, n - i);
+        const vf p = v_exp(v_load_n(s + i, left) - v_set(most));
+        v_store_n(s + i, p, left);
+        sum += (double)v_sum(v_select(m_first(left), p, v_zero()));
+    }
+    const vf scale = v_set((float)(1.0 / sum));
+    for (int64_t i = 0; i < n; i += VW) {
+        const int64_t left = cpu_min(VW, n - i);
+        v_store_n(s + i, v_load_n(s + i, left) * scale, left);
+    }
+    return (float)((double)most + log(sum));
+}
+
+/* Query heads [h, h + heads) of one kv head at (b, t), at most four. */
+static void few_heads(const attention *a, cpu_worker *w, int64_t b, int64_t t,
+                      int64_t h, int64_t heads)
+{
+    const int64_t g = h / a->heads, k_pitch = a->G * a->D,
+                  v_pitch = a->G * a->E;
+    const int64_t row = b * a->T + t;
+    const int64_t p = a->positions ? a->positions[row] : t;
+    const int64_t to = p < 0 ? 0 : a->causal ? cpu_min(a->S, p + 1) : a->S;
+    const int64_t from = a->window > 0 ? cpu_max(0, p - a->window + 1) : 0;
+    const int64_t keys = cpu_max(0, to - from);
+    const float *k = a->k + ((b * a->S + from) * a->G + g) * a->D;
+    const float *v = a->v + ((b * a->S + from) * a->G + g) * a->E;
+    const float *q = a->q + (row * a->H + h) * a->D;
+    float *o = a->o + (row * a->H + h) * a->E, *s = w->scratch;
+    ISA(gemm_dot)
+    (heads, keys, a->D, (gemm_matrix){q, a->D, 1}, (gemm_matrix){k, 1, k_pitch},
+     s, a->S, 0);
+    for (int64_t i = 0; i < heads; i++)
+        a->lse[(b * a->H + h + i) * a->T + t] =
+            keys ? softmax_of_scores(a, s + i * a->S, keys) : 0.0f;
+    ISA(gemm_direct)
+    (heads, a->E, keys, (gemm_matrix){s, a->S, 1}, (gemm_matrix){v, v_pitch, 1},
+     o, a->E, 0);
+}
+
+static void run_few(const void *argument, cpu_worker *w, int64_t task)
+{
+    const attention *a = argument;
+    const int64_t g = task % a->G, row = task / a->G;
+    for (int64_t i = 0; i < a->heads; i += GEMM_DOT_ROWS)
+        few_heads(a, w, row / a->T, row % a->T, g * a->heads + i,
+                  cpu_min(GEMM_DOT_ROWS, a->heads - i));
+}
+
+tn_status ISA(compile_attention)(cpu_compiler *c, const tn_plan_node *node,
+                                 tn_error *err)
+{
+    (void)err;
+    attention *a = CPU_ARGUMENT(c, attention);
+    ISA(attention_fill)(a, c, node, 0);
+    a->positions = node->in_count > 3 ? cpu_at(c, &node->in[3]) : NULL;
+    a->o = cpu_at(c, &node->out[0]);
+    a->lse = cpu_at(c, &node->out[1]);
+    if (a->T <= FEW_QUERIES) {
+        cpu_scratch(c, GEMM_DOT_ROWS * a->S * (int64_t)sizeof(float));
+        cpu_step(c, run_few, a, a->B * a->T * a->G);
+        return TN_OK;
+    }
+    cpu_scratch(c, (a->D + a->E + ATTENTION_KEYS) * ATTENTION_LANES *
+                       (int64_t)sizeof(float));
+    cpu_step(c, run_attention, a, a->B * a->H * a->query_blocks);
+    return TN_OK;
+}

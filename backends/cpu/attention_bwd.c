@@ -1,0 +1,197 @@
+/*
+ * attention_bwd.c - attention backward, probabilities recomputed from lse.
+ *
+ *     P = e^(S - lse)          dV = P^T dO          delta = rowsum(dO * O)
+ *     dS = P * (dO V^T - delta) * cap'(S)     dQ = dS K     dK = dS^T Q
+ *
+ * A task owns a kv head of a batch: all query heads that share it and all their
+ * blocks of queries, in order. So dK and dV, summed over those, are sums in a
+ * fixed order that one thread keeps in its scratch.
+ */
+#include "attention.h"
+#include "kernels.h"
+#include "vmath.h"
+
+#include <string.h>
+
+/* A thread's scratch, in the order in which it lies there. */
+typedef struct work {
+    float *dk, *dv; /* (S, padded D), (S, padded E) */
+    float *q, *qt;  /* scaled: (lanes, padded D), (D, lanes) */
+    float *g, *gt;  /* of the output: (lanes, padded E), (E, lanes) */
+    float *dqt;     /* (D, lanes) */
+    float *p, *ds;  /* (keys, lanes) */
+    float delta[ATTENTION_LANES], lse[ATTENTION_LANES];
+} work;
+
+static int64_t lay_out(const attention *a, float *scratch, work *k)
+{
+    const int64_t D = v_round_up(a->D), E = v_round_up(a->E);
+    const int64_t sizes[] = {a->S * D,
+                             a->S * E,
+                             ATTENTION_LANES * D,
+                             ATTENTION_LANES * D,
+                             ATTENTION_LANES * E,
+                             ATTENTION_LANES * E,
+                             ATTENTION_LANES * D,
+                             ATTENTION_KEYS * ATTENTION_LANES,
+                             ATTENTION_KEYS * ATTENTION_LANES};
+    float **const parts[] = {&k->dk, &k->dv,  &k->q, &k->qt, &k->g,
+                             &k->gt, &k->dqt, &k->p, &k->ds};
+    int64_t used = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        *parts[i] = scratch ? scratch + used : NULL;
+        used += sizes[i];
+    }
+    return used * (int64_t)sizeof(float);
+}
+
+/* to (padded lanes, padded width) = scale * from, zeros where it is padded. */
+static void pad_rows(const lanes *l, float *to, const float *from,
+                     int64_t pitch, int64_t width, float scale)
+{
+    const int64_t padded = v_round_up(width);
+    for (int64_t i = 0; i < l->padded; i++, to += padded) {
+        const int64_t n = i < l->count ? width : 0;
+        for (int64_t d = 0; d < n; d++)
+            to[d] = scale * from[i * pitch + d];
+        for (int64_t d = n; d < padded; d++)
+            to[d] = 0.0f;
+    }
+}
+
+static float dot(const float *x, const float *y, int64_t n)
+{
+    vf sum = v_zero();
+    for (int64_t i = 0; i < n; i += VW)
+        sum = v_fma(v_load_n(x + i, n - i), v_load_n(y + i, n - i), sum);
+    return v_sum(sum);
+}
+
+static void load_queries(const attention *a, const lanes *l, work *k, int64_t b,
+                         int64_t h)
+{
+    const int64_t row = b * a->T + l->first;
+    const float *q = a->q + (row * a->H + h) * a->D;
+    const float *g = a->dout + (row * a->H + h) * a->E;
+    const float *o = a->o_in + (row * a->H + h) * a->E;
+    const float *lse = a->lse_in + (b * a->H + h) * a->T + l->first;
+    pad_rows(l, k->q, q, a->H * a->D, a->D, a->scale);
+    pad_rows(l, k->g, g, a->H * a->E, a->E, 1.0f);
+    ISA(attention_transpose)(l, k->qt, q, a->H * a->D, a->D, a->scale);
+    ISA(attention_transpose)(l, k->gt, g, a->H * a->E, a->E, 1.0f);
+    for (int64_t i = 0; i < l->padded; i++) {
+        const int inside = i < l->count;
+        k->lse[i] = inside ? lse[i] : 0.0f;
+        k->delta[i] =
+            inside ? dot(g + i * a->H * a->E, o + i * a->H * a->E, a->E) : 0.0f;
+    }
+}
+
+/* Scores in p become probabilities, dP in ds becomes dS. */
+static void probabilities(const attention *a, const lanes *l, const work *k,
+                          int64_t keys)
+{
+    const float inverse = a->cap > 0.0f ? 1.0f / a->cap : 0.0f;
+    for (int64_t r = 0; r < keys; r++)
+        for (int64_t i = 0; i < l->padded; i += VW) {
+            const int64_t at = r * l->padded + i;
+            const vf s = v_load(k->p + at);
+            const vf p = v_exp(s - v_load(k->lse + i));
+            vf ds = p * (v_load(k->ds + at) - v_load(k->delta + i));
+            if (a->cap > 0.0f) {
+                /* (1 - (s/cap)^2), where s is not masked */
+                const vf t = s * v_set(inverse);
+                const vf slope = v_fnma(t, t, v_set(1.0f));
+                ds = v_select(v_eq(p, v_zero()), v_zero(), ds * slope);
+            }
+            v_store(k->p + at, p);
+            v_store(k->ds + at, ds);
+        }
+}
+
+static void block(const attention *a, const lanes *l, const work *k,
+                  const float *keys_at, const float *values_at, int64_t j,
+                  int64_t keys)
+{
+    const int64_t D = v_round_up(a->D), E = v_round_up(a->E), n = l->padded;
+    const int64_t k_pitch = a->G * a->D, v_pitch = a->G * a->E;
+    ISA(attention_scores)(a, l, keys_at, k->qt, j, keys, k->p);
+    ISA(gemm_direct)
+    (keys, n, a->E, (gemm_matrix){values_at + j * v_pitch, v_pitch, 1},
+     (gemm_matrix){k->gt, n, 1}, k->ds, n, 0);
+    probabilities(a, l, k, keys);
+    ISA(gemm_direct)
+    (keys, E, n, (gemm_matrix){k->p, n, 1}, (gemm_matrix){k->g, E, 1},
+     k->dv + j * E, E, 1);
+    ISA(gemm_direct)
+    (keys, D, n, (gemm_matrix){k->ds, n, 1}, (gemm_matrix){k->q, D, 1},
+     k->dk + j * D, D, 1);
+    ISA(gemm_direct)
+    (a->D, n, keys, (gemm_matrix){keys_at + j * k_pitch, 1, k_pitch},
+     (gemm_matrix){k->ds, n, 1}, k->dqt, n, 1);
+}
+
+static void store_dq(const attention *a, const lanes *l, const work *k,
+                     int64_t b, int64_t h)
+{
+    for (int64_t i = 0; i < l->count; i++) {
+        float *dq = a->dq + ((b * a->T + l->first + i) * a->H + h) * a->D;
+        for (int64_t d = 0; d < a->D; d++)
+            dq[d] = a->scale * k->dqt[d * l->padded + i];
+    }
+}
+
+static void store_rows(float *to, int64_t pitch, const float *from,
+                       int64_t width, int64_t rows)
+{
+    for (int64_t j = 0; j < rows; j++)
+        memcpy(to + j * pitch, from + j * v_round_up(width),
+               (size_t)width * sizeof *to);
+}
+
+static void run_attention_bwd(const void *argument, cpu_worker *w, int64_t task)
+{
+    const attention *a = argument;
+    const int64_t b = task / a->G, g = task % a->G;
+    const float *k_at = a->k + (b * a->S * a->G + g) * a->D;
+    const float *v_at = a->v + (b * a->S * a->G + g) * a->E;
+    work k;
+    lanes l;
+    lay_out(a, w->scratch, &k);
+    memset(k.dk, 0, (size_t)(a->S * v_round_up(a->D)) * sizeof *k.dk);
+    memset(k.dv, 0, (size_t)(a->S * v_round_up(a->E)) * sizeof *k.dv);
+    for (int64_t h = g * a->heads; h < (g + 1) * a->heads; h++)
+        for (int64_t t = 0; t < a->T; t += ATTENTION_LANES) {
+            ISA(attention_lanes)(a, b, t, &l);
+            load_queries(a, &l, &k, b, h);
+            memset(k.dqt, 0, (size_t)(a->D * l.padded) * sizeof *k.dqt);
+            for (int64_t j = l.from; j < l.to; j += ATTENTION_KEYS)
+                block(a, &l, &k, k_at, v_at, j,
+                      cpu_min(ATTENTION_KEYS, l.to - j));
+            store_dq(a, &l, &k, b, h);
+        }
+    store_rows(a->dk + (b * a->S * a->G + g) * a->D, a->G * a->D, k.dk, a->D,
+               a->S);
+    store_rows(a->dv + (b * a->S * a->G + g) * a->E, a->G * a->E, k.dv, a->E,
+               a->S);
+}
+
+tn_status ISA(compile_attention_bwd)(cpu_compiler *c, const tn_plan_node *node,
+                                     tn_error *err)
+{
+    (void)err;
+    work unused;
+    attention *a = CPU_ARGUMENT(c, attention);
+    ISA(attention_fill)(a, c, node, 1);
+    a->dout = cpu_at(c, &node->in[0]);
+    a->o_in = cpu_at(c, &node->in[4]);
+    a->lse_in = cpu_at(c, &node->in[5]);
+    a->positions = node->in_count > 6 ? cpu_at(c, &node->in[6]) : NULL;
+    a->dq = cpu_at(c, &node->out[0]);
+    a->dk = cpu_at(c, &node->out[1]);
+    a->dv = cpu_at(c, &node->out[2]);
+    cpu_scratch(c, lay_out(a, NULL, &unused));
+    cpu_step(c, run_attention_bwd, a, a->B * a->G);
+    return TN_OK;
+}

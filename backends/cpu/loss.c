@@ -1,0 +1,218 @@
+/*
+ * loss.c - the head and its cross-entropy, fused: logits of N x V never exist.
+ *
+ * x (N, C) is taken R rows at a time; only R x V logits lie in shared memory.
+ * Per chunk of rows, with a barrier between the lines:
+ *
+ *     Z = X W^T                           product, in slices
+ *     Z = cap(Z), nll, Z = dZ             row by row, in place
+ *     dW += dZ^T X          dX = dZ W     products, in slices, together
+ *
+ * dZ = (softmax(Z) - onehot(target)) dnll (1 - (Z/cap)^2). The forward stops
+ * after the second line. dW is summed over chunks in order by the tasks that
+ * own its slices.
+ *
+ * R is the largest that keeps Z below 64 MiB, within [128, 1024]: each chunk
+ * reads and writes all of dW, which wants few chunks.
+ */
+#include "kernels.h"
+#include "product.h"
+#include "vmath.h"
+
+enum {
+    LOGITS = 16 * 1024 * 1024, /* elements */
+    LEAST_ROWS = 128,
+    MOST_ROWS = 1024,
+    TASK_ELEMENTS = 64 * 1024,
+};
+
+typedef struct chunk {
+    int64_t rows, V;
+    int64_t logits; /* (rows, V) in shared memory */
+    const int32_t *target;
+    const float *dnll; /* NULL: forward */
+    float *nll;
+    float cap;
+    uint32_t node;
+    int64_t rows_per_task;
+} chunk;
+
+/* cap(z) in place; the largest. */
+static float cap_row(float *z, int64_t n, float cap)
+{
+    const vf bound = v_set(cap), inverse = v_set(1.0f / cap);
+    vf most = v_set(-INFINITY);
+    for (int64_t i = 0; i < n; i += VW) {
+        const int64_t left = n - i;
+        vf x = v_load_n(z + i, left);
+        if (cap > 0.0f) {
+            x = bound * v_tanh(x * inverse);
+            v_store_n(z + i, x, cpu_min(left, VW));
+        }
+        most = v_max(most, v_select(m_first(left), x, most));
+    }
+    return v_largest(most);
+}
+
+static double sum_of_exponentials(const float *z, int64_t n, float most)
+{
+    enum { TOGETHER = 1024 };
+    double sum = 0.0;
+    for (int64_t from = 0; from < n; from += TOGETHER) {
+        const int64_t end = cpu_min(n, from + TOGETHER);
+        vf part = v_zero();
+        for (int64_t i = from; i < end; i += VW) {
+            const vf e = v_exp(v_load_n(z + i, end - i) - v_set(most));
+            part = part + v_select(m_first(end - i), e, v_zero());
+        }
+        sum += (double)v_sum(part);
+    }
+    return sum;
+}
+
+/* z becomes the gradient of its logits before the cap. */
+static void differentiate_row(float *z, int64_t n, float lse, int64_t target,
+                              float dnll, float cap)
+{
+    const vf scale = v_set(dnll), inverse = v_set(cap > 0.0f ? 1.0f / cap : 0);
+    const float at_target = z[target];
+    for (int64_t i = 0; i < n; i += VW) {
+        const vf x = v_load_n(z + i, n - i);
+        const vf t = x * inverse;
+        const vf slope = v_fnma(t, t, v_set(1.0f)) * scale;
+        v_store_n(z + i, v_exp(x - v_set(lse)) * slope, cpu_min(n - i, VW));
+    }
+    const float t = cap > 0.0f ? at_target / cap : 0.0f;
+    /* e^(z - lse) - 1 without cancellation where the target is certain */
+    z[target] = expm1f(at_target - lse) * (1.0f - t * t) * dnll;
+}
+
+static void run_rows(const void *argument, cpu_worker *w, int64_t task)
+{
+    const chunk *k = argument;
+    float *logits = (float *)(void *)(w->shared + k->logits);
+    const int64_t end = cpu_min((task + 1) * k->rows_per_task, k->rows);
+    for (int64_t row = task * k->rows_per_task; row < end; row++) {
+        float *z = logits + row * k->V;
+        int64_t target = k->target[row];
+        if (target < -1 || target >= k->V) {
+            cpu_fault(w, k->node, target, -1, k->V);
+            target = -1;
+        }
+        if (target < 0) {
+            k->nll[row] = 0.0f;
+            for (int64_t i = 0; i < k->V && k->dnll; i++)
+                z[i] = 0.0f;
+            continue;
+        }
+        const float most = cap_row(z, k->V, k->cap);
+        const double sum = sum_of_exponentials(z, k->V, most);
+        const double lse = (double)most + log(sum);
+        k->nll[row] = (float)(lse - (double)z[target]);
+        if (k->dnll)
+            differentiate_row(z, k->V, (float)lse, target, k->dnll[row],
+                              k->cap);
+    }
+}
+
+typedef struct loss {
+    const float *x, *w;
+    const int32_t *target;
+    const float *dnll;
+    float *nll, *dx, *dw;
+    int64_t N, C, V;
+    uint32_t add_dw;
+} loss;
+
+/* Rows [first, first + rows): the first two lines, then the third. */
+static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
+                       int64_t logits, int64_t first, int64_t rows)
+{
+    const float *x = k->x + first * k->C;
+    chunk *r = CPU_ARGUMENT(c, chunk);
+    *r = (chunk){.rows = rows,
+                 .V = k->V,
+                 .logits = logits,
+                 .target = k->target + first,
+                 .dnll = k->dnll ? k->dnll + first : NULL,
+                 .nll = k->nll + first,
+                 .cap = cap,
+                 .node = cpu_node(c),
+                 .rows_per_task = cpu_max(1, TASK_ELEMENTS / k->V)};
+    if (first > 0)
+        cpu_barrier(c);
+    ISA(emit_product)
+    (c, &(shared_product){.M = rows,
+                          .N = k->V,
+                          .K = k->C,
+                          .a = {x, k->C, 1},
+                          .b = {k->w, 1, k->C},
+                          .a_shared = -1,
+                          .c_shared = logits});
+    cpu_barrier(c);
+    cpu_step(c, run_rows, r, cpu_parts(rows, r->rows_per_task));
+    if (!k->dnll)
+        return;
+    cpu_barrier(c);
+    ISA(emit_product)
+    (c, &(shared_product){.M = k->V,
+                          .N = k->C,
+                          .K = rows,
+                          .a = {NULL, 1, k->V},
+                          .b = {x, k->C, 1},
+                          .c = k->dw,
+                          .a_shared = logits,
+                          .c_shared = -1,
+                          .add = first > 0 || k->add_dw});
+    ISA(emit_product)
+    (c, &(shared_product){.M = rows,
+                          .N = k->C,
+                          .K = k->V,
+                          .a = {NULL, k->V, 1},
+                          .b = {k->w, k->C, 1},
+                          .c = k->dx + first * k->C,
+                          .a_shared = logits,
+                          .c_shared = -1});
+}
+
+static tn_status emit_loss(cpu_compiler *c, const tn_plan_node *node, loss *k,
+                           tn_error *err)
+{
+    const tn_loss_attr *attr = node->attr;
+    k->x = cpu_at(c, &node->in[0]);
+    k->w = cpu_at(c, &node->in[1]);
+    k->target = cpu_at(c, &node->in[2]);
+    k->N = node->in[0].shape[0];
+    k->C = node->in[0].shape[1];
+    k->V = node->in[1].shape[0];
+    if (k->V < 1 || k->V > INT32_MAX || k->C < 1 || k->C > INT32_MAX)
+        return cpu_refuse(node, err, "a vocabulary of %lld by %lld",
+                          (long long)k->V, (long long)k->C);
+    const int64_t fits = LOGITS / k->V;
+    const int64_t most =
+        cpu_max(LEAST_ROWS, cpu_min(MOST_ROWS, fits / 16 * 16));
+    const int64_t rows = cpu_min(k->N, most);
+    const int64_t logits = cpu_shared(c, rows * k->V * (int64_t)sizeof(float));
+    for (int64_t first = 0; first < k->N; first += rows)
+        emit_chunk(c, k, (float)attr->softcap, logits, first,
+                   cpu_min(rows, k->N - first));
+    return TN_OK;
+}
+
+tn_status ISA(compile_loss)(cpu_compiler *c, const tn_plan_node *node,
+                            tn_error *err)
+{
+    loss k = {.nll = cpu_at(c, &node->out[0])};
+    return emit_loss(c, node, &k, err);
+}
+
+tn_status ISA(compile_loss_bwd)(cpu_compiler *c, const tn_plan_node *node,
+                                tn_error *err)
+{
+    loss k = {.dnll = cpu_at(c, &node->in[3]),
+              .dx = cpu_at(c, &node->out[0]),
+              .dw = cpu_at(c, &node->out[1]),
+              .nll = cpu_at(c, &node->out[2]),
+              .add_dw = node->accumulate >> 1 & 1u};
+    return emit_loss(c, node, &k, err);
+}

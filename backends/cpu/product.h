@@ -1,0 +1,22 @@
+/*
+ * product.h - a matrix product as a step of a larger op (loss.c).
+ */
+#ifndef CPU_PRODUCT_H
+#define CPU_PRODUCT_H
+
+#include "gemm.h"
+
+/* c (M, N) = a (M, K) b (K, N), added to c if `add`. a and c may lie in shared
+ * memory: then its offset is given, else -1. */
+typedef struct shared_product {
+    int64_t M, N, K;
+    gemm_matrix a, b;
+    float *c;
+    int64_t a_shared, c_shared;
+    uint32_t add;
+} shared_product;
+
+/* Append it as one step, cut into the slices that MATMUL would use. */
+void ISA(emit_product)(cpu_compiler *c, const shared_product *s);
+
+#endif

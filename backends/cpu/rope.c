@@ -1,0 +1,105 @@
+/*
+ * rope.c - rotary positions: pairs of a head's elements turned by an angle.
+ *
+ * Pair i of position p turns by p theta^(-2i/dims). Angles reach tens of
+ * thousands of turns, so they and their reduction are in double (vmath.h); that
+ * is done once per row of heads, and all heads of the row share the result.
+ */
+#include "kernels.h"
+#include "vmath.h"
+
+#include <string.h>
+
+enum { TASK_ELEMENTS = 16 * 1024, MOST_DIMS = 8192 };
+
+typedef struct rope {
+    const float *x;
+    float *y;
+    const int32_t *positions; /* NULL: t */
+    const double *frequency;  /* of each pair, padded to whole vectors */
+    int64_t rows, T, H, D, dims;
+    int64_t rows_per_task;
+    uint32_t interleaved;
+    double sign; /* -1: turn back */
+} rope;
+
+static void turn_half(const rope *k, float *y, const float *x, const float *s,
+                      const float *c)
+{
+    const int64_t n = k->dims / 2;
+    for (int64_t i = 0; i < n; i++) {
+        const float a = x[i], b = x[i + n];
+        y[i] = a * c[i] - b * s[i];
+        y[i + n] = b * c[i] + a * s[i];
+    }
+}
+
+static void turn_interleaved(const rope *k, float *y, const float *x,
+                             const float *s, const float *c)
+{
+    for (int64_t i = 0; i < k->dims / 2; i++) {
+        const float a = x[2 * i], b = x[2 * i + 1];
+        y[2 * i] = a * c[i] - b * s[i];
+        y[2 * i + 1] = b * c[i] + a * s[i];
+    }
+}
+
+static void run_rope(const void *argument, cpu_worker *w, int64_t task)
+{
+    const rope *k = argument;
+    const int64_t pairs = k->dims / 2, padded = v_round_up(pairs);
+    const int64_t end = cpu_min((task + 1) * k->rows_per_task, k->rows);
+    float *sine = w->scratch, *cosine = w->scratch + padded;
+    for (int64_t row = task * k->rows_per_task; row < end; row++) {
+        const int64_t position = k->positions ? k->positions[row] : row % k->T;
+        const vd p = d_set(k->sign * (double)position);
+        for (int64_t i = 0; i < pairs; i += VW) {
+            vf s, c;
+            v_sincos_of_double(p * d_load(k->frequency + i),
+                               p * d_load(k->frequency + i + VW / 2), &s, &c);
+            v_store(sine + i, s);
+            v_store(cosine + i, c);
+        }
+        for (int64_t h = 0; h < k->H; h++) {
+            const float *x = k->x + (row * k->H + h) * k->D;
+            float *y = k->y + (row * k->H + h) * k->D;
+            if (k->interleaved)
+                turn_interleaved(k, y, x, sine, cosine);
+            else
+                turn_half(k, y, x, sine, cosine);
+            memcpy(y + k->dims, x + k->dims,
+                   (size_t)(k->D - k->dims) * sizeof *y);
+        }
+    }
+}
+
+tn_status ISA(compile_rope)(cpu_compiler *c, const tn_plan_node *node,
+                            tn_error *err)
+{
+    const tn_rope_attr *attr = node->attr;
+    const tn_operand *x = &node->in[0];
+    rope *k = CPU_ARGUMENT(c, rope);
+    k->x = cpu_at(c, x);
+    k->y = cpu_at(c, &node->out[0]);
+    k->positions = node->in_count > 1 ? cpu_at(c, &node->in[1]) : NULL;
+    k->T = x->shape[1];
+    k->rows = x->shape[0] * k->T;
+    k->H = x->shape[2];
+    k->D = x->shape[3];
+    k->dims = attr->dims ? attr->dims : k->D;
+    k->interleaved = attr->interleaved;
+    k->sign = attr->inverse ? -1.0 : 1.0;
+    k->rows_per_task = cpu_max(1, TASK_ELEMENTS / cpu_max(1, k->H * k->D));
+    if (k->dims % 2 || k->dims > k->D || k->dims > MOST_DIMS)
+        return cpu_refuse(
+            node, err, "dims is %lld; even and at most %lld are possible",
+            (long long)k->dims, (long long)cpu_min(k->D, MOST_DIMS));
+    const int64_t padded = v_round_up(k->dims / 2);
+    double *frequency = cpu_argument(c, (size_t)padded * sizeof *frequency);
+    for (int64_t i = 0; i < k->dims / 2; i++)
+        frequency[i] = pow(attr->theta, -2.0 * (double)i / (double)k->dims);
+    k->frequency = frequency;
+    cpu_scratch(c, 2 * padded * (int64_t)sizeof(float));
+    cpu_step(c, run_rope, k, cpu_parts(k->rows, k->rows_per_task));
+    return TN_OK;
+}
