@@ -8,7 +8,7 @@
 
 #include "passes_support.h"
 
-enum { STACK_MAX_WEIGHTS = 64 };
+enum { STACK_MAX_WEIGHTS = 128 };
 
 typedef struct stack {
     int64_t batch, length, vocabulary, hidden, heads, inner;
