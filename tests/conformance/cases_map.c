@@ -77,7 +77,7 @@ static void describe_instruction(tn_builder *b, const tn_tensor *in,
     out[0] = tn_elementwise_at(b, op, (uint8_t)arity, x, TN_HERE);
 }
 
-/* x, x + 0.3, x + index along an axis, x + random */
+/* x + x, x + 0.3125, x + index along an axis, x + random */
 static void describe_leaf(tn_builder *b, const tn_tensor *in, tn_tensor *out,
                           const void *data)
 {
@@ -90,8 +90,8 @@ static void describe_leaf(tn_builder *b, const tn_tensor *in, tn_tensor *out,
     a.program.instruction[1] = (tn_instruction){
         (tn_map_op)w->variant, draws ? 1 : axis, draws ? 1 : 0, 0};
     a.program.instruction[2] = (tn_instruction){TN_MAP_ADD, 0, 1, 0};
-    a.program.constant[0] = 0.3;
-    a.program.constant[1] = 7.0; /* stream */
+    a.program.constant[0] = 0.3125; /* exact in f32 */
+    a.program.constant[1] = 7.0;    /* stream */
     a.program.constant_count = 2;
     a.program.instruction_count = 3;
     a.program.input_count = draws ? 2 : 1;
@@ -135,7 +135,7 @@ static int is_defined(tn_map_op op, int operand, double x)
 int special_case(op_case *c, tn_map_op op)
 {
     const double inf = (double)INFINITY, nan_ = (double)NAN;
-    const double big = (double)1e30f;
+    const double big = 0x1p100; /* so that products with it are exact */
     const double x[] = {0.0, -0.0, 1.0, -1.0, 0.5, 2.5,  3.0, -3.0,
                         100, -100, big, -big, inf, -inf, nan_};
     enum { COUNT = sizeof x / sizeof x[0] };

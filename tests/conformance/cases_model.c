@@ -197,8 +197,9 @@ static void describe_layer(tn_builder *b, const tn_tensor *in, tn_tensor *out,
                                    tn_slice(b, up, 2, 5, 5));
     const tn_tensor z = tn_add(b, y, tn_linear(b, gated, in[7]));
     const tn_tensor rows = tn_reshape(b, z, 2 * t, h * s);
-    out[0] =
+    const tn_tensor nll =
         tn_linear_cross_entropy(b, rows, in[0], tn_reshape(b, in[2], -1), 0.0);
+    out[0] = tn_sum(b, nll, 1u);
 }
 
 /* Sizes are given by the weights: 11 classes, hidden 8, 2 heads of 4. */
@@ -217,6 +218,6 @@ void draw_layer(dice *d, op_case *c, uint32_t parameter)
     ADD_LEAF(c, 10, 8)->op = TN_OP_PARAM;
     ADD_LEAF(c, 8, 5)->op = TN_OP_PARAM;
     c->rig.wrt = 0xf9;
-    c->length = 64;
+    c->length = 64 * t;
     c->gradient_length = 64 + 32 * t;
 }

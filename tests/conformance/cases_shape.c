@@ -277,7 +277,8 @@ static void describe_accumulate(tn_builder *b, const tn_tensor *in,
         y = tn_scatter_add_rows(b, in[3], in[1], w->number);
         break;
     }
-    out[0] = tn_assign(b, in[0], tn_add(b, in[0], y));
+    (void)out;
+    tn_assign(b, in[0], tn_add(b, in[0], y));
 }
 
 void draw_accumulate(dice *d, op_case *c, uint32_t variant)
@@ -287,6 +288,9 @@ void draw_accumulate(dice *d, op_case *c, uint32_t variant)
     const int64_t third = take_size(d, &left);
     c->with.variant = variant;
     c->rig.describe = describe_accumulate;
+    c->rig.update = 1;
+    c->rig.out_count = 0;
+    c->rig.shown = 1;
     c->with.number = third;
     if (variant == 0)
         ADD_LEAF(c, columns, third);

@@ -98,7 +98,9 @@ int tn_rig_has_option(const tn_rig *rig, const char *name)
 
 int tn_rig_computes(const tn_rig *rig, tn_dtype dtype)
 {
-    const uint32_t bit = dtype == TN_F64 ? TN_PRECISION_F64 : TN_PRECISION_F32;
+    const uint32_t bit = dtype == TN_F64    ? TN_PRECISION_F64
+                         : dtype == TN_BF16 ? TN_PRECISION_BF16
+                                            : TN_PRECISION_F32;
     return (rig->caps.precisions & bit) != 0;
 }
 

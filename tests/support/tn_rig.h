@@ -59,7 +59,13 @@ typedef struct tn_rig_case {
      * differentiated: seed is drawn from [-1, 1). The gradients follow the
      * outputs in the order of their inputs. */
     uint32_t wrt;
+    /* Inputs, as bits, whose bytes after the run are outputs too: they stand
+     * between the described outputs and the gradients. */
+    uint32_t shown;
     uint32_t seed; /* of everything drawn */
+    /* 1: described as an optimizer's update is, where sums may be added into
+     * place; the forward's are left alone for their gradients. */
+    uint32_t update;
     void (*describe)(tn_builder *b, const tn_tensor *in, tn_tensor *out,
                      const void *with);
     const void *with;
@@ -85,8 +91,8 @@ void tn_rig_set(tn_rig_program *p, uint32_t input, const double *values);
 /* Put every arena into its first state, run, check the bytes. */
 tn_status tn_rig_run(tn_rig_program *p, tn_error *err);
 
-/* Output i, or gradient i - out_count; elements 0 and values NULL where no
- * gradient flows. The program owns the values until the next run. */
+/* Outputs as described, inputs shown, gradients; count 0 and values NULL where
+ * no gradient flows. The program owns the values until the next run. */
 typedef struct tn_rig_result {
     const double *values;
     int64_t count;
@@ -103,9 +109,7 @@ void tn_rig_draw(const tn_rig_case *c, uint32_t input, double *out);
 void tn_rig_draw_seed(const tn_rig_case *c, uint32_t output, int64_t count,
                       double *out);
 
-/* How many nodes of the compiled plan have this op. */
-uint32_t tn_rig_nodes(const tn_rig_program *p, tn_op op);
-/* The plan, for tests that ask more. */
+/* The compiled plan, for tests that ask more. */
 const tn_plan *tn_rig_plan(const tn_rig_program *p);
 
 #endif

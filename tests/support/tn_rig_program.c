@@ -234,6 +234,7 @@ static tn_status add_gradients(tn_rig_program *p, tni_graph *g,
     for (uint32_t i = 0; i < c->in_count; i++)
         if (c->wrt >> i & 1u)
             wrt[wrt_count++] = in[i];
+    g->phase = TNI_BACKWARD;
     TN_TRY(tni_differentiate(g, y, seed, y_count, wrt, wrt_count, dwrt, err));
     for (uint32_t i = 0; i < wrt_count; i++)
         keep(p, g, dwrt[i]);
@@ -265,10 +266,14 @@ static tn_status plan_graph(tn_rig_program *p, tni_graph *g,
                                p->rig->caps.map_instructions, supports, p->rig};
     tn_tensor in[TN_RIG_MAX_INPUTS] = {{0}}, out[TN_RIG_MAX_OUTPUTS] = {{0}};
     add_leaves(p, g, c, in);
+    g->phase = c->update ? TNI_UPDATE : TNI_FORWARD;
     c->describe(&g->builder, in, out, c->with);
     TN_TRY(tni_graph_status(g, err));
     for (uint32_t i = 0; i < c->out_count; i++)
         keep(p, g, out[i]);
+    for (uint32_t i = 0; i < c->in_count; i++)
+        if (c->shown >> i & 1u)
+            p->out[p->out_count++] = p->in[i];
     TN_TRY(fuse(g, how, &target, err));
     if (c->wrt)
         TN_TRY(add_gradients(p, g, c, in, out, seeds, err));
@@ -474,14 +479,6 @@ tn_rig_result tn_rig_output(const tn_rig_program *p, uint32_t i)
 {
     return (tn_rig_result){p->out[i].arena ? p->values[i] : NULL,
                            p->out[i].count, p->out[i].dtype};
-}
-
-uint32_t tn_rig_nodes(const tn_rig_program *p, tn_op op)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < p->plan->plan.node_count; i++)
-        count += p->plan->plan.nodes[i].op == op;
-    return count;
 }
 
 const tn_plan *tn_rig_plan(const tn_rig_program *p)
