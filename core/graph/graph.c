@@ -131,6 +131,20 @@ void tni_graph_index(tni_graph *g)
     }
 }
 
+/* A view of a result that fuse bound to its target: the describer's handle may
+ * be to the view, and nothing else reads it any more. */
+static int is_view_of_bound(const tni_graph *g, const tni_node *node)
+{
+    const uint32_t owner = g->values[node->out[0].id].storage;
+    while (node->desc->tier == TN_TIER_VIEW) {
+        const uint32_t maker = g->values[node->in[0].id].node;
+        if (maker == NO_NODE)
+            return 0; /* fused away */
+        node = &g->nodes[maker];
+    }
+    return node->desc->tier != TN_TIER_LEAF && g->values[owner].arena != 0;
+}
+
 /* Leaves stay for handles to them; what writes another value's storage is an
  * effect, be it an op of that kind or an output that fuse bound there. */
 static int is_needed(const tni_graph *g, const tni_node *node,
@@ -145,7 +159,7 @@ static int is_needed(const tni_graph *g, const tni_node *node,
         if (node->desc->tier != TN_TIER_VIEW && g->values[id].storage != id)
             return 1;
     }
-    return 0;
+    return node->desc->tier == TN_TIER_VIEW && is_view_of_bound(g, node);
 }
 
 void tni_graph_prune(tni_graph *g)

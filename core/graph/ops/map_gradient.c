@@ -264,6 +264,22 @@ void tni_map_gradient(tn_builder *b, const tn_op_node *node,
 
 /* ---- reduce ---- */
 
+/*
+ * Whether p, computed anew, is the element y that was the largest. y has been
+ * stored and p may still be in a register, which can be wider: half a unit of
+ * f32 is granted for that. Without it no element might be y, and equal shares
+ * of nothing are NaN.
+ */
+static tn_tensor is_same(tn_builder *b, tn_tensor p, tn_tensor y)
+{
+    const tn_tensor same = tn_eq(b, p, y);
+    if (b->dtype == TN_F64)
+        return same;
+    return tn_or(b, same,
+                 tn_le(b, tn_abs(b, tn_sub(b, p, y)),
+                       tn_scale(b, tn_abs(b, y), 0x1p-24)));
+}
+
 /* y = max P: what arrives goes to the elements that are y, in equal shares. */
 static tn_tensor share_among_ties(tn_builder *b, const tn_op_node *node,
                                   tn_tensor dy)
@@ -277,7 +293,7 @@ static tn_tensor share_among_ties(tn_builder *b, const tn_op_node *node,
     prologue.program = attr->program;
     if (last.op != TN_MAP_INPUT)
         tn_map_at(b, &prologue, node->in, &p, TN_HERE);
-    const tn_tensor is_y = tn_eq(b, p, node->out[0]);
+    const tn_tensor is_y = is_same(b, p, node->out[0]);
     return tn_mul(b, is_y, tn_div(b, dy, tn_sum(b, is_y, attr->axes)));
 }
 
