@@ -83,7 +83,8 @@ static tn_status create(tni_decoder *d, const tni_recipe *recipe,
     tni_session_reserve(s, TN_ARENA_INPUT, INPUT_BYTES);
     TN_TRY(plan_piece(d, TNI_PIECES - 1, err));
     TN_TRY(tni_session_commit(s, err));
-    return tni_weights_load(s, weights, err);
+    return weights ? tni_weights_load(s, weights, err)
+                   : tni_weights_draw(s, err);
 }
 
 tn_status tni_decoder_create(const tni_recipe *recipe, const char *weights,

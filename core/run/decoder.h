@@ -25,7 +25,7 @@ typedef struct tni_decoder {
 
 /*
  * Open a session for decoding up to `capacity` tokens with the weights at
- * `path` (see weights.h).
+ * `weights` (see weights.h), or with drawn ones where it is NULL.
  */
 tn_status tni_decoder_create(const tni_recipe *recipe, const char *weights,
                              int64_t capacity, tni_decoder **decoder,

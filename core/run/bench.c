@@ -1,0 +1,320 @@
+/*
+ * bench.c - plans run until the clock has something to say.
+ */
+#include "run/bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "run/decoder.h"
+#include "run/evaluate.h"
+#include "run/weights.h"
+
+enum { MOST_RUNS = 200 };
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- the clock ---- */
+
+typedef tn_status (*timed)(void *of, tn_error *err);
+
+static int shorter(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Run for about `seconds`, at least five times after one to warm up; the
+ * fastest and the median time of a run. */
+static tn_status repeat(timed body, void *of, double seconds, double *fastest,
+                        double *median, tn_error *err)
+{
+    double times[MOST_RUNS];
+    int n = 0;
+    TN_TRY(body(of, err));
+    for (double end = now() + seconds; n < MOST_RUNS && (n < 5 || now() < end);
+         n++) {
+        const double began = now();
+        TN_TRY(body(of, err));
+        times[n] = now() - began;
+    }
+    qsort(times, (size_t)n, sizeof *times, shorter);
+    *fastest = times[0];
+    *median = times[n / 2];
+    return TN_OK;
+}
+
+/* ---- limits ---- */
+
+typedef struct {
+    tni_session *session;
+    uint32_t plan;
+} plan_run;
+
+static tn_status run_plan(void *of, tn_error *err)
+{
+    const plan_run *p = of;
+    return tni_session_run(p->session, p->plan, err);
+}
+
+static tn_tensor leaf(tni_graph *g, tn_op op, tn_arena arena, int64_t element,
+                      uint32_t rank, const int64_t *shape)
+{
+    return tni_graph_leaf(g, op, arena,
+                          element * tn_dtype_bytes(g->builder.dtype),
+                          g->builder.dtype, rank, shape, "bench");
+}
+
+/* c (M, N) = a (M, K) b (N, K)^T, as a linear layer does it */
+static void describe_gemm(tni_graph *g, const int64_t shape[3])
+{
+    const int64_t M = shape[0], N = shape[1], K = shape[2];
+    tn_builder *b = &g->builder;
+    const tn_tensor x =
+        leaf(g, TN_OP_INPUT, TN_ARENA_INPUT, 0, 2, (const int64_t[]){M, K});
+    const tn_tensor w =
+        leaf(g, TN_OP_PARAM, TN_ARENA_PARAM, 0, 2, (const int64_t[]){N, K});
+    const tn_tensor y =
+        leaf(g, TN_OP_SLOT, TN_ARENA_METRIC, 0, 2, (const int64_t[]){M, N});
+    tn_assign(b, y, tn_linear(b, x, w));
+}
+
+/* c = a + 0.5 b over `count` elements each */
+static void describe_triad(tni_graph *g, const int64_t shape[3])
+{
+    tn_builder *b = &g->builder;
+    const tn_tensor x = leaf(g, TN_OP_INPUT, TN_ARENA_INPUT, 0, 1, shape);
+    const tn_tensor w = leaf(g, TN_OP_PARAM, TN_ARENA_PARAM, 0, 1, shape);
+    const tn_tensor y = leaf(g, TN_OP_SLOT, TN_ARENA_METRIC, 0, 1, shape);
+    tn_assign(b, y, tn_add(b, x, tn_scale(b, w, 0.5)));
+}
+
+/* The fastest of repeated runs of one small graph in a session of its own. */
+static tn_status time_graph(const tni_recipe *recipe,
+                            void (*describe)(tni_graph *, const int64_t *),
+                            const int64_t shape[3], double *seconds,
+                            tn_error *err)
+{
+    plan_run p = {0};
+    double median;
+    TN_TRY(tni_session_open(recipe, &p.session, err));
+    tni_graph *g = tni_graph_create(p.session->dtype);
+    describe(g, shape);
+    tn_status status = tni_session_plan(p.session, g, "bench", &p.plan, err);
+    tni_graph_destroy(g);
+    if (status == TN_OK)
+        status = tni_session_commit(p.session, err);
+    if (status == TN_OK)
+        status = repeat(run_plan, &p, 0.4, seconds, &median, err);
+    tni_session_close(p.session);
+    return status;
+}
+
+tn_status tni_bench_measure_limits(const tni_recipe *recipe,
+                                   tni_bench_limits *limits, tn_error *err)
+{
+    static const int64_t shapes[][3] = {
+        {1024, 1024, 1024}, {256, 4096, 768}, {512, 2048, 2048}};
+    static const int64_t arrays[3] = {16 << 20, 0, 0};
+    tni_bench_limits l = {0};
+    double seconds;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const int64_t *s = shapes[i];
+        TN_TRY(time_graph(recipe, describe_gemm, s, &seconds, err));
+        const double flops =
+            2.0 * (double)s[0] * (double)s[1] * (double)s[2] / seconds;
+        if (flops <= l.gemm_flops)
+            continue;
+        l.gemm_flops = flops;
+        memcpy(l.gemm_shape, s, sizeof l.gemm_shape);
+    }
+    TN_TRY(time_graph(recipe, describe_triad, arrays, &seconds, err));
+    const int64_t real = recipe->precision == TNI_RECIPE_F64 ? 8 : 4;
+    l.memory_working_set = 3 * real * arrays[0];
+    l.memory_bytes = (double)l.memory_working_set / seconds;
+    *limits = l;
+    return TN_OK;
+}
+
+/* ---- training ---- */
+
+typedef struct {
+    tni_training *training;
+    tn_batch batch;
+    int64_t step;
+} steps;
+
+static tn_status run_step(void *of, tn_error *err)
+{
+    steps *s = of;
+    tni_step_result result;
+    const int64_t accum = s->training->recipe->train.grad_accum;
+    for (int64_t i = 0; i < accum; i++)
+        TN_TRY(
+            tni_training_accumulate(s->training, s->step, i, &s->batch, err));
+    if (s->training->recipe->group_count)
+        TN_TRY(tni_training_update(s->training, s->step, 1e-3, &result, err));
+    s->step++;
+    return TN_OK;
+}
+
+static void fill_batch(const tni_recipe *r, tn_batch *batch)
+{
+    const int64_t vocab = tni_model_vocab_size(r->model);
+    uint32_t x = 1;
+    for (int64_t i = 0; i < r->train.batch_size * r->train.seq_len; i++) {
+        x = x * 1664525u + 1013904223u;
+        batch->tokens[i] = (int32_t)((x >> 8) % vocab);
+        batch->targets[i] = (int32_t)((x >> 12) % vocab);
+    }
+}
+
+static int slowest_first(const void *a, const void *b)
+{
+    return shorter(&((const tni_bench_op *)b)->seconds,
+                   &((const tni_bench_op *)a)->seconds);
+}
+
+/* The row of an op's name. Rows are few; the last one takes what has no room.
+ */
+static tni_bench_op *row_of(tni_bench_train *r, const char *name)
+{
+    for (uint32_t i = 0; i < r->op_count; i++)
+        if (strcmp(r->op[i].name, name) == 0)
+            return &r->op[i];
+    if (r->op_count == TNI_BENCH_OPS)
+        return &r->op[TNI_BENCH_OPS - 1];
+    tni_bench_op *row = &r->op[r->op_count++];
+    *row = (tni_bench_op){.name = name};
+    return row;
+}
+
+static tn_status add_plan(const tni_session *s, const tn_profile_extension *x,
+                          uint32_t plan, double count, tni_bench_train *result,
+                          tn_error *err)
+{
+    const tn_plan *p = tni_session_get(s, plan);
+    double *seconds = calloc(p->node_count + 1u, sizeof *seconds);
+    if (!seconds)
+        return tn_fail(err, TN_ENOMEM, "no memory for a profile");
+    x->read(s->device.device, s->compiled[plan].exec, seconds, p->node_count);
+    for (uint32_t i = 0; i < p->node_count; i++) {
+        const tn_plan_node *node =
+            (const tn_plan_node *)((const char *)p->nodes +
+                                   (size_t)i * p->node_stride);
+        const tn_op_desc *desc = tni_op_desc(node->op);
+        tni_bench_op *row = row_of(result, desc ? desc->name : "custom");
+        row->seconds += seconds[i] / count;
+        row->flops += node->flops;
+        row->nodes++;
+    }
+    free(seconds);
+    return TN_OK;
+}
+
+/* Which ops a step spends its time in, where the backend can tell. */
+static tn_status profile(steps *s, tni_bench_train *result, tn_error *err)
+{
+    const tni_training *t = s->training;
+    const tni_session *session = t->session;
+    const tn_backend *backend = session->device.backend;
+    const tn_profile_extension *x =
+        backend->extension
+            ? backend->extension(session->device.device, "profile/1")
+            : NULL;
+    enum { COUNT = 5 };
+    if (!x)
+        return TN_OK;
+    x->enable(session->device.device, 1);
+    for (int i = 0; i < COUNT; i++)
+        TN_TRY(run_step(s, err));
+    TN_TRY(add_plan(session, x, t->first, COUNT, result, err));
+    if (t->recipe->train.grad_accum > 1)
+        TN_TRY(add_plan(session, x, t->next, COUNT, result, err));
+    if (t->recipe->group_count)
+        TN_TRY(add_plan(session, x, t->update, COUNT, result, err));
+    x->enable(session->device.device, 0);
+    qsort(result->op, result->op_count, sizeof *result->op, slowest_first);
+    return TN_OK;
+}
+
+static tn_status measure_train(steps *s, tni_bench_train *result, tn_error *err)
+{
+    const tni_recipe *r = s->training->recipe;
+    const double tokens =
+        (double)(r->train.batch_size * r->train.seq_len * r->train.grad_accum);
+    const double one = (double)(r->train.batch_size * r->train.seq_len);
+    double fastest;
+    TN_TRY(tni_training_commit(s->training, err));
+    TN_TRY(tni_weights_draw(s->training->session, err));
+    fill_batch(r, &s->batch);
+    TN_TRY(repeat(run_step, s, 2.0, &fastest, &result->step_seconds, err));
+    result->flops_per_token =
+        s->training->session->compiled[s->training->first].plan->flops / one;
+    result->tokens_per_second = tokens / result->step_seconds;
+    result->flops = result->tokens_per_second * result->flops_per_token;
+    return profile(s, result, err);
+}
+
+tn_status tni_bench_measure_train(const tni_recipe *recipe,
+                                  tni_bench_train *result, tn_error *err)
+{
+    steps s = {0};
+    tni_bench_train measured = {0};
+    TN_TRY(tni_training_create(recipe, &s.training, err));
+    s.batch = tni_batch_create(recipe);
+    const tn_status status =
+        s.batch.tokens ? measure_train(&s, &measured, err)
+                       : tn_fail(err, TN_ENOMEM, "no memory for a batch");
+    tni_batch_destroy(&s.batch);
+    tni_training_destroy(s.training);
+    if (status == TN_OK)
+        *result = measured;
+    return status;
+}
+
+/* ---- decoding ---- */
+
+static tn_status read_one(void *of, tn_error *err)
+{
+    tni_decoder *d = of;
+    const int32_t token = 1;
+    /* the cache stays about half full */
+    if (d->position == d->capacity)
+        d->position = d->capacity / 2;
+    return tni_decoder_read(d, &token, 1, err);
+}
+
+static tn_status measure_decode(tni_decoder *d, const tni_recipe *recipe,
+                                tni_bench_decode *result, tn_error *err)
+{
+    const int64_t half = d->capacity / 2;
+    double fastest, median;
+    for (int64_t i = 0; i < half; i++)
+        TN_TRY(read_one(d, err));
+    TN_TRY(repeat(read_one, d, 1.0, &fastest, &median, err));
+    *result = (tni_bench_decode){
+        .tokens_per_second = 1.0 / median,
+        .bytes_per_token = (double)(tni_model_matrix_parameters(recipe->model) *
+                                    d->session->real_bytes),
+        .context = half};
+    return TN_OK;
+}
+
+tn_status tni_bench_measure_decode(const tni_recipe *recipe,
+                                   tni_bench_decode *result, tn_error *err)
+{
+    const int64_t longest = tni_model_max_seq_len(recipe->model);
+    tni_decoder *d;
+    TN_TRY(tni_decoder_create(recipe, NULL, longest < 512 ? longest : 512, &d,
+                              err));
+    const tn_status status = measure_decode(d, recipe, result, err);
+    tni_decoder_destroy(d);
+    return status;
+}

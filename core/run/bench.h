@@ -1,0 +1,57 @@
+/*
+ * bench.h - how fast, as a fraction of what this machine can do.
+ *
+ * A bare time says nothing to somebody with another machine. So the limits are
+ * measured first, in the same run and through the same backend: arithmetic by
+ * large matrix products, memory by a map over arrays larger than any cache.
+ * Training is then compared with the first, decoding, which reads every weight
+ * for each token, with the second.
+ */
+#ifndef TENON_BENCH_H
+#define TENON_BENCH_H
+
+#include "run/training.h"
+
+typedef struct tni_bench_limits {
+    double gemm_flops;          /* a second: the best of the shapes */
+    int64_t gemm_shape[3];      /* (M, N, K) of it */
+    double memory_bytes;        /* a second: two arrays read, one written */
+    int64_t memory_working_set; /* bytes */
+} tni_bench_limits;
+
+/* One kind of op in a step. */
+typedef struct tni_bench_op {
+    const char *name;
+    double seconds; /* of one step */
+    double flops;
+    uint32_t nodes;
+} tni_bench_op;
+
+enum { TNI_BENCH_OPS = 48 };
+
+typedef struct tni_bench_train {
+    double step_seconds; /* median */
+    double tokens_per_second;
+    double flops; /* a second */
+    double flops_per_token;
+    tni_bench_op op[TNI_BENCH_OPS]; /* slowest first */
+    uint32_t op_count;              /* 0: the backend does not tell */
+} tni_bench_train;
+
+typedef struct tni_bench_decode {
+    double tokens_per_second; /* median, one after the other */
+    double bytes_per_token;   /* weights that one token reads */
+    int64_t context;          /* tokens in the cache meanwhile */
+} tni_bench_decode;
+
+/* recipe: its backend and precision only. */
+tn_status tni_bench_measure_limits(const tni_recipe *recipe,
+                                   tni_bench_limits *limits, tn_error *err);
+/* Steps on random tokens with drawn weights; op names live as long as the
+ * process. */
+tn_status tni_bench_measure_train(const tni_recipe *recipe,
+                                  tni_bench_train *result, tn_error *err);
+tn_status tni_bench_measure_decode(const tni_recipe *recipe,
+                                   tni_bench_decode *result, tn_error *err);
+
+#endif

@@ -1,0 +1,172 @@
+/*
+ * test_train.c - `tenon train` from outside: what it prints, what a kill or a
+ * full disk leaves behind, how it ends.
+ */
+#include "program.h"
+
+#include <jansson.h>
+
+#include <tenon/philox.h>
+
+/* Every line of stdout is one JSON object with the keys of the manual. */
+static int check_reports(const char *out)
+{
+    static const char *const keys[] = {
+        "step",  "loss", "grad_norm",        "learning_rate",
+        "epoch", "it/s", "tokens_per_second"};
+    int lines = 0;
+    for (const char *at = out; *at; lines++) {
+        const char *end = strchr(at, '\n');
+        assert_non_null(end);
+        json_t *line =
+            json_loadb(at, (size_t)(end - at), JSON_REJECT_DUPLICATES, NULL);
+        assert_true(json_is_object(line));
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+            assert_true(json_is_number(json_object_get(line, keys[i])));
+        json_decref(line);
+        at = end + 1;
+    }
+    return lines;
+}
+
+static void stdout_is_json_and_nothing_else(void **state)
+{
+    program *p = *state;
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--headless"), 0);
+    assert_int_equal(check_reports(p->out), 4); /* steps 3, 6, 9, 12 */
+    assert_non_null(strstr(p->out, "\"val_loss\""));
+    assert_non_null(strstr(p->err, "parameters"));
+    assert_true(program_exists(p, "run/metrics.jsonl"));
+    assert_true(program_exists(p, "run/loss.svg"));
+}
+
+static void flags_change_the_config(void **state)
+{
+    program *p = *state;
+    char config[1 << 14];
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--max-steps", "2",
+                         "--batch-size=3", "--seq-len", "4", "--grad-accum",
+                         "2", "--set", "optimizer.lr=0.5", "--backend",
+                         "reference"),
+                     0);
+    assert_int_equal(check_reports(p->out), 1);
+    program_read(p, "run/config.yaml", config, sizeof config);
+    assert_non_null(strstr(config, "max_steps: 2"));
+    assert_non_null(strstr(config, "batch_size: 3"));
+    assert_non_null(strstr(config, "seq_len: 4"));
+    assert_non_null(strstr(config, "grad_accum: 2"));
+    assert_non_null(strstr(config, "lr: 0.5"));
+    /* the resolved config alone gives the same run */
+    assert_int_equal(RUN(p, "train", "-f", "run/config.yaml", "--set",
+                         "checkpoint.dir=again"),
+                     0);
+    assert_true(program_same(p, "run/step-00000002/model.safetensors",
+                             "run/again/step-00000002/model.safetensors"));
+}
+
+static void tokens_come_from_a_file(void **state)
+{
+    program *p = *state;
+    assert_int_equal(RUN(p, "tokenize", "text.txt", "-o", "t.bin"), 0);
+    assert_int_equal(
+        RUN(p, "train", "-f", "c.yaml", "-d", "t.bin", "--max-steps", "3"), 0);
+    assert_int_equal(check_reports(p->out), 1);
+    assert_int_equal(
+        RUN(p, "train", "-f", "c.yaml", "-d", "none.bin", "--max-steps", "3"),
+        1);
+    assert_non_null(strstr(p->err, "none.bin"));
+    assert_int_equal(
+        RUN(p, "tokenize", "text.txt", "-o", "t.bin", "--dtype", "u8"), 1);
+    assert_int_equal(
+        RUN(p, "tokenize", "text.txt", "-o", "t.bin", "--tokenizer", "bite"),
+        1);
+    assert_non_null(strstr(p->err, "byte"));
+}
+
+static void ctrl_c_saves_and_exits_with_130(void **state)
+{
+    program *p = *state;
+    const pid_t child = program_start(
+        p,
+        (const char *const[]){"train", "-f", "c.yaml", "--max-steps", "1000000",
+                              "--set", "checkpoint.every=0", NULL});
+    /* until it trains: config.yaml is written just before step 1 */
+    for (int i = 0; i < 500 && !program_exists(p, "run/metrics.jsonl"); i++)
+        program_sleep_ms(10);
+    program_sleep_ms(50);
+    kill(child, SIGINT);
+    assert_int_equal(program_wait(p, child), 130);
+    assert_non_null(strstr(p->err, "--resume auto"));
+    assert_int_equal(
+        RUN(p, "generate", "-m", "run", "-p", "2 times", "--max-tokens", "4"),
+        0);
+}
+
+static void killed_at_any_moment_it_resumes_bit_for_bit(void **state)
+{
+    program *p = *state;
+    static const char *const words[] = {
+        "train",       "-f",  "c.yaml", "--resume",         "auto",
+        "--max-steps", "150", "--set",  "checkpoint.dir=b", NULL};
+    int kills = 0;
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--max-steps", "150",
+                         "--set", "checkpoint.dir=a"),
+                     0);
+    /* every step saves: most kills fall into a checkpoint */
+    for (uint32_t i = 0; i < 24; i++) {
+        const long ms = 10 + (long)(90 * tn_philox_uniform(11, 0, 0, i));
+        const pid_t child = program_start(p, words);
+        program_sleep_ms(ms);
+        kill(child, SIGKILL);
+        kills += program_wait(p, child) == 128 + SIGKILL;
+    }
+    assert_true(kills >= 20);
+    assert_int_equal(program_wait(p, program_start(p, words)), 0);
+    assert_true(program_same(p, "a/step-00000150/model.safetensors",
+                             "b/step-00000150/model.safetensors"));
+    assert_true(program_same(p, "a/step-00000150/optimizer.safetensors",
+                             "b/step-00000150/optimizer.safetensors"));
+}
+
+static void a_full_disk_is_a_sentence(void **state)
+{
+    program *p = *state;
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--max-steps", "2"), 0);
+    p->file_limit = 24 * 1024; /* as ulimit -f does */
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--resume", "auto"), 1);
+    p->file_limit = 0;
+    assert_non_null(strstr(p->err, "File too large"));
+    assert_true(program_exists(p, "run/step-00000002/trainer.json"));
+    assert_false(program_exists(p, "run/.tmp-step-00000003"));
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--resume", "auto"), 0);
+}
+
+static void mistakes_have_their_status_and_sentence(void **state)
+{
+    program *p = *state;
+    assert_int_equal(RUN(p, "train", "-f", "none.yaml"), 1);
+    assert_non_null(strstr(p->err, "none.yaml"));
+    assert_int_equal(RUN(p, "train"), 1);
+    assert_non_null(strstr(p->err, "-f FILE"));
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--max-stps", "3"), 2);
+    assert_non_null(strstr(p->err, "--max-steps"));
+    assert_int_equal(
+        RUN(p, "train", "-f", "c.yaml", "--set", "train.max_stps=3"), 1);
+    assert_non_null(strstr(p->err, "did you mean max_steps"));
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--resume", "nowhere"), 1);
+    assert_int_equal(p->out[0], 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_PROGRAM(stdout_is_json_and_nothing_else),
+        WITH_PROGRAM(flags_change_the_config),
+        WITH_PROGRAM(tokens_come_from_a_file),
+        WITH_PROGRAM(ctrl_c_saves_and_exits_with_130),
+        WITH_PROGRAM(killed_at_any_moment_it_resumes_bit_for_bit),
+        WITH_PROGRAM(a_full_disk_is_a_sentence),
+        WITH_PROGRAM(mistakes_have_their_status_and_sentence),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

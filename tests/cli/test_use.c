@@ -1,0 +1,97 @@
+/*
+ * test_use.c - plan, generate, logits and curve from outside.
+ */
+#include "program.h"
+
+#include <jansson.h>
+
+static const char model_only[] =
+    "backend: reference\n"
+    "model: {vocab_size: 50, hidden_size: 8, max_seq_len: 16,\n"
+    "  layers: [{arch: transformer, num_heads: 2, intermediate_size: 16}]}\n";
+
+static void plan_needs_only_a_model(void **state)
+{
+    program *p = *state;
+    program_write(p, "m.yaml", model_only);
+    assert_int_equal(RUN(p, "plan", "m.yaml"), 0);
+    assert_non_null(strstr(p->out, "parameters"));
+    assert_int_equal(RUN(p, "plan", "m.yaml", "--json"), 0);
+    json_t *root = json_loads(p->out, 0, NULL);
+    assert_true(json_is_object(root));
+    /* embedding and head 2*50*8; attention 4*8*8; mlp 3*8*16; norms 3*8 */
+    assert_int_equal(json_integer_value(json_object_get(root, "parameters")),
+                     800 + 256 + 384 + 24);
+    assert_true(json_real_value(json_object_get(
+                    root, "forward_flops_per_token")) > 2 * (400 + 256 + 384));
+    json_decref(root);
+    assert_int_equal(RUN(p, "plan"), 1);
+    assert_int_equal(RUN(p, "plan", "a", "b"), 2);
+}
+
+static void logits_of_a_checkpoint_and_of_its_weights_agree(void **state)
+{
+    program *p = *state;
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--max-steps", "2"), 0);
+    assert_int_equal(
+        RUN(p, "logits", "-m", "run", "--tokens", "1,2,3", "-o", "a.npy"), 0);
+    assert_int_equal(RUN(p, "logits", "-f", "c.yaml", "--weights",
+                         "run/step-00000002/model.safetensors", "--tokens",
+                         "1,2,3", "-o", "b.npy"),
+                     0);
+    assert_true(program_same(p, "a.npy", "b.npy"));
+    assert_int_equal(RUN(p, "logits", "-m", "run", "--tokens", "1,2,x"), 1);
+    assert_non_null(strstr(p->err, "\"x\" is not a token"));
+    assert_int_equal(RUN(p, "logits", "-m", "run", "--tokens", "1,999"), 1);
+    assert_non_null(strstr(p->err, "999"));
+    assert_int_equal(RUN(p, "logits", "-m", "run"), 1);
+    assert_int_equal(RUN(p, "logits", "--tokens", "1"), 1);
+    assert_non_null(strstr(p->err, "-m FOLDER"));
+}
+
+static void generate_repeats_itself_for_a_seed(void **state)
+{
+    program *p = *state;
+    char first[sizeof p->out];
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--max-steps", "2"), 0);
+    assert_int_equal(RUN(p, "generate", "-m", "run", "-p", "3 times",
+                         "--max-tokens", "20", "--seed", "9"),
+                     0);
+    assert_memory_equal(p->out, "3 times", 7);
+    memcpy(first, p->out, sizeof first);
+    assert_int_equal(RUN(p, "generate", "-m", "run/step-00000002", "-p",
+                         "3 times", "--max-tokens", "20", "--seed", "9"),
+                     0);
+    assert_string_equal(p->out, first);
+    assert_int_equal(RUN(p, "generate", "-m", "run", "-p", "3 times",
+                         "--max-tokens", "20", "--seed", "10"),
+                     0);
+    assert_true(strcmp(p->out, first) != 0);
+    assert_int_equal(RUN(p, "generate", "-m", "nowhere", "-p", "x"), 1);
+    assert_non_null(strstr(p->err, "nowhere"));
+    assert_int_equal(RUN(p, "generate", "-m", "run", "-p", "x", "--top-p", "2"),
+                     1);
+    assert_non_null(strstr(p->err, "top-p 2"));
+}
+
+static void the_curve_of_a_run_fits_a_terminal(void **state)
+{
+    program *p = *state;
+    assert_int_equal(RUN(p, "curve", "."), 1);
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml"), 0);
+    assert_int_equal(RUN(p, "curve", "run", "--rows", "8"), 0);
+    assert_non_null(strstr(p->out, "12 steps"));
+    assert_non_null(strstr(p->out, "validation"));
+    assert_int_equal(RUN(p, "curve"), 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_PROGRAM(plan_needs_only_a_model),
+        WITH_PROGRAM(logits_of_a_checkpoint_and_of_its_weights_agree),
+        WITH_PROGRAM(generate_repeats_itself_for_a_seed),
+        WITH_PROGRAM(the_curve_of_a_run_fits_a_terminal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
