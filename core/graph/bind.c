@@ -395,16 +395,6 @@ static void add_in_place(binder *b, const accumulation *c)
     }
 }
 
-static int is_read(const binder *b, tn_tensor x)
-{
-    const tni_graph *g = b->g;
-    for (size_t n = 0; n < g->node_count; n++)
-        for (uint32_t i = 0; g->nodes[n].desc && i < g->nodes[n].in_count; i++)
-            if (g->nodes[n].in[i].id == x.id)
-                return 1;
-    return 0;
-}
-
 /* What is left of the sum: nothing, where only the target or a term is. */
 static void accumulate_assign(binder *b, uint32_t a)
 {
@@ -422,7 +412,7 @@ static void accumulate_assign(binder *b, uint32_t a)
     find_terms(b, &c);
     const uint32_t inputs = g->nodes[c.sum].in_count;
     if (!c.term_count || (c.target < 0 && c.term_count < inputs) ||
-        !is_undisturbed(b, &c) || is_read(b, assign->out[0]))
+        !is_undisturbed(b, &c))
         return;
     add_in_place(b, &c);
     if (c.term_count + (c.target >= 0) < inputs)

@@ -121,6 +121,94 @@ static void the_limits_of_a_backend_are_kept(void **state)
     tni_graph_destroy(l.g);
 }
 
+/* A map of one input and two instructions on it. */
+static tn_tensor append_map(tn_builder *b, tn_tensor x, tn_instruction second,
+                            tn_map_op op, tn_dtype dtype)
+{
+    tn_map_attr attr = {.program = {.input_count = 1,
+                                    .output_count = 1,
+                                    .instruction_count = 3,
+                                    .output = {2},
+                                    .instruction = {{TN_MAP_INPUT, 0, 0, 0},
+                                                    second,
+                                                    {op, 0, 1, 0}}},
+                        .dtype = {dtype}};
+    tn_tensor y = TN_NONE;
+    tn_map_at(b, &attr, &x, &y, TN_HERE);
+    return y;
+}
+
+/* The coordinate of an element is another one in another shape. */
+static void an_index_does_not_cross_a_reshape(void **state)
+{
+    (void)state;
+    for (int reshaped = 0; reshaped < 2; reshaped++) {
+        leaves l = begin();
+        tn_builder *b = &l.g->builder;
+        const tn_tensor x = INPUT(&l, "x", 6, 8);
+        tn_tensor h = append_map(b, x, (tn_instruction){TN_MAP_INDEX, 1, 0, 0},
+                                 TN_MAP_ADD, TN_DTYPE_NONE);
+        if (reshaped)
+            h = tn_reshape(b, h, 48);
+        want(&l, tn_tanh(b, h));
+        fuse(l.g, &native);
+        assert_int_equal(count_work(l.g), reshaped ? 2 : 1);
+        tni_graph_destroy(l.g);
+    }
+}
+
+static void rounding_to_an_integer_is_not_skipped(void **state)
+{
+    (void)state;
+    leaves l = begin();
+    tn_builder *b = &l.g->builder;
+    const tn_tensor x = INPUT(&l, "x", 6, 8);
+    const tn_tensor whole = append_map(
+        b, x, (tn_instruction){TN_MAP_NEG, 0, 0, 0}, TN_MAP_MUL, TN_I32);
+    want(&l, tn_scale(b, whole, 0.5));
+    fuse(l.g, &native);
+    assert_int_equal(count_work(l.g), 2);
+    tni_graph_destroy(l.g);
+}
+
+static void a_stopped_gradient_stays_stopped(void **state)
+{
+    (void)state;
+    leaves l = begin();
+    tn_builder *b = &l.g->builder;
+    const tn_tensor x = PARAM(&l, "x", 6), y = PARAM(&l, "y", 6);
+    const tn_tensor wrt[] = {x, y};
+    const tn_tensor z = tn_mul(b, x, tn_stop_gradient(b, tn_exp(b, y)));
+    tn_tensor d[2];
+    want(&l, z);
+    fuse(l.g, &native);
+    differentiate(l.g, tni_graph_resolve(l.g, z), wrt, 2, d);
+    assert_false(tn_is_none(d[0]));
+    assert_true(tn_is_none(d[1]));
+    tni_graph_destroy(l.g);
+}
+
+/* Joined into the far reader, h would keep both of its inputs alive across the
+ * products between. Next to it, it may be joined. */
+static void a_join_does_not_keep_more_alive_than_it_saves(void **state)
+{
+    (void)state;
+    for (int far = 0; far < 2; far++) {
+        leaves l = begin();
+        tn_builder *b = &l.g->builder;
+        const tn_tensor x = INPUT(&l, "x", 16, 16), w = PARAM(&l, "w", 16, 16);
+        l.g->phase = TNI_BACKWARD;
+        const tn_tensor u = tn_matmul(b, x, w), v = tn_matmul(b, w, x);
+        tn_tensor h = tn_mul(b, u, v), z = x;
+        for (int i = 0; i < 3 && far; i++)
+            z = tn_matmul(b, z, w);
+        want(&l, tn_add(b, h, z));
+        fuse(l.g, &native);
+        assert_int_equal(count_nodes(l.g, TN_OP_MAP), far ? 2 : 1);
+        tni_graph_destroy(l.g);
+    }
+}
+
 /* ---- effects ---- */
 
 /* The old p is read before the assign and must not be read after it. */
@@ -405,6 +493,10 @@ int main(void)
         cmocka_unit_test(the_gradient_norm_needs_no_temporary),
         cmocka_unit_test(constants_are_folded_into_programs),
         cmocka_unit_test(the_limits_of_a_backend_are_kept),
+        cmocka_unit_test(an_index_does_not_cross_a_reshape),
+        cmocka_unit_test(rounding_to_an_integer_is_not_skipped),
+        cmocka_unit_test(a_stopped_gradient_stays_stopped),
+        cmocka_unit_test(a_join_does_not_keep_more_alive_than_it_saves),
         cmocka_unit_test(a_read_does_not_move_across_a_write),
         cmocka_unit_test(adamw_becomes_one_map_in_place),
         cmocka_unit_test(siblings_that_share_inputs_become_one_map),

@@ -91,6 +91,22 @@ static void a_layer_does_not_keep_another_phases_copy(void **state)
     tni_graph_destroy(l.g);
 }
 
+/* The parameter changes between the two reads. */
+static void a_copy_of_bytes_that_change_is_made_again(void **state)
+{
+    (void)state;
+    leaves l = begin();
+    tn_builder *b = &l.g->builder;
+    const tn_tensor p = PARAM(&l, "p", 4, 6);
+    const tn_tensor turned = tn_transpose(b, p);
+    want(&l, tn_softmax(b, turned));
+    tn_assign(b, p, INPUT(&l, "x", 4, 6));
+    want(&l, tn_softmax(b, turned));
+    lower(l.g, &native);
+    assert_int_equal(count_nodes(l.g, TN_OP_COPY), 2);
+    tni_graph_destroy(l.g);
+}
+
 static void readers_of_a_replaced_output_find_the_new_one(void **state)
 {
     (void)state;
@@ -114,6 +130,7 @@ int main(void)
         cmocka_unit_test(decompositions_are_expanded_to_the_end),
         cmocka_unit_test(strided_inputs_are_copied_once_where_they_must_be),
         cmocka_unit_test(a_layer_does_not_keep_another_phases_copy),
+        cmocka_unit_test(a_copy_of_bytes_that_change_is_made_again),
         cmocka_unit_test(readers_of_a_replaced_output_find_the_new_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -303,14 +303,25 @@ static tni_graph *describe_effects(uint32_t seed)
     leaf[3] = tn_slice(b, slab, 0, 3, RANDOM_ROWS);
     for (int i = 0; i < 4; i++)
         r.pool[r.count++] = leaf[i];
-    for (uint32_t i = 0; i < 5 + seed % 12 && r.count < RANDOM_POOL; i++) {
-        random_describe(&r, b, 1 + random_below(&r, 2));
+    for (uint32_t i = 0; i < 3 + seed % 7 && r.count + 4 < RANDOM_POOL; i++) {
         const tn_tensor to = leaf[random_below(&r, 4)];
-        const tn_tensor x = r.pool[r.count - 1 - random_below(&r, 2)];
-        if (random_below(&r, 3))
-            tn_assign(b, to, tn_tanh(b, x));
-        else
-            tn_assign(b, to, tn_add(b, to, x));
+        const tn_tensor x = random_value(&r), y = random_value(&r);
+        const tn_tensor square = tn_matmul(b, x, tn_transpose(b, y));
+        const tn_tensor product = tn_matmul(b, square, tn_tanh(b, y));
+        random_describe(&r, b, random_below(&r, 3));
+        const tn_tensor z = tn_tanh(b, random_value(&r));
+        switch (random_below(&r, 3)) {
+        case 0:
+            r.pool[r.count++] = z;
+            tn_assign(b, to, z);
+            break;
+        case 1:
+            tn_assign(b, to, tn_add(b, to, tn_scale(b, z, 0.5)));
+            break;
+        default:
+            tn_assign(b, to, tn_add(b, tn_add(b, z, product), to));
+            break;
+        }
     }
     return g;
 }

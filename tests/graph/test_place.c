@@ -227,6 +227,25 @@ static void a_dying_input_is_overwritten(void **state)
     tni_graph_destroy(l.g);
 }
 
+/* h + h^T reads each element of h twice, at different steps. */
+static void an_input_read_in_two_orders_is_not_overwritten(void **state)
+{
+    (void)state;
+    leaves l = {.g = tni_graph_create(TN_F32)};
+    tn_builder *b = &l.g->builder;
+    const tn_tensor x = INPUT(&l, "x", 32, 32), w = PARAM(&l, "w", 32, 32);
+    const tn_tensor h = tn_matmul(b, x, w);
+    const tn_tensor y = tn_add(b, h, tn_transpose(b, h));
+    want(&l, tn_matmul(b, y, w));
+    fuse(l.g, &primitive);
+    tni_plan *plan = place(l.g, 0);
+    assert_int_equal(plan->plan.node_count, 3);
+    check_in_place(&plan->plan.nodes[1]);
+    assert_int_equal(plan->peak_transient, 2 * 4096);
+    tni_plan_destroy(plan);
+    tni_graph_destroy(l.g);
+}
+
 static void independent_nodes_share_a_group(void **state)
 {
     (void)state;
@@ -316,6 +335,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dying_input_is_overwritten),
+        cmocka_unit_test(an_input_read_in_two_orders_is_not_overwritten),
         cmocka_unit_test(independent_nodes_share_a_group),
         cmocka_unit_test(two_that_accumulate_into_one_place_conflict),
         cmocka_unit_test(a_plan_outlives_its_graph_and_tells_its_size),

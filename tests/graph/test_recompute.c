@@ -89,6 +89,44 @@ static void only_what_layers_hand_over_stays(void **state)
     tni_graph_destroy(s.l.g);
 }
 
+/* y = softmax(s W^T), s = softmax(x): the backward reads y, which the next
+ * layer keeps anyway, and s, whose own input is kept for its clone. So s is run
+ * again and nothing else. */
+static void what_stays_anyway_is_not_run_again(void **state)
+{
+    (void)state;
+    leaves l = {.g = tni_graph_create(TN_F32)};
+    tn_builder *b = &l.g->builder;
+    tn_tensor w[4], dw[4], x = INPUT(&l, "x", 6, 8);
+    for (uint32_t i = 0; i < 4; i++) {
+        l.g->layer = i + 1;
+        w[i] = PARAM(&l, "w", 8, 8);
+        x = tn_softmax(b, tn_linear(b, tn_softmax(b, x), w[i]));
+    }
+    l.g->layer = 0;
+    const tn_tensor loss = tn_sum(b, tn_square(b, x), 3u);
+    want(&l, loss);
+    differentiate(l.g, loss, w, 4, dw);
+    for (uint32_t i = 0; i < 4; i++)
+        want(&l, dw[i]);
+    recompute(l.g);
+    tni_graph_prune(l.g);
+    uint32_t softmax[5] = {0}, others = 0;
+    for (size_t n = 0; n < l.g->node_count; n++) {
+        const tni_node *node = &l.g->nodes[n];
+        if (node->phase != TNI_RECOMPUTE || node->desc->tier == TN_TIER_VIEW)
+            continue;
+        if (node->desc->number == TN_OP_SOFTMAX)
+            softmax[node->layer]++;
+        else
+            others++;
+    }
+    assert_int_equal(others, 0);
+    for (uint32_t layer = 1; layer <= 4; layer++)
+        assert_int_equal(softmax[layer], 1);
+    tni_graph_destroy(l.g);
+}
+
 static void a_clone_draws_the_same_random_numbers(void **state)
 {
     (void)state;
@@ -128,6 +166,7 @@ int main(void)
         cmocka_unit_test(recompute_lowers_the_peak),
         cmocka_unit_test(clones_stand_before_their_layers_backward),
         cmocka_unit_test(only_what_layers_hand_over_stays),
+        cmocka_unit_test(what_stays_anyway_is_not_run_again),
         cmocka_unit_test(a_clone_draws_the_same_random_numbers),
         cmocka_unit_test(the_policy_none_changes_nothing),
     };
