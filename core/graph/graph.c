@@ -50,8 +50,8 @@ void tni_info_make_dense(tn_tensor_info *info)
     int64_t pitch = 1;
     for (uint32_t i = TN_MAX_RANK; i-- > 0;) {
         info->stride[i] = i < info->rank ? pitch : 0;
-        if (i < info->rank)
-            pitch *= info->shape[i];
+        if (i < info->rank) /* unsigned: sizes may not be checked yet */
+            pitch = (int64_t)((uint64_t)pitch * (uint64_t)info->shape[i]);
         else
             info->shape[i] = 0;
     }
