@@ -78,6 +78,11 @@ static const ref_kernel kernels[TN_OP_COUNT] = {
                                     ref_linear_cross_entropy_scratch},
     [TN_OP_LINEAR_CROSS_ENTROPY_BWD] = {ref_linear_cross_entropy_bwd,
                                         ref_linear_cross_entropy_bwd_scratch},
+    [TN_OP_CONV1D_CAUSAL] = {ref_conv1d_causal, NULL},
+    [TN_OP_CONV1D_CAUSAL_BWD] = {ref_conv1d_causal_bwd, NULL},
+    [TN_OP_SSD_SCAN] = {ref_ssd_scan, ref_ssd_scan_scratch},
+    [TN_OP_SSD_SCAN_BWD] = {ref_ssd_scan_bwd, ref_ssd_scan_bwd_scratch},
+    [TN_OP_NEWTON_SCHULZ] = {ref_newton_schulz, ref_newton_schulz_scratch},
     [TN_OP_DROPOUT] = {ref_dropout, NULL},
 };
 

@@ -124,6 +124,17 @@ int64_t ref_attention_scratch(const ref_node *n);
 void ref_attention_bwd(const ref_node *n);
 int64_t ref_attention_bwd_scratch(const ref_node *n);
 
+void ref_conv1d_causal(const ref_node *n);
+void ref_conv1d_causal_bwd(const ref_node *n);
+
+void ref_ssd_scan(const ref_node *n);
+int64_t ref_ssd_scan_scratch(const ref_node *n);
+void ref_ssd_scan_bwd(const ref_node *n);
+int64_t ref_ssd_scan_bwd_scratch(const ref_node *n);
+
+void ref_newton_schulz(const ref_node *n);
+int64_t ref_newton_schulz_scratch(const ref_node *n);
+
 void ref_linear_cross_entropy(const ref_node *n);
 int64_t ref_linear_cross_entropy_scratch(const ref_node *n);
 void ref_linear_cross_entropy_bwd(const ref_node *n);

@@ -60,6 +60,18 @@
 #define RULES_linear_cross_entropy_bwd                                         \
     SHAPE(linear_cross_entropy_bwd), DECOMPOSE(linear_cross_entropy_bwd),      \
         FLOPS(linear_cross_entropy_bwd)
+#define RULES_conv1d_causal                                                    \
+    SHAPE(conv1d_causal), GRADIENT(conv1d_causal), DECOMPOSE(conv1d_causal),   \
+        FLOPS(conv1d_causal)
+#define RULES_conv1d_causal_bwd                                                \
+    SHAPE(conv1d_causal_bwd), DECOMPOSE(conv1d_causal_bwd),                    \
+        FLOPS(conv1d_causal_bwd)
+#define RULES_ssd_scan                                                         \
+    SHAPE(ssd_scan), GRADIENT(ssd_scan), DECOMPOSE(ssd_scan), FLOPS(ssd_scan)
+#define RULES_ssd_scan_bwd                                                     \
+    SHAPE(ssd_scan_bwd), DECOMPOSE(ssd_scan_bwd), FLOPS(ssd_scan_bwd)
+#define RULES_newton_schulz                                                    \
+    SHAPE(newton_schulz), DECOMPOSE(newton_schulz), FLOPS(newton_schulz)
 #define RULES_dropout                                                          \
     SHAPE(dropout), GRADIENT(dropout), DECOMPOSE(dropout), FLOPS(dropout)
 

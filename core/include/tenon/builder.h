@@ -650,6 +650,41 @@ static inline tn_tensor tn_linear_cross_entropy_at(tn_builder *b, tn_tensor x,
                      (uint32_t)sizeof attr, here);
 }
 
+/* history may be none: nothing was before x */
+static inline tn_tensor tn_conv1d_causal_at(tn_builder *b, tn_tensor x,
+                                            tn_tensor w, tn_tensor history,
+                                            tn_here here)
+{
+    const tn_tensor in[] = {x, w, history};
+    return tn_op1_at(b, TN_OP_CONV1D_CAUSAL, in, tn_is_none(history) ? 2 : 3,
+                     NULL, 0, here);
+}
+
+/* in: x, dt, A, Bm, Cm, state (may be none: zeros). last: the state after the
+ * last row; NULL where nobody wants it. */
+static inline tn_tensor tn_ssd_scan_at(tn_builder *b, const tn_tensor in[6],
+                                       int64_t chunk_size, tn_tensor *last,
+                                       tn_here here)
+{
+    tn_ssd_attr attr;
+    tn_tensor out[2] = {TN_NONE, TN_NONE};
+    memset(&attr, 0, sizeof attr);
+    attr.chunk_size = chunk_size;
+    b->api->op(b, TN_OP_SSD_SCAN, in, tn_is_none(in[5]) ? 5 : 6, &attr,
+               (uint32_t)sizeof attr, out, 2, here);
+    if (last)
+        *last = out[1];
+    return out[0];
+}
+
+static inline tn_tensor tn_newton_schulz_at(tn_builder *b, tn_tensor x,
+                                            const tn_newton_schulz_attr *attr,
+                                            tn_here here)
+{
+    return tn_op1_at(b, TN_OP_NEWTON_SCHULZ, &x, 1, attr,
+                     (uint32_t)sizeof *attr, here);
+}
+
 /* Each call draws from a stream of its own, the same in every graph described
  * in the same order: recompute and resume see the same zeros. */
 static inline tn_tensor tn_dropout_at(tn_builder *b, tn_tensor x, tn_tensor rng,
@@ -676,6 +711,15 @@ static inline tn_tensor tn_dropout_at(tn_builder *b, tn_tensor x, tn_tensor rng,
                     &(const tn_attention_attr){__VA_ARGS__}, TN_HERE)
 #define tn_linear_cross_entropy(b, x, w, target, softcap)                      \
     tn_linear_cross_entropy_at(b, x, w, target, softcap, TN_HERE)
+#define tn_conv1d_causal(b, x, w, history)                                     \
+    tn_conv1d_causal_at(b, x, w, history, TN_HERE)
+#define tn_ssd_scan(b, x, dt, A, Bm, Cm, state, chunk_size, last)              \
+    tn_ssd_scan_at(b, (const tn_tensor[]){x, dt, A, Bm, Cm, state},            \
+                   chunk_size, last, TN_HERE)
+/* tn_newton_schulz(b, x, .steps = 5, .a = 3.4445, ...) */
+#define tn_newton_schulz(b, x, ...)                                            \
+    tn_newton_schulz_at(b, x, &(const tn_newton_schulz_attr){__VA_ARGS__},     \
+                        TN_HERE)
 #define tn_dropout(b, x, rng, rate) tn_dropout_at(b, x, rng, rate, TN_HERE)
 
 TN_END_DECLS

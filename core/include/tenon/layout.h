@@ -200,6 +200,16 @@ TN_AT_(tn_attention_attr, reserved, 28);
 TN_SIZE_(tn_loss_attr, 8);
 TN_AT_(tn_loss_attr, softcap, 0);
 
+TN_SIZE_(tn_ssd_attr, 8);
+TN_AT_(tn_ssd_attr, chunk_size, 0);
+
+TN_SIZE_(tn_newton_schulz_attr, 40);
+TN_AT_(tn_newton_schulz_attr, steps, 0);
+TN_AT_(tn_newton_schulz_attr, a, 8);
+TN_AT_(tn_newton_schulz_attr, b, 16);
+TN_AT_(tn_newton_schulz_attr, c, 24);
+TN_AT_(tn_newton_schulz_attr, eps, 32);
+
 TN_SIZE_(tn_dropout_attr, 16);
 TN_AT_(tn_dropout_attr, rate, 0);
 TN_AT_(tn_dropout_attr, stream, 8);
@@ -576,6 +586,11 @@ TN_NUMBER_(TN_OP_ATTENTION, 71);
 TN_NUMBER_(TN_OP_ATTENTION_BWD, 72);
 TN_NUMBER_(TN_OP_LINEAR_CROSS_ENTROPY, 73);
 TN_NUMBER_(TN_OP_LINEAR_CROSS_ENTROPY_BWD, 74);
+TN_NUMBER_(TN_OP_CONV1D_CAUSAL, 75);
+TN_NUMBER_(TN_OP_CONV1D_CAUSAL_BWD, 76);
+TN_NUMBER_(TN_OP_SSD_SCAN, 77);
+TN_NUMBER_(TN_OP_SSD_SCAN_BWD, 78);
+TN_NUMBER_(TN_OP_NEWTON_SCHULZ, 82);
 TN_NUMBER_(TN_OP_DROPOUT, 84);
 TN_NUMBER_(TN_OP_COUNT, 128);
 TN_NUMBER_(TN_OP_CUSTOM, 128);

@@ -118,6 +118,16 @@ typedef struct tn_loss_attr {
     double softcap; /* of the logits; 0: none */
 } tn_loss_attr;
 
+typedef struct tn_ssd_attr {
+    int64_t chunk_size; /* steps that are computed as products; 0: 256 */
+} tn_ssd_attr;
+
+typedef struct tn_newton_schulz_attr {
+    int64_t steps;  /* 1 to 99 */
+    double a, b, c; /* of the polynomial a X + b G X + c G^2 X */
+    double eps;     /* least norm that a matrix is divided by */
+} tn_newton_schulz_attr;
+
 typedef struct tn_dropout_attr {
     double rate;
     uint32_t stream; /* set by the builder: the same in recompute and resume */
