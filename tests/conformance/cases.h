@@ -60,6 +60,7 @@ typedef struct with {
         tn_fill_attr fill;
         tn_rope_attr rope;
         tn_attention_attr attention;
+        tn_newton_schulz_attr newton_schulz;
     } attr;
     with_view view;
     uint32_t variant;
@@ -146,6 +147,8 @@ draw_function draw_matmul, draw_linear, draw_grouped_matmul;
 /* cases_model.c */
 draw_function draw_rms_norm, draw_softmax, draw_rope, draw_attention, draw_loss,
     draw_dropout, draw_layer;
+/* cases_sequence.c */
+draw_function draw_conv, draw_scan, draw_newton_schulz;
 
 /* ---- compare.c ---- */
 

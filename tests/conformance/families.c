@@ -104,6 +104,17 @@ const family families[] = {
      draw_loss,
      0,
      {2, 8, 4, 8}},
+    {"conv1d_causal", TN_OP_CONV1D_CAUSAL, draw_conv, 0, {1, 1, 1, 1}},
+    /* a state is a sum of many steps, as large as 1 / -A, before it is summed
+     * again */
+    {"ssd_scan", TN_OP_SSD_SCAN, draw_scan, 0, {8, 8, 16, 16}},
+    /* each of up to 6 steps enlarges an error in a small singular value by
+     * 3.4445: 1670 times at most, of half an ulp */
+    {"newton_schulz",
+     TN_OP_NEWTON_SCHULZ,
+     draw_newton_schulz,
+     0,
+     {835, 8, 0, 0}},
     /* a gradient is the sum of two terms, of up to 4 and 16 */
     {"dropout", TN_OP_DROPOUT, draw_dropout, 0, {0, 4, 20, 4}},
     {"layer", 0, draw_layer, 0, {8, 8, 16, 16}},
