@@ -21,14 +21,19 @@ enum { FEW_QUERIES = 4 };
 
 /* ---- shared with the backward ---- */
 
+static vectors vectors_of(const cpu_compiler *c, const tn_operand *o)
+{
+    return (vectors){cpu_at(c, o), o->stride[0], o->stride[1], o->stride[2]};
+}
+
 void ISA(attention_fill)(attention *a, const cpu_compiler *c,
                          const tn_plan_node *node, uint32_t q)
 {
     const tn_attention_attr *attr = node->attr;
     const tn_operand *in = node->in + q;
-    a->q = cpu_at(c, &in[0]);
-    a->k = cpu_at(c, &in[1]);
-    a->v = cpu_at(c, &in[2]);
+    a->q = vectors_of(c, &in[0]);
+    a->k = vectors_of(c, &in[1]);
+    a->v = vectors_of(c, &in[2]);
     a->B = in[0].shape[0];
     a->T = in[0].shape[1];
     a->H = in[0].shape[2];
@@ -120,9 +125,8 @@ static void mask_scores(const attention *a, const lanes *l, int64_t j,
 void ISA(attention_scores)(const attention *a, const lanes *l, const float *k,
                            const float *q, int64_t j, int64_t keys, float *s)
 {
-    const int64_t pitch = a->G * a->D;
     ISA(gemm_direct)
-    (keys, l->padded, a->D, (gemm_matrix){k + j * pitch, pitch, 1},
+    (keys, l->padded, a->D, (gemm_matrix){k + j * a->k.row, a->k.row, 1},
      (gemm_matrix){q, l->padded, 1}, s, l->padded, 0);
     if (a->cap > 0.0f)
         cap_scores(a, s, keys * l->padded);
@@ -188,9 +192,7 @@ static void run_attention(const void *argument, cpu_worker *w, int64_t task)
     const int64_t b = task / a->query_blocks / a->H;
     const int64_t h = task / a->query_blocks % a->H, g = h / a->heads;
     const int64_t first = task % a->query_blocks * ATTENTION_LANES;
-    const float *k = a->k + (b * a->S * a->G + g) * a->D;
-    const float *v = a->v + (b * a->S * a->G + g) * a->E;
-    const int64_t v_pitch = a->G * a->E;
+    const float *k = vector_at(&a->k, b, 0, g), *v = vector_at(&a->v, b, 0, g);
     lanes l;
     online n;
     ISA(attention_lanes)(a, b, first, &l);
@@ -198,8 +200,7 @@ static void run_attention(const void *argument, cpu_worker *w, int64_t task)
     float *s = q + a->D * l.padded;
     float *o = s + ATTENTION_KEYS * l.padded;
     ISA(attention_transpose)
-    (&l, q, a->q + ((b * a->T + first) * a->H + h) * a->D, a->H * a->D, a->D,
-     a->scale);
+    (&l, q, vector_at(&a->q, b, first, h), a->q.row, a->D, a->scale);
     for (int64_t i = 0; i < l.padded; i++) {
         n.m[i] = -INFINITY;
         n.l[i] = 0.0f;
@@ -212,7 +213,7 @@ static void run_attention(const void *argument, cpu_worker *w, int64_t task)
         if (j > l.from)
             rescale(&l, &n, o, a->E);
         ISA(gemm_direct)
-        (a->E, l.padded, keys, (gemm_matrix){v + j * v_pitch, 1, v_pitch},
+        (a->E, l.padded, keys, (gemm_matrix){v + j * a->v.row, 1, a->v.row},
          (gemm_matrix){s, l.padded, 1}, o, l.padded, 1);
     }
     finish(a, &l, &n, o, b, h);
@@ -253,35 +254,35 @@ static float softmax_of_scores(const attention *a, float *s, int64_t n)
 static void few_heads(const attention *a, cpu_worker *w, int64_t b, int64_t t,
                       int64_t h, int64_t heads)
 {
-    const int64_t g = h / a->heads, k_pitch = a->G * a->D,
-                  v_pitch = a->G * a->E;
-    const int64_t row = b * a->T + t;
+    const int64_t g = h / a->heads, row = b * a->T + t;
     const int64_t p = a->positions ? a->positions[row] : t;
     const int64_t to = p < 0 ? 0 : a->causal ? cpu_min(a->S, p + 1) : a->S;
     const int64_t from = a->window > 0 ? cpu_max(0, p - a->window + 1) : 0;
     const int64_t keys = cpu_max(0, to - from);
-    const float *k = a->k + ((b * a->S + from) * a->G + g) * a->D;
-    const float *v = a->v + ((b * a->S + from) * a->G + g) * a->E;
-    const float *q = a->q + (row * a->H + h) * a->D;
+    const float *q = vector_at(&a->q, b, t, h);
+    const float *k = vector_at(&a->k, b, from, g);
+    const float *v = vector_at(&a->v, b, from, g);
     float *o = a->o + (row * a->H + h) * a->E, *s = w->scratch;
     ISA(gemm_dot)
-    (heads, keys, a->D, (gemm_matrix){q, a->D, 1}, (gemm_matrix){k, 1, k_pitch},
-     s, a->S, 0);
+    (heads, keys, a->D, (gemm_matrix){q, a->q.head, 1},
+     (gemm_matrix){k, 1, a->k.row}, s, a->S, 0);
     for (int64_t i = 0; i < heads; i++)
         a->lse[(b * a->H + h + i) * a->T + t] =
             keys ? softmax_of_scores(a, s + i * a->S, keys) : 0.0f;
     ISA(gemm_direct)
-    (heads, a->E, keys, (gemm_matrix){s, a->S, 1}, (gemm_matrix){v, v_pitch, 1},
-     o, a->E, 0);
+    (heads, a->E, keys, (gemm_matrix){s, a->S, 1},
+     (gemm_matrix){v, a->v.row, 1}, o, a->E, 0);
 }
 
+/* A task: a handful of the heads that share a kv head. */
 static void run_few(const void *argument, cpu_worker *w, int64_t task)
 {
     const attention *a = argument;
-    const int64_t g = task % a->G, row = task / a->G;
-    for (int64_t i = 0; i < a->heads; i += GEMM_DOT_ROWS)
-        few_heads(a, w, row / a->T, row % a->T, g * a->heads + i,
-                  cpu_min(GEMM_DOT_ROWS, a->heads - i));
+    const int64_t handfuls = cpu_parts(a->heads, GEMM_DOT_ROWS);
+    const int64_t first = task % handfuls * GEMM_DOT_ROWS;
+    const int64_t g = task / handfuls % a->G, row = task / handfuls / a->G;
+    few_heads(a, w, row / a->T, row % a->T, g * a->heads + first,
+              cpu_min(GEMM_DOT_ROWS, a->heads - first));
 }
 
 tn_status ISA(compile_attention)(cpu_compiler *c, const tn_plan_node *node,
@@ -295,7 +296,8 @@ tn_status ISA(compile_attention)(cpu_compiler *c, const tn_plan_node *node,
     a->lse = cpu_at(c, &node->out[1]);
     if (a->T <= FEW_QUERIES) {
         cpu_scratch(c, GEMM_DOT_ROWS * a->S * (int64_t)sizeof(float));
-        cpu_step(c, run_few, a, a->B * a->T * a->G);
+        cpu_step(c, run_few, a,
+                 a->B * a->T * a->G * cpu_parts(a->heads, GEMM_DOT_ROWS));
         return TN_OK;
     }
     cpu_scratch(c, (a->D + a->E + ATTENTION_KEYS) * ATTENTION_LANES *

@@ -21,8 +21,20 @@
 
 enum { ATTENTION_LANES = 64, ATTENTION_KEYS = 64 };
 
+/* Dense vectors, anywhere: of batch b, row t and head h. */
+typedef struct vectors {
+    const float *first;
+    int64_t batch, row, head; /* strides */
+} vectors;
+
+static inline const float *vector_at(const vectors *x, int64_t b, int64_t t,
+                                     int64_t h)
+{
+    return x->first + b * x->batch + t * x->row + h * x->head;
+}
+
 typedef struct attention {
-    const float *q, *k, *v;   /* (B, T, H, D), (B, S, G, D), (B, S, G, E) */
+    vectors q, k, v;          /* (B, T, H, D), (B, S, G, D), (B, S, G, E) */
     const int32_t *positions; /* (B, T); NULL: t */
     float *o, *lse;           /* (B, T, H, E), (B, H, T) */
     /* backward only */

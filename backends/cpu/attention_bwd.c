@@ -72,13 +72,13 @@ static void load_queries(const attention *a, const lanes *l, work *k, int64_t b,
                          int64_t h)
 {
     const int64_t row = b * a->T + l->first;
-    const float *q = a->q + (row * a->H + h) * a->D;
+    const float *q = vector_at(&a->q, b, l->first, h);
     const float *g = a->dout + (row * a->H + h) * a->E;
     const float *o = a->o_in + (row * a->H + h) * a->E;
     const float *lse = a->lse_in + (b * a->H + h) * a->T + l->first;
-    pad_rows(l, k->q, q, a->H * a->D, a->D, a->scale);
+    pad_rows(l, k->q, q, a->q.row, a->D, a->scale);
     pad_rows(l, k->g, g, a->H * a->E, a->E, 1.0f);
-    ISA(attention_transpose)(l, k->qt, q, a->H * a->D, a->D, a->scale);
+    ISA(attention_transpose)(l, k->qt, q, a->q.row, a->D, a->scale);
     ISA(attention_transpose)(l, k->gt, g, a->H * a->E, a->E, 1.0f);
     for (int64_t i = 0; i < l->padded; i++) {
         const int inside = i < l->count;
@@ -115,10 +115,9 @@ static void block(const attention *a, const lanes *l, const work *k,
                   int64_t keys)
 {
     const int64_t D = v_round_up(a->D), E = v_round_up(a->E), n = l->padded;
-    const int64_t k_pitch = a->G * a->D, v_pitch = a->G * a->E;
     ISA(attention_scores)(a, l, keys_at, k->qt, j, keys, k->p);
     ISA(gemm_direct)
-    (keys, n, a->E, (gemm_matrix){values_at + j * v_pitch, v_pitch, 1},
+    (keys, n, a->E, (gemm_matrix){values_at + j * a->v.row, a->v.row, 1},
      (gemm_matrix){k->gt, n, 1}, k->ds, n, 0);
     probabilities(a, l, k, keys);
     ISA(gemm_direct)
@@ -128,7 +127,7 @@ static void block(const attention *a, const lanes *l, const work *k,
     (keys, D, n, (gemm_matrix){k->ds, n, 1}, (gemm_matrix){k->q, D, 1},
      k->dk + j * D, D, 1);
     ISA(gemm_direct)
-    (a->D, n, keys, (gemm_matrix){keys_at + j * k_pitch, 1, k_pitch},
+    (a->D, n, keys, (gemm_matrix){keys_at + j * a->k.row, 1, a->k.row},
      (gemm_matrix){k->ds, n, 1}, k->dqt, n, 1);
 }
 
@@ -154,8 +153,8 @@ static void run_attention_bwd(const void *argument, cpu_worker *w, int64_t task)
 {
     const attention *a = argument;
     const int64_t b = task / a->G, g = task % a->G;
-    const float *k_at = a->k + (b * a->S * a->G + g) * a->D;
-    const float *v_at = a->v + (b * a->S * a->G + g) * a->E;
+    const float *k_at = vector_at(&a->k, b, 0, g);
+    const float *v_at = vector_at(&a->v, b, 0, g);
     work k;
     lanes l;
     lay_out(a, w->scratch, &k);

@@ -25,11 +25,16 @@ enum { HUGE_PAGE = 2 * 1024 * 1024 };
 
 typedef struct cpu_options {
     int64_t threads;
+    int32_t vectors;
 } cpu_options;
+
+enum { VECTORS_AUTO, VECTORS_AVX2, VECTORS_AVX512 };
 
 static const tn_option options[] = {
     TN_OPTION_INT(cpu_options, threads, 0, 0, 1024,
                   "threads to compute with; 0 is one for each core"),
+    TN_OPTION_ENUM(cpu_options, vectors, "auto|avx2|avx512", VECTORS_AUTO,
+                   "which instructions to use; auto takes the widest"),
 };
 
 /* ---- devices ---- */
@@ -64,38 +69,36 @@ static tn_status cpu_probe(const tn_host *host, uint32_t index,
     return TN_OK;
 }
 
-static tn_status cpu_open(const tn_host *host, const void *options_,
-                          tn_device **out, tn_error *err)
+static tn_status choose_kernels(tn_device *d, int32_t vectors, tn_error *err)
 {
-    const cpu_options *o = options_;
-    tn_device *d = calloc(1, sizeof *d);
-    if (!d)
-        return tn_fail(err, TN_ENOMEM, "backend cpu: no memory");
-    d->host = host;
+    cpu_features *f = &d->features;
+    if (!f->avx2)
+        return tn_fail(err, TN_EUNSUPPORTED,
+                       "backend cpu needs %s, which this machine (%s) lacks; "
+                       "use backend: reference",
+                       f->missing, f->brand);
+    if (vectors == VECTORS_AVX512 && !f->avx512)
+        return tn_fail(err, TN_EUNSUPPORTED,
+                       "backend cpu: vectors is avx512, but this machine (%s) "
+                       "lacks AVX-512 F, BW, DQ or VL; set it to auto",
+                       f->brand);
+    if (vectors == VECTORS_AVX2)
+        f->avx512 = 0;
+    d->kernels = f->avx512 ? cpu_kernels_avx512 : cpu_kernels_avx2;
+    return TN_OK;
+}
+
+static tn_status open_device(tn_device *d, const cpu_options *o, tn_error *err)
+{
     cpu_detect(&d->features);
-    tn_status status = TN_OK;
-    if (!d->features.avx2)
-        status = tn_fail(err, TN_EUNSUPPORTED,
-                         "backend cpu needs %s, which this machine (%s) "
-                         "lacks; use backend: reference",
-                         d->features.missing, d->features.brand);
-    if (status == TN_OK)
-        status = cpu_blas_open(d, err);
-    if (status == TN_OK) {
-        d->pool = host->pool(host, o ? (uint32_t)o->threads : 0);
-        if (!d->pool)
-            status = tn_fail(err, TN_EDEVICE,
-                             "backend cpu: the program's threads could not "
-                             "be started; set threads: to fewer");
-    }
-    if (status != TN_OK) {
-        cpu_blas_close(d);
-        free(d);
-        return status;
-    }
-    d->threads = host->pool_count(d->pool);
-    d->kernels = d->features.avx512 ? cpu_kernels_avx512 : cpu_kernels_avx2;
-    *out = d;
+    TN_TRY(choose_kernels(d, o ? o->vectors : VECTORS_AUTO, err));
+    TN_TRY(cpu_blas_open(d, err));
+    d->pool = d->host->pool(d->host, o ? (uint32_t)o->threads : 0);
+    if (!d->pool)
+        return tn_fail(err, TN_EDEVICE,
+                       "backend cpu: the program's threads could not be "
+                       "started; set threads: to fewer");
+    d->threads = d->host->pool_count(d->pool);
     return TN_OK;
 }
 
@@ -105,6 +108,21 @@ static void cpu_close(tn_device *d)
         return;
     cpu_blas_close(d);
     free(d);
+}
+
+static tn_status cpu_open(const tn_host *host, const void *options_,
+                          tn_device **out, tn_error *err)
+{
+    tn_device *d = calloc(1, sizeof *d);
+    if (!d)
+        return tn_fail(err, TN_ENOMEM, "backend cpu: no memory");
+    d->host = host;
+    const tn_status status = open_device(d, options_, err);
+    if (status != TN_OK)
+        cpu_close(d);
+    else
+        *out = d;
+    return status;
 }
 
 static void cpu_caps(const tn_device *d, tn_backend_caps *caps)

@@ -84,6 +84,7 @@ typedef struct tile_program {
 typedef struct tile_state {
     const tile_program *program;
     float *rows;
+    int64_t from, share; /* of the tile; elements to fetch per instruction */
     float *at[TILE_SLOTS];
     size_t mask[TILE_SLOTS];
     const char *base[TILE_INPUTS];

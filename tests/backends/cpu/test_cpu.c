@@ -1,0 +1,369 @@
+/*
+ * test_cpu.c - sizes that make many tasks, against plain loops, and the same
+ * bits for any number of threads.
+ *
+ * tests/conformance judges every op at small sizes; here are the ones at which
+ * this backend cuts its work: several slices of a product, several chunks of a
+ * loss, reductions in stages, blocks of attention.
+ */
+#include "cpu_bench.h"
+
+typedef void (*described)(bench *t);
+
+/* What `make` computes with these options: a copy of its outputs. */
+static float *result_of(described make, const char *options, size_t *count)
+{
+    bench t;
+    bench_open(&t, options);
+    make(&t);
+    const int64_t first = t.out[0].offset;
+    *count = (size_t)(t.used - first) / sizeof(float);
+    float *copy = malloc(*count * sizeof *copy);
+    memcpy(copy, t.memory + first, *count * sizeof *copy);
+    bench_close(&t);
+    return copy;
+}
+
+static void expect_same_bits_for_any_threads(described make,
+                                             const char *vectors)
+{
+    float *want = NULL;
+    size_t count = 0;
+    for (int threads = 1; threads <= 4; threads++) {
+        char options[64];
+        snprintf(options, sizeof options, "{threads: %d, vectors: %s}", threads,
+                 vectors);
+        float *got = result_of(make, options, &count);
+        if (want)
+            assert_memory_equal(got, want, count * sizeof *got);
+        else
+            want = got;
+        if (got != want)
+            free(got);
+    }
+    free(want);
+}
+
+static void same_bits(described make)
+{
+    expect_same_bits_for_any_threads(make, "avx2");
+    if (bench_has_avx512())
+        expect_same_bits_for_any_threads(make, "avx512");
+}
+
+/* ---- products ---- */
+
+enum { M = 203, N = 331, K = 517 };
+
+static void make_product(bench *t)
+{
+    float *a = bench_in(t, TN_F32, 2, (int64_t[]){M, K});
+    float *b = bench_in(t, TN_F32, 2, (int64_t[]){K, N});
+    bench_out(t, TN_F32, 2, (int64_t[]){M, N});
+    bench_fill(a, M * K, 1.0f, 1);
+    bench_fill(b, K * N, 1.0f, 2);
+    bench_run(t, TN_OP_MATMUL, NULL);
+}
+
+static void a_product_in_slices_is_the_product(void **state)
+{
+    (void)state;
+    bench t;
+    bench_open(&t, "{threads: 2}");
+    make_product(&t);
+    const float *a = (float *)(void *)(t.memory + t.in[0].offset);
+    const float *b = (float *)(void *)(t.memory + t.in[1].offset);
+    const float *c = (float *)(void *)(t.memory + t.out[0].offset);
+    for (int i = 0; i < M; i += 17)
+        for (int j = 0; j < N; j++) {
+            double want = 0.0;
+            for (int k = 0; k < K; k++)
+                want += (double)a[i * K + k] * (double)b[k * N + j];
+            tn_assert_near(c[i * N + j], want, 1e-4);
+        }
+    bench_close(&t);
+}
+
+static void a_product_has_the_same_bits_for_any_threads(void **state)
+{
+    (void)state;
+    same_bits(make_product);
+}
+
+/* ---- reductions ---- */
+
+enum { LONG_ROWS = 3, LONG_COLUMNS = 300007, TALL_ROWS = 50021 };
+
+static tn_reduce_attr sum_over(uint32_t axes)
+{
+    tn_reduce_attr a;
+    memset(&a, 0, sizeof a);
+    a.program.instruction[0] = (tn_instruction){TN_MAP_INPUT, 0, 0, 0};
+    a.program.instruction[1] = (tn_instruction){TN_MAP_MUL, 0, 0, 0};
+    a.program.instruction_count = 2;
+    a.program.input_count = a.program.output_count = 1;
+    a.program.output[0] = 1;
+    a.kind = TN_REDUCE_SUM;
+    a.axes = axes;
+    return a;
+}
+
+static void make_long_sums(bench *t)
+{
+    const tn_reduce_attr attr = sum_over(2);
+    float *x = bench_in(t, TN_F32, 2, (int64_t[]){LONG_ROWS, LONG_COLUMNS});
+    bench_out(t, TN_F32, 2, (int64_t[]){LONG_ROWS, 1});
+    bench_fill(x, LONG_ROWS * LONG_COLUMNS, 1.0f, 3);
+    bench_run(t, TN_OP_REDUCE, &attr);
+}
+
+static void make_tall_sums(bench *t)
+{
+    const tn_reduce_attr attr = sum_over(1);
+    float *x = bench_in(t, TN_F32, 2, (int64_t[]){TALL_ROWS, 7});
+    bench_out(t, TN_F32, 2, (int64_t[]){1, 7});
+    bench_fill(x, TALL_ROWS * 7, 1.0f, 4);
+    bench_run(t, TN_OP_REDUCE, &attr);
+}
+
+static void expect_sums_of_squares(described make, int64_t sums, int64_t terms,
+                                   int64_t pitch, int64_t stride)
+{
+    bench t;
+    bench_open(&t, "{threads: 2}");
+    make(&t);
+    const float *x = (float *)(void *)(t.memory + t.in[0].offset);
+    const float *y = (float *)(void *)(t.memory + t.out[0].offset);
+    for (int64_t i = 0; i < sums; i++) {
+        double want = 0.0;
+        for (int64_t k = 0; k < terms; k++) {
+            const double term = (double)x[i * pitch + k * stride];
+            want += term * term;
+        }
+        /* a few ulp: what pairwise summation would give, not terms ulp */
+        tn_assert_near((double)y[i] / want, 1.0, 3e-7);
+    }
+    bench_close(&t);
+}
+
+static void long_sums_keep_float_accuracy(void **state)
+{
+    (void)state;
+    expect_sums_of_squares(make_long_sums, LONG_ROWS, LONG_COLUMNS,
+                           LONG_COLUMNS, 1);
+    expect_sums_of_squares(make_tall_sums, 7, TALL_ROWS, 1, 7);
+}
+
+static void reductions_have_the_same_bits_for_any_threads(void **state)
+{
+    (void)state;
+    same_bits(make_long_sums);
+    same_bits(make_tall_sums);
+}
+
+/* ---- loss ---- */
+
+enum { TOKENS = 1100, WIDTH = 24, VOCABULARY = 67 };
+
+static void make_loss(bench *t)
+{
+    const tn_loss_attr attr = {.softcap = 15.0};
+    float *x = bench_in(t, TN_F32, 2, (int64_t[]){TOKENS, WIDTH});
+    float *w = bench_in(t, TN_F32, 2, (int64_t[]){VOCABULARY, WIDTH});
+    int32_t *target = bench_in(t, TN_I32, 1, (int64_t[]){TOKENS});
+    float *dnll = bench_in(t, TN_F32, 1, (int64_t[]){TOKENS});
+    bench_out(t, TN_F32, 2, (int64_t[]){TOKENS, WIDTH});
+    bench_out(t, TN_F32, 2, (int64_t[]){VOCABULARY, WIDTH});
+    bench_out(t, TN_F32, 1, (int64_t[]){TOKENS});
+    bench_fill(x, TOKENS * WIDTH, 1.0f, 5);
+    bench_fill(w, VOCABULARY * WIDTH, 1.0f, 6);
+    bench_fill(dnll, TOKENS, 1.0f, 7);
+    for (int i = 0; i < TOKENS; i++)
+        target[i] = i % 11 == 3 ? -1 : i * 13 % VOCABULARY;
+    bench_run(t, TN_OP_LINEAR_CROSS_ENTROPY_BWD, &attr);
+}
+
+/* dz of row i, before the cap, and its nll. */
+static double plain_loss(const float *x, const float *w, int32_t target,
+                         double dnll, double *dz)
+{
+    double z[VOCABULARY], sum = 0.0;
+    memset(dz, 0, VOCABULARY * sizeof *dz);
+    if (target < 0)
+        return 0.0;
+    for (int v = 0; v < VOCABULARY; v++) {
+        double dot = 0.0;
+        for (int c = 0; c < WIDTH; c++)
+            dot += (double)x[c] * (double)w[v * WIDTH + c];
+        z[v] = 15.0 * tanh(dot / 15.0);
+        sum += exp(z[v]);
+    }
+    for (int v = 0; v < VOCABULARY; v++) {
+        const double p = exp(z[v]) / sum - (v == target ? 1.0 : 0.0);
+        dz[v] = p * dnll * (1.0 - z[v] * z[v] / 225.0);
+    }
+    return log(sum) - z[target];
+}
+
+static void a_loss_in_chunks_is_the_loss(void **state)
+{
+    (void)state;
+    static double dw[VOCABULARY * WIDTH], dz[VOCABULARY];
+    bench t;
+    bench_open(&t, "{threads: 2}");
+    make_loss(&t);
+    const float *x = (float *)(void *)(t.memory + t.in[0].offset);
+    const float *w = (float *)(void *)(t.memory + t.in[1].offset);
+    const int32_t *target = (int32_t *)(void *)(t.memory + t.in[2].offset);
+    const float *dnll = (float *)(void *)(t.memory + t.in[3].offset);
+    const float *dx = (float *)(void *)(t.memory + t.out[0].offset);
+    const float *nll = (float *)(void *)(t.memory + t.out[2].offset);
+    memset(dw, 0, sizeof dw);
+    for (int i = 0; i < TOKENS; i++) {
+        const double want =
+            plain_loss(x + i * WIDTH, w, target[i], (double)dnll[i], dz);
+        tn_assert_near(nll[i], want, 1e-5);
+        for (int c = 0; c < WIDTH; c++) {
+            double sum = 0.0;
+            for (int v = 0; v < VOCABULARY; v++) {
+                sum += dz[v] * (double)w[v * WIDTH + c];
+                dw[v * WIDTH + c] += dz[v] * (double)x[i * WIDTH + c];
+            }
+            tn_assert_near(dx[i * WIDTH + c], sum, 1e-5);
+        }
+    }
+    const float *got = (float *)(void *)(t.memory + t.out[1].offset);
+    for (int i = 0; i < VOCABULARY * WIDTH; i++)
+        tn_assert_near(got[i], dw[i], 1e-4);
+    bench_close(&t);
+}
+
+static void a_loss_has_the_same_bits_for_any_threads(void **state)
+{
+    (void)state;
+    same_bits(make_loss);
+}
+
+/* ---- attention ---- */
+
+enum { B = 2, T = 150, H = 4, G = 2, D = 20, E = 12 };
+
+static void fill_attention(bench *t)
+{
+    float *q = bench_in(t, TN_F32, 4, (int64_t[]){B, T, H, D});
+    float *k = bench_in(t, TN_F32, 4, (int64_t[]){B, T, G, D});
+    float *v = bench_in(t, TN_F32, 4, (int64_t[]){B, T, G, E});
+    bench_fill(q, B * T * H * D, 2.0f, 8);
+    bench_fill(k, B * T * G * D, 2.0f, 9);
+    bench_fill(v, B * T * G * E, 1.0f, 10);
+}
+
+static void make_attention(bench *t)
+{
+    const tn_attention_attr attr = {.window = 90};
+    fill_attention(t);
+    bench_out(t, TN_F32, 4, (int64_t[]){B, T, H, E});
+    bench_out(t, TN_F32, 3, (int64_t[]){B, H, T});
+    bench_run(t, TN_OP_ATTENTION, &attr);
+}
+
+static void make_attention_bwd(bench *t)
+{
+    const tn_attention_attr attr = {.window = 90};
+    float *dout = bench_in(t, TN_F32, 4, (int64_t[]){B, T, H, E});
+    fill_attention(t);
+    float *o = bench_in(t, TN_F32, 4, (int64_t[]){B, T, H, E});
+    float *lse = bench_in(t, TN_F32, 3, (int64_t[]){B, H, T});
+    bench_out(t, TN_F32, 4, (int64_t[]){B, T, H, D});
+    bench_out(t, TN_F32, 4, (int64_t[]){B, T, G, D});
+    bench_out(t, TN_F32, 4, (int64_t[]){B, T, G, E});
+    bench_fill(dout, B * T * H * E, 1.0f, 11);
+    bench_fill(o, B * T * H * E, 1.0f, 12);
+    for (int i = 0; i < B * H * T; i++)
+        lse[i] = 3.0f;
+    bench_run(t, TN_OP_ATTENTION_BWD, &attr);
+}
+
+static void attention_over_many_blocks_is_attention(void **state)
+{
+    (void)state;
+    bench t;
+    bench_open(&t, "{threads: 2}");
+    make_attention(&t);
+    const float *q = (float *)(void *)(t.memory + t.in[0].offset);
+    const float *k = (float *)(void *)(t.memory + t.in[1].offset);
+    const float *v = (float *)(void *)(t.memory + t.in[2].offset);
+    const float *o = (float *)(void *)(t.memory + t.out[0].offset);
+    const float *lse = (float *)(void *)(t.memory + t.out[1].offset);
+    for (int b = 0; b < B; b++)
+        for (int i = 0; i < T; i += 7)
+            for (int h = 0; h < H; h++) {
+                const int g = h / (H / G);
+                double sum = 0.0, want[E] = {0};
+                for (int j = i < 90 ? 0 : i - 89; j <= i; j++) {
+                    double s = 0.0;
+                    for (int d = 0; d < D; d++)
+                        s += (double)q[((b * T + i) * H + h) * D + d] *
+                             (double)k[((b * T + j) * G + g) * D + d];
+                    const double p = exp(s / sqrt((double)D));
+                    sum += p;
+                    for (int e = 0; e < E; e++)
+                        want[e] += p * (double)v[((b * T + j) * G + g) * E + e];
+                }
+                tn_assert_near(lse[(b * H + h) * T + i], log(sum), 1e-5);
+                for (int e = 0; e < E; e++)
+                    tn_assert_near(o[((b * T + i) * H + h) * E + e],
+                                   want[e] / sum, 1e-5);
+            }
+    bench_close(&t);
+}
+
+static void attention_has_the_same_bits_for_any_threads(void **state)
+{
+    (void)state;
+    same_bits(make_attention);
+    same_bits(make_attention_bwd);
+}
+
+/* A decode step sees the cache up to its position; what lies behind it may be
+ * anything. */
+static void decoding_touches_no_key_past_its_position(void **state)
+{
+    (void)state;
+    enum { CACHE = 300, POSITION = 41 };
+    const tn_attention_attr attr = {.softcap = 20.0};
+    bench t;
+    bench_open(&t, "{}");
+    float *q = bench_in(&t, TN_F32, 4, (int64_t[]){1, 1, 4, 8});
+    float *k = bench_in(&t, TN_F32, 4, (int64_t[]){1, CACHE, 2, 8});
+    float *v = bench_in(&t, TN_F32, 4, (int64_t[]){1, CACHE, 2, 8});
+    int32_t *position = bench_in(&t, TN_I32, 2, (int64_t[]){1, 1});
+    float *o = bench_out(&t, TN_F32, 4, (int64_t[]){1, 1, 4, 8});
+    bench_out(&t, TN_F32, 3, (int64_t[]){1, 4, 1});
+    bench_fill(q, 32, 1.0f, 1);
+    bench_fill(k, CACHE * 16, 1.0f, 2);
+    bench_fill(v, CACHE * 16, 1.0f, 3);
+    for (int i = (POSITION + 1) * 16; i < CACHE * 16; i++)
+        k[i] = v[i] = NAN;
+    *position = POSITION;
+    bench_run(&t, TN_OP_ATTENTION, &attr);
+    for (int i = 0; i < 32; i++)
+        assert_true(isfinite(o[i]));
+    bench_close(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_product_in_slices_is_the_product),
+        cmocka_unit_test(a_product_has_the_same_bits_for_any_threads),
+        cmocka_unit_test(long_sums_keep_float_accuracy),
+        cmocka_unit_test(reductions_have_the_same_bits_for_any_threads),
+        cmocka_unit_test(a_loss_in_chunks_is_the_loss),
+        cmocka_unit_test(a_loss_has_the_same_bits_for_any_threads),
+        cmocka_unit_test(attention_over_many_blocks_is_attention),
+        cmocka_unit_test(attention_has_the_same_bits_for_any_threads),
+        cmocka_unit_test(decoding_touches_no_key_past_its_position),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
