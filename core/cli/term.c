@@ -39,7 +39,7 @@ static size_t seen(const char *text, size_t bytes)
 
 void tni_print_wrapped(FILE *to, uint32_t indent, const char *text)
 {
-    const size_t width = tni_term_width(to);
+    const size_t width = isatty(fileno(to)) ? tni_term_width(to) : SIZE_MAX;
     const size_t room = width > indent + 20 ? width - indent : 20;
     size_t used = 0;
     while (*text) {

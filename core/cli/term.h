@@ -22,11 +22,12 @@ const char *tni_style_on(FILE *to, tni_style style);
 uint32_t tni_term_width(FILE *to);
 
 /* `text` wrapped at words to the terminal's width, each further line indented
- * by `indent`; the first one begins at that column already. Ends the line. */
+ * by `indent`; the first one begins at that column already. Ends the line.
+ * Without a terminal nothing is wrapped, so that grep finds whole sentences. */
 void tni_print_wrapped(FILE *to, uint32_t indent, const char *text);
 
 /*
- * Rows of `columns` cells, aligned; the last column wraps to the width.
+ * Rows of `columns` cells, aligned; the last column wraps like the above.
  */
 typedef struct tni_table {
     tni_arena *arena;

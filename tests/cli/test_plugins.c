@@ -169,7 +169,7 @@ static void a_shown_config_is_complete_and_stable(void **state)
                           "train.max_steps=77", NULL);
     assert_status(s, 0);
     assert_out(s, "max_steps: 77");
-    assert_out(s, "rope_theta: 10000");
+    assert_out(s, "rope_theta: 1.0e+04");
     assert_out(s, "weight_decay: 0.01");
     memcpy(first, s->out, sizeof first);
     write_text(at(folder, "again.yaml"), first);

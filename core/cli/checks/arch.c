@@ -27,35 +27,37 @@ typedef struct tiny {
     tni_stage stage;
 } tiny;
 
-static tn_status parse_model(const tni_subject *s, const char *entries,
-                             tni_yaml **node, tn_error *err)
+static tn_status try_model(const tni_subject *s, const char *mlp,
+                           const char *entries, tni_model **model,
+                           tn_error *err)
 {
+    tni_yaml *node;
     const char *text = tni_arena_printf(
         s->arena,
         "vocab_size: %d\nhidden_size: 32\nmax_seq_len: %d\nlayers:\n"
-        "  - {arch: %s, repeat: 2, intermediate_size: 40%s}\n",
-        VOCABULARY, TOKENS, s->component->name, entries);
-    return tni_config_parse(s->arena, "check-plugin", text, strlen(text), node,
-                            err);
+        "  - {arch: %s, repeat: 2%s%s}\n",
+        VOCABULARY, TOKENS, s->component->name, mlp, entries);
+    TN_TRY(tni_config_parse(s->arena, "check-plugin", text, strlen(text), &node,
+                            err));
+    return tni_model_create(s->arena, s->registry, node, model, err);
 }
 
-/* With the first guess for required options that the architecture accepts. */
+/* With the first guess for required options that the architecture accepts, and
+ * with a feed-forward part if it has one. The first error is the one to tell:
+ * that a layer has no mlp is only said when all else is well. */
 static tn_status create_model(const tni_subject *s, tni_model **model,
                               tn_error *err)
 {
     tn_error first = {0};
-    for (uint32_t attempt = 0;; attempt++) {
-        const char *entries = tni_subject_entries(s, attempt);
-        tn_error why = {0};
-        tni_yaml *node;
-        if (!entries)
-            return tn_fail(err, first.status, "%s", first.message);
-        TN_TRY(parse_model(s, entries, &node, err));
-        if (tni_model_create(s->arena, s->registry, node, model, &why) == TN_OK)
+    const char *entries;
+    for (uint32_t i = 0; (entries = tni_subject_entries(s, i)); i++) {
+        tn_error second = {0};
+        if (try_model(s, ", intermediate_size: 40", entries, model, &first) ==
+                TN_OK ||
+            try_model(s, "", entries, model, &second) == TN_OK)
             return TN_OK;
-        if (attempt == 0)
-            first = why;
     }
+    return tn_fail(err, first.status, "%s", first.message);
 }
 
 /* Weights a little away from where they start: a layer whose last projection
