@@ -61,9 +61,9 @@ def train(folder, steps, tied, kv, extra="", init="null"):
     return sorted((folder / "run").glob("step-*"))[-1], losses
 
 
-def logits_of_tenon(checkpoint, folder):
+def logits_of_tenon(folder, *model):
     out = folder / "logits.npy"
-    tenon("logits", "-m", checkpoint, "--tokens", ",".join(map(str, TOKENS)), "-o", out)
+    tenon("logits", *model, "--tokens", ",".join(map(str, TOKENS)), "-o", out)
     return np.load(out)
 
 
@@ -77,7 +77,7 @@ def ours_opens_there(name, **options):
         folder = pathlib.Path(folder)
         checkpoint, _ = train(folder, steps=10, **options)
         model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
-        error = np.abs(logits_of_tenon(checkpoint, folder) - logits_of_transformers(model)).max()
+        error = np.abs(logits_of_tenon(folder, "-m", checkpoint) - logits_of_transformers(model)).max()
         print(f"{name:32} {type(model).__name__:20} largest logit difference {error:.2e}")
         assert error < 1e-4, name
 
@@ -93,11 +93,11 @@ def theirs_trains_here(tied):
             )
         )
         theirs.save_pretrained(folder / "theirs")
-        checkpoint, losses = train(folder, steps=30, tied=tied, kv=2, init=folder / "theirs")
+        _, losses = train(folder, steps=30, tied=tied, kv=2, init=folder / "theirs")
         print(f"from transformers, tied={tied}: loss {losses[0]:.3f} -> {losses[-1]:.3f} in 30 steps")
         assert losses[-1] < losses[0] - 1.0
-        zero, _ = train(folder, steps=0, tied=tied, kv=2, init=folder / "theirs")
-        error = np.abs(logits_of_tenon(zero, folder) - logits_of_transformers(theirs)).max()
+        ours = logits_of_tenon(folder, "-f", folder / "run.yaml", "--weights", folder / "theirs/model.safetensors")
+        error = np.abs(ours - logits_of_transformers(theirs)).max()
         assert error < 1e-4, f"untrained logits differ by {error}"
 
 
