@@ -4,7 +4,13 @@
  *     describe (builder.h) -> fuse -> differentiate -> share_loss
  *         -> recompute -> lower -> fuse -> place
  *
- * Each pass leaves a graph that tni_graph_verify accepts.
+ * Each pass leaves a graph that tni_graph_verify accepts. Fusing before
+ * differentiating lets the backward pass save a chain's inputs instead of
+ * every step of it.
+ *
+ * Results leave a graph through effects. Whoever wants a value, also as y of
+ * tni_differentiate, assigns it or something computed from it before the first
+ * fuse; a value that nobody reads, or that only a joined map read, is gone.
  */
 #ifndef TENON_PASSES_H
 #define TENON_PASSES_H
@@ -34,7 +40,8 @@ tn_status tni_differentiate(tni_graph *g, const tn_tensor *y,
                             tn_tensor *dwrt, tn_error *err);
 
 /* Where LINEAR_CROSS_ENTROPY_BWD recomputes the nll of a forward node and does
- * not depend on it, let it stand for the forward node. */
+ * not depend on it, let it stand for the forward node; readers of the loss move
+ * behind it. */
 tn_status tni_share_loss(tni_graph *g, tn_error *err);
 
 enum { TNI_RECOMPUTE_NONE, TNI_RECOMPUTE_LAYER };
@@ -50,7 +57,8 @@ tn_status tni_lower(tni_graph *g, const tni_target *target, tn_error *err);
 
 /* Join element-wise chains into single maps, and a map into the reduce that
  * reads it; make matmul & co. write or accumulate straight into the target of
- * a following ASSIGN where nothing can tell the difference; prune. */
+ * a following ASSIGN where nothing can tell the difference; prune. A graph
+ * without effects is a fragment and keeps what nobody reads. */
 tn_status tni_fuse(tni_graph *g, const tni_target *target, tn_error *err);
 
 typedef struct tni_place_options {
