@@ -43,11 +43,15 @@ CPU_INLINE vf exp_reduce(vf x, vf *n)
 CPU_INLINE vf v_exp(vf x)
 {
     vf n;
-    /* the bound first: min and max pass their second operand's NaN on */
-    x = v_max(v_set(-104.0f), v_min(v_set(89.0f), x));
+    /* 0 below log 2^-150, and not by underflow, which costs a hundred cycles:
+     * masked scores of attention are all -infinity */
+    const vm nothing = v_lt(x, v_set(-0x1.9fe36ap+6f));
+    /* the bound first: min passes its second operand's NaN on */
+    x = v_select(nothing, v_zero(), v_min(v_set(89.0f), x));
     const vf r = exp_reduce(x, &n);
     const vf tail = v_fma(exp_poly(r), r * r, r);
-    return v_scale2(v_set(1.0f) + tail, n);
+    const vf y = v_scale2(v_set(1.0f) + tail, n);
+    return v_select(nothing, v_zero(), y);
 }
 
 CPU_INLINE vf v_expm1(vf x)
