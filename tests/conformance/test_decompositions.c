@@ -9,6 +9,8 @@
  */
 #include "cases.h"
 
+static tn_rig *native, *decomposed;
+
 enum { DRAWS = 120, WORK = 6000 };
 
 static int is_composite(const family *f)
@@ -27,8 +29,7 @@ static void decomposed_nodes_are_primitives(const tn_rig_program *p)
         }
 }
 
-static void compare_case(tn_rig *native, tn_rig *decomposed, const family *f,
-                         uint32_t number)
+static void compare_case(const family *f, uint32_t number)
 {
     const tn_rig_how how = {.dtype = TN_F64, .no_fuse = number & 1};
     op_case *c = malloc(sizeof *c);
@@ -57,18 +58,20 @@ static void compare_case(tn_rig *native, tn_rig *decomposed, const family *f,
 static void decomposition_equals_formula(void **state)
 {
     const family_test *t = *state;
-    tn_rig *native = tn_rig_open("reference", "{}");
-    tn_rig *decomposed = tn_rig_open("reference", "{native: false}");
     const uint32_t draws = is_quick() ? 4 : DRAWS;
     for (uint32_t number = 0; number < draws; number++)
-        compare_case(native, decomposed, t->family, number);
-    tn_rig_close(native);
-    tn_rig_close(decomposed);
+        compare_case(t->family, number);
 }
 
 int main(void)
 {
     static const char *const oracle[] = {"the oracle"};
-    return run_families("decompositions", decomposition_equals_formula,
-                        is_composite, oracle, 1);
+    native = tn_rig_open("reference", "{}");
+    decomposed = tn_rig_open("reference", "{native: false}");
+    const int failed =
+        run_families("decompositions", decomposition_equals_formula,
+                     is_composite, oracle, 1);
+    tn_rig_close(native);
+    tn_rig_close(decomposed);
+    return failed;
 }

@@ -15,6 +15,8 @@
 static const double h = 1e-5;
 static const double allowed = 1e-7;
 
+static tn_rig *native, *decomposed;
+
 enum { TINY_WORK = 48, DRAWS = 40 };
 
 typedef struct checker {
@@ -101,15 +103,11 @@ static void check_case(tn_rig *rig, const char *kind, const family *f,
 static void gradient_matches_central_differences(void **state)
 {
     const family_test *t = *state;
-    tn_rig *native = tn_rig_open("reference", "{}");
-    tn_rig *decomposed = tn_rig_open("reference", "{native: false}");
     const uint32_t draws = is_quick() ? 2 : DRAWS;
     for (uint32_t number = 0; number < draws; number++) {
         check_case(native, "native", t->family, number);
         check_case(decomposed, "decomposed", t->family, number);
     }
-    tn_rig_close(native);
-    tn_rig_close(decomposed);
 }
 
 /* Draws that want no gradient at all are of ops that have none. */
@@ -128,6 +126,12 @@ static int has_gradient(const family *f)
 int main(void)
 {
     static const char *const oracle[] = {"the oracle"};
-    return run_families("gradients", gradient_matches_central_differences,
-                        has_gradient, oracle, 1);
+    native = tn_rig_open("reference", "{}");
+    decomposed = tn_rig_open("reference", "{native: false}");
+    const int failed =
+        run_families("gradients", gradient_matches_central_differences,
+                     has_gradient, oracle, 1);
+    tn_rig_close(native);
+    tn_rig_close(decomposed);
+    return failed;
 }

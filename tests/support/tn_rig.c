@@ -137,7 +137,6 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* The names live until the process ends. */
 uint32_t tn_rig_backends(const char *names[], uint32_t capacity)
 {
     const char *folder = getenv("TENON_PLUGIN_PATH");

@@ -34,7 +34,8 @@ int tn_rig_has_option(const tn_rig *rig, const char *name);
 int tn_rig_computes(const tn_rig *rig, tn_dtype dtype);
 
 /* Names of the backend plugins that lie in TENON_PLUGIN_PATH and whose probe
- * says that they can run here, sorted. Says aloud which it leaves out. */
+ * says that they can run here, sorted; the caller frees each. Says aloud which
+ * it leaves out. */
 uint32_t tn_rig_backends(const char *names[], uint32_t capacity);
 
 /* ---- what to run ---- */
