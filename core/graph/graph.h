@@ -27,7 +27,8 @@ typedef struct tni_value {
                          reorder: refreshed by tni_graph_index) */
     uint32_t output;  /* which of its outputs */
     uint32_t storage; /* id of the value that owns the bytes: itself, or another
-                         for views and effects */
+                         for views, effects, and outputs that fuse bound to the
+                         target of an assign */
     uint32_t replaced_by; /* another id that now stands for this one, or 0 */
     int64_t offset; /* of element 0, in elements from the storage's start */
     /* Where the bytes are. Owners only. 0: transient, placed by place.c. */
@@ -111,8 +112,9 @@ const tn_op_desc *tni_op_desc(tn_op op);
 /* Bit i: outputs[i] of this op may be added into place (plan.h). */
 uint32_t tni_op_accumulates(const tn_op_desc *desc);
 
-/* Whether plan.h lets this input have any strides (matmul: the next one). */
-int tni_op_may_be_strided(const tn_op_desc *desc, uint32_t input);
+/* Whether plan.h lets this input be laid out as x is. */
+int tni_op_accepts(const tn_op_desc *desc, uint32_t input,
+                   const tn_tensor_info *x);
 
 /* Whether MATMUL may see these strides (plan.h); rank 2 at least. */
 int tni_is_matmul_operand(const tn_tensor_info *x);

@@ -153,33 +153,6 @@ static tn_status lower_composites(tni_graph *g, const tni_target *target,
 
 /* ---- dense inputs ---- */
 
-/* Rows may be anywhere; each row is dense. */
-static int has_dense_rows(const tn_tensor_info *info)
-{
-    tn_tensor_info row = *info;
-    if (row.rank)
-        row.shape[0] = 1;
-    return tni_info_is_dense(&row);
-}
-
-/* What plan.h lets input i of this node be. */
-static int is_accepted(const tni_node *node, uint32_t i,
-                       const tn_tensor_info *info)
-{
-    if (tni_info_is_dense(info) || node->desc->tier == TN_TIER_VIEW)
-        return 1;
-    switch (node->desc->number) {
-    case TN_OP_MATMUL:
-        return tni_is_matmul_operand(info);
-    case TN_OP_GROUPED_MATMUL:
-        return i == 1 && tni_is_matmul_operand(info);
-    case TN_OP_GATHER_ROWS:
-        return i == 0 && has_dense_rows(info);
-    default:
-        return tni_op_may_be_strided(node->desc, i);
-    }
-}
-
 /* The last dense copy made of a value, and for whom. */
 typedef struct dense_of {
     tn_tensor copy;
@@ -213,7 +186,7 @@ static void insert_copies(tni_graph *g, tni_arena *scratch)
         for (uint32_t i = 0; i < old[n].in_count; i++) {
             const tn_tensor x = old[n].in[i];
             const tn_tensor_info info = g->values[x.id].info;
-            if (x.id && !is_accepted(&old[n], i, &info))
+            if (x.id && !tni_op_accepts(old[n].desc, i, &info))
                 old[n].in[i] = dense_copy(g, made, &old[n], x);
         }
         tni_graph_put(g, &old[n]);

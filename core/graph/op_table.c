@@ -95,8 +95,9 @@ typedef struct own_facts {
     tni_prepare *prepare;
     const char *(*label)(const void *attr);
     uint32_t accumulates; /* bit i: output i can be added into place */
-    uint32_t strided;     /* bit i: input i may have any strides */
-    uint8_t over_first;   /* output 0 lies on input 0's storage */
+    uint32_t strided;     /* bit i: input i need not be dense, */
+    int (*accepts)(const tn_tensor_info *x); /* if it is so; NULL: anyhow */
+    uint8_t over_first; /* output 0 lies on input 0's storage */
 } own_facts;
 
 static const own_facts own[TN_OP_COUNT] = {
@@ -110,16 +111,23 @@ static const own_facts own[TN_OP_COUNT] = {
                       .strided = ~0u},
     [TN_OP_MATMUL] = {.prepare = tni_matmul_prepare,
                       .accumulates = 1,
-                      .strided = 3},
+                      .strided = 3,
+                      .accepts = tni_is_matmul_operand},
     [TN_OP_COPY] = {.strided = 1},
-    [TN_OP_GATHER_ROWS] = {.strided = 1}, /* its table */
+    [TN_OP_GATHER_ROWS] = {.strided = 1, /* its table */
+                           .accepts = tni_has_dense_rows},
     [TN_OP_SCATTER_ADD_ROWS] = {.accumulates = 1},
     [TN_OP_SET_ROWS] = {.over_first = 1},
     [TN_OP_ASSIGN] = {.over_first = 1},
     [TN_OP_GROUPED_MATMUL] = {.prepare = tni_grouped_matmul_prepare,
                               .accumulates = 1,
-                              .strided = 1u << 1},
-    [TN_OP_RMS_NORM_BWD] = {.accumulates = 1u << 1},             /* dweight */
+                              .strided = 1u << 1,
+                              .accepts = tni_is_matmul_operand},
+    [TN_OP_RMS_NORM_BWD] = {.accumulates = 1u << 1}, /* dweight */
+    [TN_OP_ATTENTION] = {.strided = 7u,              /* q, k, v */
+                         .accepts = tni_has_dense_vectors},
+    [TN_OP_ATTENTION_BWD] = {.strided = 7u << 1, /* the same */
+                             .accepts = tni_has_dense_vectors},
     [TN_OP_LINEAR_CROSS_ENTROPY_BWD] = {.accumulates = 1u << 1}, /* dw */
 };
 
@@ -139,9 +147,14 @@ uint32_t tni_op_accumulates(const tn_op_desc *desc)
     return own_of(desc)->accumulates;
 }
 
-int tni_op_may_be_strided(const tn_op_desc *desc, uint32_t input)
+int tni_op_accepts(const tn_op_desc *desc, uint32_t input,
+                   const tn_tensor_info *x)
 {
-    return input < 32 && (own_of(desc)->strided >> input & 1u);
+    const own_facts *facts = own_of(desc);
+    if (tni_info_is_dense(x))
+        return 1;
+    return input < 32 && (facts->strided >> input & 1u) &&
+           (!facts->accepts || facts->accepts(x));
 }
 
 int tni_op_is_over_first(const tn_op_desc *desc)

@@ -290,8 +290,8 @@ static tn_status check_dense(const check *c)
 {
     const tni_node *node = &c->g->nodes[c->n];
     for (uint32_t i = 0; i < node->in_count; i++)
-        if (!tni_op_may_be_strided(node->desc, i) &&
-            !tni_info_is_dense(&tni_value_of(c->g, node->in[i])->info))
+        if (!tni_op_accepts(node->desc, i,
+                            &tni_value_of(c->g, node->in[i])->info))
             return refuse(c, "input %u is strided; lower must copy it", i);
     return TN_OK;
 }

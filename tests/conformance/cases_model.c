@@ -86,13 +86,39 @@ void draw_rope(dice *d, op_case *c, uint32_t parameter)
 
 /* ---- attention ---- */
 
+/* How q, k and v lie: dense, as part of longer vectors, head by head; or the
+ * values within the keys, as a latent cache has them. */
+enum { DENSE, PITCHED, TURNED, LOOKS, WITHIN = LOOKS };
+
+static void add_vectors(op_case *c, uint32_t look, int64_t batch, int64_t rows,
+                        int64_t heads, int64_t size)
+{
+    if (look == PITCHED)
+        size += 3;
+    if (look == TURNED)
+        ADD_LEAF(c, batch, heads, rows, size);
+    else
+        ADD_LEAF(c, batch, rows, heads, size);
+}
+
+static tn_tensor vectors_in(tn_builder *b, tn_tensor x, uint32_t look)
+{
+    if (look == PITCHED)
+        return tn_slice(b, x, 3, 2, tn_dim(b, x, 3) - 3);
+    return look == TURNED ? tn_permute(b, x, 0, 2, 1, 3) : x;
+}
+
 static void describe_attention(tn_builder *b, const tn_tensor *in,
                                tn_tensor *out, const void *data)
 {
     const with *w = data;
-    out[0] =
-        tn_attention_at(b, in[0], in[1], in[2], w->variant ? in[3] : TN_NONE,
-                        &w->attr.attention, TN_HERE);
+    const tn_tensor q = vectors_in(b, in[0], w->flags[0]);
+    const tn_tensor k = vectors_in(b, in[1], w->flags[1]);
+    const tn_tensor v = w->flags[2] == WITHIN
+                            ? tn_slice(b, k, 3, 0, w->number)
+                            : vectors_in(b, in[2], w->flags[2]);
+    out[0] = tn_attention_at(b, q, k, v, w->variant ? in[3] : TN_NONE,
+                             &w->attr.attention, TN_HERE);
 }
 
 /* Positions with padding, and beyond the last key, as while decoding. */
@@ -113,13 +139,18 @@ void draw_attention(dice *d, op_case *c, uint32_t parameter)
         .window = chance(d, 2) ? 0 : size_upto(d, keys),
         .bidirectional = roll(d, 3) == 0,
     };
+    c->with.number = value_size;
+    c->with.flags[0] = roll(d, LOOKS);
+    c->with.flags[1] = roll(d, LOOKS);
+    c->with.flags[2] = roll(d, LOOKS + 1);
     c->rig.describe = describe_attention;
-    ADD_LEAF(c, batch, rows, heads, size);
-    ADD_LEAF(c, batch, keys, groups, size);
-    ADD_LEAF(c, batch, keys, groups, value_size);
+    add_vectors(c, c->with.flags[0], batch, rows, heads, size);
+    add_vectors(c, c->with.flags[1], batch, keys, groups, size);
+    add_vectors(c, c->with.flags[2], batch, keys, groups, value_size);
     ADD_INDEX(c, -1, keys - 1, batch, rows);
     for (uint32_t i = 0; i < 3; i++)
-        wants(c, i);
+        if (c->with.flags[i] != WITHIN)
+            wants(c, i);
     c->length = size + keys;
     c->gradient_length = size + keys + rows * heads / groups;
 }

@@ -107,6 +107,33 @@ static void a_copy_of_bytes_that_change_is_made_again(void **state)
     tni_graph_destroy(l.g);
 }
 
+/* Values within the keys, heads before rows: vectors are dense. Every second
+ * element of a vector: they are not. */
+static void attention_copies_no_vectors(void **state)
+{
+    (void)state;
+    leaves l = begin();
+    tn_builder *b = &l.g->builder;
+    const tn_tensor q = INPUT(&l, "q", 2, 4, 5, 6),
+                    k = INPUT(&l, "k", 2, 5, 1, 6);
+    const tn_tensor turned = tn_permute(b, q, 0, 2, 1, 3);
+    want(&l, tn_attention(b, turned, k, tn_slice(b, k, 3, 0, 4), TN_NONE,
+                          .scale = 1));
+    lower(l.g, &native);
+    assert_int_equal(count_nodes(l.g, TN_OP_COPY), 0);
+    tni_graph_destroy(l.g);
+
+    l = begin();
+    b = &l.g->builder;
+    const tn_tensor pairs = tn_exp(b, INPUT(&l, "pairs", 2, 5, 1, 6, 2));
+    const tn_tensor even =
+        tn_reshape(b, tn_slice(b, pairs, 4, 0, 1), 2, 5, 1, 6);
+    want(&l, tn_attention(b, even, even, even, TN_NONE, .scale = 1));
+    lower(l.g, &native);
+    assert_int_equal(count_nodes(l.g, TN_OP_COPY), 1);
+    tni_graph_destroy(l.g);
+}
+
 static void readers_of_a_replaced_output_find_the_new_one(void **state)
 {
     (void)state;
@@ -131,6 +158,7 @@ int main(void)
         cmocka_unit_test(strided_inputs_are_copied_once_where_they_must_be),
         cmocka_unit_test(a_layer_does_not_keep_another_phases_copy),
         cmocka_unit_test(a_copy_of_bytes_that_change_is_made_again),
+        cmocka_unit_test(attention_copies_no_vectors),
         cmocka_unit_test(readers_of_a_replaced_output_find_the_new_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

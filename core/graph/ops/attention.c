@@ -10,6 +10,13 @@
 
 #include "graph/ops/ops.h"
 
+/* Vectors may be anywhere; each is dense. So slices of a joint projection, and
+ * values that are part of their keys, need no copy. */
+int tni_has_dense_vectors(const tn_tensor_info *x)
+{
+    return x->shape[x->rank - 1] == 1 || x->stride[x->rank - 1] == 1;
+}
+
 /* q (B, T, H, D), k (B, S, G, D), v (B, S, G, E), [positions (B, T)] */
 static tn_status check_operands(const tn_builder *b, const tn_tensor *qkv,
                                 tn_tensor positions, tn_error *err)

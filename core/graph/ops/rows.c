@@ -27,6 +27,15 @@ static tn_status join_shapes(const tn_tensor_info *leading,
 
 /* ---- gather_rows, scatter_add_rows ---- */
 
+/* Rows may be anywhere; each row is dense. */
+int tni_has_dense_rows(const tn_tensor_info *x)
+{
+    tn_tensor_info row = *x;
+    if (row.rank)
+        row.shape[0] = 1;
+    return tni_info_is_dense(&row);
+}
+
 tn_status tni_gather_rows_shape(const tn_builder *b, const tn_op_node *node,
                                 tn_tensor_info *out, tn_error *err)
 {
