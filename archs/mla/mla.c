@@ -156,10 +156,9 @@ static tn_tensor attention(tn_layer *l, tn_tensor n, const mla_options *o)
     const tn_tensor W = tn_weight(l, "self_attn.kv_b_proj.weight",
                                   tn_init_normal(0), H * (N + E), R);
 
-    const int decoding = !tn_is_none(l->positions);
-    const tn_tensor y = decoding
-                            ? attend_absorbed(l, q_nope, q_rope, c, r, W, o)
-                            : attend(l, q_nope, q_rope, c, r, W, o);
+    const tn_tensor y = l->training
+                            ? attend(l, q_nope, q_rope, c, r, W, o)
+                            : attend_absorbed(l, q_nope, q_rope, c, r, W, o);
     return tn_project_residual(l, tn_reshape(b, y, B, T, H * E),
                                "self_attn.o_proj", l->hidden_size,
                                o->attention_bias);

@@ -125,7 +125,8 @@ static tn_status write_theirs(const tni_model *model, const tn_hf_writer *w,
         return tn_fail(err, TN_EUNSUPPORTED,
                        "no Hugging Face form: final_logit_softcap has no "
                        "counterpart");
-    const tn_arch_context context = tni_model_context(model, spec);
+    tn_arch_context context = tni_model_context(model, spec);
+    context.layer_count = (int64_t)model->layer_count;
     write_common(model, w);
     write_mlp(&spec->mlp, w);
     return spec->arch->hugging_face(&context, spec->options, w, err);

@@ -112,6 +112,7 @@ typedef struct tn_arch_context {
     int64_t max_seq_len;
     const char *mlp_type; /* "gated" ... */
     const char *mlp_activation;
+    int64_t layer_count; /* of the model, for hugging_face; 0 for check */
 } tn_arch_context;
 
 typedef struct tn_arch {

@@ -380,13 +380,14 @@ TN_AT_(tn_hf_writer, boolean, 24);
 TN_AT_(tn_hf_writer, string, 32);
 TN_AT_(tn_hf_writer, null, 40);
 
-TN_SIZE_(tn_arch_context, 40);
+TN_SIZE_(tn_arch_context, 48);
 TN_AT_(tn_arch_context, struct_size, 0);
 TN_AT_(tn_arch_context, reserved, 4);
 TN_AT_(tn_arch_context, hidden_size, 8);
 TN_AT_(tn_arch_context, max_seq_len, 16);
 TN_AT_(tn_arch_context, mlp_type, 24);
 TN_AT_(tn_arch_context, mlp_activation, 32);
+TN_AT_(tn_arch_context, layer_count, 40);
 
 TN_SIZE_(tn_arch, 56);
 TN_AT_(tn_arch, summary, 0);
