@@ -63,15 +63,46 @@ static void decomposition_equals_formula(void **state)
         compare_case(t->family, number);
 }
 
+/* Whoever adds an op gives it a family; backward ops come with the gradients
+ * of theirs. */
+static void every_op_has_a_family(void **state)
+{
+    static const struct {
+        const char *name;
+        tn_op op;
+        uint32_t tier;
+    } rows[] = {
+#define OP(NAME, number, tier, min_in, max_in, n_out, attr, name)              \
+    {#name, number, TN_TIER_##tier},
+#include <tenon/ops.def>
+#undef OP
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint32_t found = rows[i].tier < TN_TIER_PRIMITIVE ||
+                         strstr(rows[i].name, "_bwd") != NULL;
+        for (uint32_t f = 0; f < family_count; f++)
+            found |= families[f].op == rows[i].op;
+        if (!found) {
+            print_error("%s is in no family of families.c\n", rows[i].name);
+            fail();
+        }
+    }
+}
+
 int main(void)
 {
+    const struct CMUnitTest coverage[] = {
+        cmocka_unit_test(every_op_has_a_family),
+    };
     static const char *const oracle[] = {"the oracle"};
     native = tn_rig_open("reference", "{}");
     decomposed = tn_rig_open("reference", "{native: false}");
+    const int missing = cmocka_run_group_tests(coverage, NULL, NULL);
     const int failed =
         run_families("decompositions", decomposition_equals_formula,
                      is_composite, oracle, 1);
     tn_rig_close(native);
     tn_rig_close(decomposed);
-    return failed;
+    return missing + failed;
 }

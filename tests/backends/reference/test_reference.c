@@ -543,6 +543,34 @@ static void loss_ignores_minus_one(void **state)
     teardown(&t);
 }
 
+/* ---- the whole table ---- */
+
+/* Whoever adds an op gives the oracle its formula. */
+static void every_op_that_computes_has_a_kernel(void **state)
+{
+    static const struct {
+        const char *name;
+        tn_op op;
+        uint32_t tier;
+    } rows[] = {
+#define OP(NAME, number, tier, min_in, max_in, n_out, attr, name)              \
+    {#name, number, TN_TIER_##tier},
+#include <tenon/ops.def>
+#undef OP
+    };
+    tn_rig *rig = tn_rig_open("reference", "{}");
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const tn_plan_node node = {.op = rows[i].op};
+        if (rows[i].tier < TN_TIER_PRIMITIVE ||
+            rig->backend->supports(rig->device, &node))
+            continue;
+        print_error("reference has no kernel for %s\n", rows[i].name);
+        fail();
+    }
+    tn_rig_close(rig);
+}
+
 /* ---- refusals ---- */
 
 static void compile_names_an_op_without_kernel(void **state)
@@ -592,6 +620,7 @@ int main(void)
         cmocka_unit_test(rope_pairs_halves_or_neighbours),
         cmocka_unit_test(attention_weighs_the_keys_it_sees),
         cmocka_unit_test(loss_ignores_minus_one),
+        cmocka_unit_test(every_op_that_computes_has_a_kernel),
         cmocka_unit_test(compile_names_an_op_without_kernel),
         cmocka_unit_test(copies_outside_a_buffer_are_refused),
     };
