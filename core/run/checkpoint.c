@@ -44,7 +44,7 @@ static contents model_contents(tni_arena *arena, const tni_training *t)
     const tni_weight *w = tni_model_weights(t->recipe->model, &count);
     contents c = {.arena = arena, .session = t->session};
     for (uint32_t i = 0; i < count; i++)
-        add(&c, w[i].name, &w[i],
+        add(&c, tni_model_stored_name(t->recipe->model, &w[i]), &w[i],
             (place){TN_ARENA_PARAM, w[i].offset * t->session->real_bytes});
     return c;
 }
@@ -129,6 +129,16 @@ static tn_status write_model_config(const tni_model *model, const char *path,
     return tn_fail(err, status, "%s", why.message);
 }
 
+/* For files that others wrote. */
+static tn_status sync_file(const char *path, tn_error *err)
+{
+    FILE *file = fopen(path, "r+be");
+    if (!file)
+        return tn_fail(err, TN_EIO, "%s: cannot open to sync it: %s", path,
+                       strerror(errno));
+    return tni_file_close_synced(file, path, err);
+}
+
 static tn_status write_files(tni_arena *arena, tni_training *t,
                              const tni_progress *progress, const char *folder,
                              tn_error *err)
@@ -138,8 +148,9 @@ static tn_status write_files(tni_arena *arena, tni_training *t,
     TN_TRY(tni_folder_make(folder, err));
     TN_TRY(store(&model, folder, "model.safetensors", err));
     TN_TRY(store(&optimizer, folder, "optimizer.safetensors", err));
-    TN_TRY(write_model_config(
-        t->recipe->model, tni_path_join(arena, folder, "config.json"), err));
+    const char *config = tni_path_join(arena, folder, "config.json");
+    TN_TRY(write_model_config(t->recipe->model, config, err));
+    TN_TRY(sync_file(config, err));
     TN_TRY(tni_config_write(t->recipe,
                             tni_path_join(arena, folder, "config.yaml"), err));
     TN_TRY(tni_progress_write(

@@ -65,14 +65,35 @@ static int is_derived(const char *name)
            (n > tail && strcmp(name + n - tail, inv_freq) == 0);
 }
 
-/* The tensor a weight is read from, or NULL. */
-static const tni_stored *stored_for(const tni_safetensors *file,
-                                    const tni_weight *w)
+/* Under its own name or Hugging Face's. */
+static const tni_stored *stored_as(const tni_safetensors *file,
+                                   const tni_weight *w)
 {
     const tni_stored *t = tni_safetensors_find(file, w->name);
+    return t || !w->theirs ? t : tni_safetensors_find(file, w->theirs);
+}
+
+/* The tensor a weight is read from, or NULL. */
+static const tni_stored *stored_for(const tni_model *model,
+                                    const tni_safetensors *file,
+                                    const tni_weight *w)
+{
+    const tni_stored *t = stored_as(file, w);
     return t || strcmp(w->name, head) != 0
                ? t
-               : tni_safetensors_find(file, embedding);
+               : stored_as(file, tni_model_weight(model, embedding));
+}
+
+static int is_of_model(const tni_model *model, const char *name)
+{
+    uint32_t count;
+    const tni_weight *w = tni_model_weights(model, &count);
+    if (tni_model_weight(model, name))
+        return 1;
+    for (uint32_t i = 0; i < count; i++)
+        if (w[i].theirs && !strcmp(w[i].theirs, name))
+            return 1;
+    return 0;
 }
 
 static tn_status check_names(const tni_model *model,
@@ -84,14 +105,14 @@ static tn_status check_names(const tni_model *model,
     const tni_stored *t = tni_safetensors_list(file, &tensors);
     list wrong = {0};
     for (uint32_t i = 0; i < weights; i++) {
-        const tni_stored *found = stored_for(file, &w[i]);
+        const tni_stored *found = stored_for(model, file, &w[i]);
         if (!found)
             add(&wrong, w[i].name, "missing");
         else if (!fits(found, &w[i]))
             add_misshaped(&wrong, found, &w[i]);
     }
     for (uint32_t i = 0; i < tensors; i++)
-        if (!tni_model_weight(model, t[i].name) && !is_derived(t[i].name))
+        if (!is_of_model(model, t[i].name) && !is_derived(t[i].name))
             add(&wrong, t[i].name, "not of this model");
     if (!wrong.count)
         return TN_OK;
@@ -135,16 +156,17 @@ tn_status tni_weights_put(tni_session *s, const tni_safetensors *file,
 static tn_status put_all(tni_session *s, const tni_safetensors *file,
                          tn_error *err)
 {
+    const tni_model *model = s->recipe->model;
     uint32_t count;
-    const tni_weight *w = tni_model_weights(s->recipe->model, &count);
-    double *staging = tni_weights_staging(s->recipe->model);
+    const tni_weight *w = tni_model_weights(model, &count);
+    double *staging = tni_weights_staging(model);
     tn_status status = TN_OK;
     if (!staging)
         return tn_fail(err, TN_ENOMEM, "no memory for the largest weight");
     for (uint32_t i = 0; i < count && status == TN_OK; i++)
-        status =
-            tni_weights_put(s, file, stored_for(file, &w[i]), TN_ARENA_PARAM,
-                            w[i].offset * s->real_bytes, staging, err);
+        status = tni_weights_put(s, file, stored_for(model, file, &w[i]),
+                                 TN_ARENA_PARAM, w[i].offset * s->real_bytes,
+                                 staging, err);
     free(staging);
     return status;
 }
