@@ -165,6 +165,7 @@ tn_arch_context tni_model_context(const tni_model *model,
         .max_seq_len = model->options.max_seq_len,
         .mlp_type = spec->mlp.type ? spec->mlp.type->name : NULL,
         .mlp_activation = tni_mlp_activation(&spec->mlp),
+        .norm_eps = model->options.norm_eps,
     };
 }
 

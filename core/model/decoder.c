@@ -152,6 +152,7 @@ tn_status tni_model_create(tni_arena *arena, tni_registry *registry,
     TN_TRY(tni_model_read(made, node, err));
     TN_TRY(learn_weights(made, err));
     tni_model_layout(made, NULL, 1, NULL, NULL);
+    tni_model_find_their_names(made);
     *model = made;
     return TN_OK;
 }

@@ -27,6 +27,15 @@ static void write_real(void *to, const char *key, double value)
     json_object_set_new(to, key, json_real(value));
 }
 
+static void write_reals(void *to, const char *key, const double *values,
+                        uint32_t count)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < count; i++)
+        json_array_append_new(list, json_real(values[i]));
+    json_object_set_new(to, key, list);
+}
+
 static void write_boolean(void *to, const char *key, int32_t value)
 {
     json_object_set_new(to, key, json_boolean(value));
@@ -59,6 +68,8 @@ static tn_hf_writer writer_to(json_t *object)
         .boolean = write_boolean,
         .string = write_string,
         .null = write_null,
+        .real = write_real,
+        .reals = write_reals,
     };
 }
 
@@ -131,6 +142,59 @@ static tn_status write_theirs(const tni_model *model, const tn_hf_writer *w,
     write_mlp(&spec->mlp, w);
     return spec->arch->hugging_face(&context, spec->options, w, err);
 }
+
+/* ---- names ---- */
+
+/* `name` with what `rule` says in place of its beginning, or NULL where it
+ * begins otherwise. */
+static const char *renamed(tni_arena *arena, const tn_hf_name *rule,
+                           const char *name)
+{
+    const size_t head = strcspn(rule->ours, "*");
+    const size_t new_head = strcspn(rule->theirs, "*");
+    if (strncmp(name, rule->ours, head))
+        return NULL;
+    if (!rule->ours[head])
+        return tni_arena_printf(arena, "%s%s", rule->theirs, name + head);
+    const char *tail = rule->ours + head + 1, *number = name + head;
+    const size_t digits = strspn(number, "0123456789");
+    if (!digits || strncmp(number + digits, tail, strlen(tail)))
+        return NULL;
+    return tni_arena_printf(
+        arena, "%.*s%.*s%s%s", (int)new_head, rule->theirs, (int)digits, number,
+        rule->theirs[new_head] ? rule->theirs + new_head + 1 : "",
+        number + digits + strlen(tail));
+}
+
+static int has_their_form(const tni_model *model)
+{
+    json_t *object = json_object();
+    const tn_hf_writer writer = writer_to(object);
+    const tn_status status = write_theirs(model, &writer, NULL);
+    json_decref(object);
+    return status == TN_OK;
+}
+
+void tni_model_find_their_names(tni_model *model)
+{
+    const tni_layer_spec *spec = NULL;
+    if (one_spec(model, &spec, NULL) != TN_OK)
+        return;
+    model->is_theirs = has_their_form(model);
+    for (size_t i = 0; i < model->weight_count; i++) {
+        tni_weight *w = &model->weights[i];
+        for (uint32_t r = 0; r < spec->arch->hf_name_count && !w->theirs; r++)
+            w->theirs =
+                renamed(model->arena, &spec->arch->hf_names[r], w->name);
+    }
+}
+
+const char *tni_model_stored_name(const tni_model *model, const tni_weight *w)
+{
+    return model->is_theirs && w->theirs ? w->theirs : w->name;
+}
+
+/* ---- the file ---- */
 
 /* One word per layer: which architecture it is. */
 static void write_ours(const tni_model *model, const tn_hf_writer *w)

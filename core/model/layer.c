@@ -130,6 +130,62 @@ static void layer_store(tn_layer *l, const char *name, tn_tensor value,
     tn_assign_at(l->b, leaf, value, here);
 }
 
+/* i32 (B, length): where the last `length` real rows lie in (B, length + T)
+ * rows, whose first `length` are real and whose padded rows are last. */
+static tn_tensor last_real_rows(tn_layer *l, int64_t B, int64_t T,
+                                int64_t length, tn_here here)
+{
+    tn_builder *b = l->b;
+    const tn_tensor is_real =
+        tn_with_constant_at(b, TN_MAP_LE, l->positions, 0.0, 1, here);
+    const tn_tensor real = tn_broadcast(
+        b, tn_reduce_at(b, TN_REDUCE_SUM, is_real, 1u << 1, here), B, length);
+    const tn_map_attr attr = {
+        .program = {.instruction = {{TN_MAP_INPUT, 0, 0, 0},
+                                    {TN_MAP_INDEX, 0, 0, 0},
+                                    {TN_MAP_CONST, 0, 0, 0},
+                                    {TN_MAP_FMA, 1, 2, 0},
+                                    {TN_MAP_INDEX, 1, 0, 0},
+                                    {TN_MAP_ADD, 3, 4, 0}},
+                    .constant = {(double)(length + T)},
+                    .instruction_count = 6,
+                    .constant_count = 1,
+                    .input_count = 1,
+                    .output_count = 1,
+                    .output = {5}},
+        .dtype = {TN_I32},
+    };
+    tn_tensor index = TN_NONE;
+    tn_map_at(b, &attr, &real, &index, here);
+    return index;
+}
+
+static tn_tensor layer_window(tn_layer *l, const char *name, tn_tensor rows,
+                              int64_t length, tn_here here)
+{
+    tn_builder *b = l->b;
+    const int64_t B = tn_dim(b, rows, 0), T = tn_dim(b, rows, 1);
+    const int64_t shape[3] = {B, length, tn_dim(b, rows, 2)};
+    const int64_t table[2] = {B * (length + T), shape[2]};
+    if (l->training || b->failed)
+        return TN_NONE;
+    if (tn_rank(b, rows) != 3 || length < 1) {
+        b->api->fail(b, here,
+                     "window %s: needs rows (batch, time, size) and a length "
+                     "of at least 1",
+                     name);
+        return TN_NONE;
+    }
+    const tn_tensor leaf = state_leaf(l, name, 3, shape, 0, here);
+    const tn_tensor all =
+        tn_concat_at(b, 1, 2, (const tn_tensor[]){leaf, rows}, here);
+    const tn_tensor kept = tn_gather_rows_at(
+        b, tn_shaped_view_at(b, all, TN_VIEW_RESHAPE, 2, table, here),
+        last_real_rows(l, B, T, length, here), here);
+    tn_assign_at(b, leaf, kept, here);
+    return tn_slice_at(b, all, 1, 0, length, here);
+}
+
 /* ---- the rest ---- */
 
 static tn_tensor layer_mlp(tn_layer *l, tn_tensor x, tn_here here)
@@ -172,6 +228,7 @@ static const tn_layer_api layer_api = {
     .store = layer_store,
     .mlp = layer_mlp,
     .auxiliary_loss = layer_auxiliary_loss,
+    .window = layer_window,
 };
 
 static tn_layer handle(const tni_scope *s, uint32_t index)

@@ -16,7 +16,8 @@
 
 /* A weight and its place in the slab. */
 typedef struct tni_weight {
-    const char *name; /* "model.layers.0.self_attn.q_proj.weight" */
+    const char *name;   /* "model.layers.0.self_attn.q_proj.weight" */
+    const char *theirs; /* in Hugging Face's form, where it differs; or NULL */
     uint32_t rank;
     uint32_t group; /* set by tni_model_layout */
     int64_t shape[TN_MAX_RANK];
@@ -55,6 +56,10 @@ uint32_t tni_model_layer_count(const tni_model *model);
 
 const tni_weight *tni_model_weights(const tni_model *model, uint32_t *count);
 const tni_weight *tni_model_weight(const tni_model *model, const char *name);
+
+/* What w is called in the model.safetensors that we write: Hugging Face's name
+ * where the whole stack has a form of theirs, else its own. */
+const char *tni_model_stored_name(const tni_model *model, const tni_weight *w);
 int64_t tni_model_parameter_count(const tni_model *model);
 
 /*

@@ -77,7 +77,8 @@ struct tni_model {
     tn_tensor *params; /* of the graph last described */
     size_t param_capacity;
     size_t next;
-    int learning; /* the first description declares weights */
+    int learning;  /* the first description declares weights */
+    int is_theirs; /* Hugging Face has a form of it */
     int64_t slab_elements;
 
     tni_state *states;
@@ -93,6 +94,9 @@ tn_status tni_model_read(tni_model *model, tni_yaml *node, tn_error *err);
 /* What check() and hugging_face() of an architecture are told. */
 tn_arch_context tni_model_context(const tni_model *model,
                                   const tni_layer_spec *spec);
+
+/* huggingface.c: once the weights are known, what they are called there. */
+void tni_model_find_their_names(tni_model *model);
 
 /* ---- a description under way ---- */
 

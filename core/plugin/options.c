@@ -7,6 +7,7 @@
  */
 #include "plugin/module.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,12 +87,21 @@ static tn_status check_in_range(const tn_option *o, double value, tn_error *err)
                    o->name, value, o->min, o->max);
 }
 
+/* As strtod, and YAML's .inf, which a default is written in. */
+static double read_number(const char *text, char **end)
+{
+    if (strncmp(text, ".inf", 4))
+        return strtod(text, end);
+    *end = (char *)(uintptr_t)(text + 4);
+    return (double)INFINITY;
+}
+
 static tn_status check_list(const tn_option *o, tn_error *err)
 {
     const char *at = o->text ? o->text : "";
     for (uint32_t i = 0; i < o->count; i++) {
         char *end;
-        const double value = strtod(at, &end);
+        const double value = read_number(at, &end);
         if (end == at)
             return tn_fail(err, TN_EREFUSED,
                            "option %s wants %u numbers and its default \"%s\" "

@@ -10,8 +10,6 @@
  */
 #include <tenon/builder.h>
 
-#include <inttypes.h>
-
 #include "graph/ops/ops.h"
 
 /* ---- shapes ---- */

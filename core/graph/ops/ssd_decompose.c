@@ -34,8 +34,6 @@
  */
 #include <tenon/builder.h>
 
-#include <string.h>
-
 #include "graph/ops/ops.h"
 #include "graph/ops/ssd.h"
 #include "graph/workspace.h"

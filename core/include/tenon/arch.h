@@ -73,6 +73,13 @@ typedef struct tn_layer_api {
      * (1), summed over tokens. Ignored when not training. */
     void (*auxiliary_loss)(tn_layer *l, const char *name, tn_tensor value,
                            tn_here here);
+
+    /* rows (B, T, C) of a layer that looks `length` rows back: the rows
+     * before them, (B, length, C), zeros before the sequence began. Training:
+     * none, for a sequence begins with its first row. Decoding: kept from call
+     * to call, without padded rows. */
+    tn_tensor (*window)(tn_layer *l, const char *name, tn_tensor rows,
+                        int64_t length, tn_here here);
 } tn_layer_api;
 
 struct tn_layer {
@@ -87,8 +94,8 @@ struct tn_layer {
     int64_t max_seq_len;
     double norm_eps;
     /* i32 (B, T): where each row of this call stands in its sequence. none in
-     * training, where row t stands at t. Pass it to tn_rope and tn_attention.
-     */
+     * training, where row t stands at t; -1 for padded rows, which leave no
+     * trace. Pass it to tn_rope and tn_attention; see tn_without_padding. */
     tn_tensor positions;
     tn_tensor rng; /* i32 (2), for tn_dropout; none when not training */
 };
@@ -102,7 +109,18 @@ typedef struct tn_hf_writer {
     void (*boolean)(void *to, const char *key, int32_t value);
     void (*string)(void *to, const char *key, const char *value);
     void (*null)(void *to, const char *key);
+    /* numbers that stay floats when they are whole, and a list of them */
+    void (*real)(void *to, const char *key, double value);
+    void (*reals)(void *to, const char *key, const double *values,
+                  uint32_t count);
 } tn_hf_writer;
+
+/* Names of weights that Hugging Face's form of a stack has: those that begin
+ * as `ours` begin there as `theirs`. One * stands for a layer's number. */
+typedef struct tn_hf_name {
+    const char *ours;   /* "model.layers.*.mamba." */
+    const char *theirs; /* "backbone.layers.*.mixer." */
+} tn_hf_name;
 
 /* Facts of the layer that options alone do not tell. */
 typedef struct tn_arch_context {
@@ -113,6 +131,7 @@ typedef struct tn_arch_context {
     const char *mlp_type; /* "gated" ... */
     const char *mlp_activation;
     int64_t layer_count; /* of the model, for hugging_face; 0 for check */
+    double norm_eps;
 } tn_arch_context;
 
 typedef struct tn_arch {
@@ -129,6 +148,11 @@ typedef struct tn_arch {
     tn_status (*hugging_face)(const tn_arch_context *context,
                               const void *options, const tn_hf_writer *writer,
                               tn_error *err);
+    /* Weights that Hugging Face's form names otherwise. Checkpoints of such a
+     * stack carry its names; both are read. */
+    const tn_hf_name *hf_names;
+    uint32_t hf_name_count;
+    uint32_t reserved;
 } tn_arch;
 
 #define TN_ARCH(id) TN_SINGLE_(ARCH, tn_arch, id)
@@ -159,9 +183,28 @@ static inline tn_init tn_init_constant(double value)
 #define tn_load(l, name, ...)                                                  \
     (l)->api->load((l), (name), TN_SIZES_(__VA_ARGS__), TN_HERE)
 #define tn_store(l, name, value) (l)->api->store((l), (name), (value), TN_HERE)
+/* tn_window(l, "conv", rows, K - 1) */
+#define tn_window(l, name, rows, length)                                       \
+    (l)->api->window((l), (name), (rows), (length), TN_HERE)
 #define tn_mlp(l, x) (l)->api->mlp((l), (x), TN_HERE)
 #define tn_auxiliary_loss(l, name, value)                                      \
     (l)->api->auxiliary_loss((l), (name), (value), TN_HERE)
+
+/* x (B, T, X) with zeros where rows are padded. */
+static inline tn_tensor tn_without_padding_at(tn_layer *l, tn_tensor x,
+                                              tn_here here)
+{
+    const int64_t column[3] = {tn_dim(l->b, x, 0), tn_dim(l->b, x, 1), 1};
+    if (tn_is_none(l->positions))
+        return x;
+    const tn_tensor real = /* 0 <= position */
+        tn_with_constant_at(l->b, TN_MAP_LE, l->positions, 0.0, 1, here);
+    return tn_binary_at(
+        l->b, TN_MAP_MUL, x,
+        tn_shaped_view_at(l->b, real, TN_VIEW_RESHAPE, 3, column, here), here);
+}
+
+#define tn_without_padding(l, x) tn_without_padding_at(l, x, TN_HERE)
 
 static inline tn_tensor tn_layer_weight_suffix_(tn_layer *l, const char *name,
                                                 const char *suffix,

@@ -347,7 +347,7 @@ TN_AT_(tn_init, reserved, 4);
 TN_AT_(tn_init, a, 8);
 TN_AT_(tn_init, b, 16);
 
-TN_SIZE_(tn_layer_api, 56);
+TN_SIZE_(tn_layer_api, 64);
 TN_AT_(tn_layer_api, struct_size, 0);
 TN_AT_(tn_layer_api, reserved, 4);
 TN_AT_(tn_layer_api, weight, 8);
@@ -356,6 +356,7 @@ TN_AT_(tn_layer_api, load, 24);
 TN_AT_(tn_layer_api, store, 32);
 TN_AT_(tn_layer_api, mlp, 40);
 TN_AT_(tn_layer_api, auxiliary_loss, 48);
+TN_AT_(tn_layer_api, window, 56);
 
 TN_SIZE_(tn_layer, 72);
 TN_AT_(tn_layer, struct_size, 0);
@@ -371,7 +372,7 @@ TN_AT_(tn_layer, norm_eps, 56);
 TN_AT_(tn_layer, positions, 64);
 TN_AT_(tn_layer, rng, 68);
 
-TN_SIZE_(tn_hf_writer, 48);
+TN_SIZE_(tn_hf_writer, 64);
 TN_AT_(tn_hf_writer, struct_size, 0);
 TN_AT_(tn_hf_writer, reserved, 4);
 TN_AT_(tn_hf_writer, to, 8);
@@ -379,8 +380,14 @@ TN_AT_(tn_hf_writer, number, 16);
 TN_AT_(tn_hf_writer, boolean, 24);
 TN_AT_(tn_hf_writer, string, 32);
 TN_AT_(tn_hf_writer, null, 40);
+TN_AT_(tn_hf_writer, real, 48);
+TN_AT_(tn_hf_writer, reals, 56);
 
-TN_SIZE_(tn_arch_context, 48);
+TN_SIZE_(tn_hf_name, 16);
+TN_AT_(tn_hf_name, ours, 0);
+TN_AT_(tn_hf_name, theirs, 8);
+
+TN_SIZE_(tn_arch_context, 56);
 TN_AT_(tn_arch_context, struct_size, 0);
 TN_AT_(tn_arch_context, reserved, 4);
 TN_AT_(tn_arch_context, hidden_size, 8);
@@ -388,13 +395,17 @@ TN_AT_(tn_arch_context, max_seq_len, 16);
 TN_AT_(tn_arch_context, mlp_type, 24);
 TN_AT_(tn_arch_context, mlp_activation, 32);
 TN_AT_(tn_arch_context, layer_count, 40);
+TN_AT_(tn_arch_context, norm_eps, 48);
 
-TN_SIZE_(tn_arch, 56);
+TN_SIZE_(tn_arch, 72);
 TN_AT_(tn_arch, summary, 0);
 TN_AT_(tn_arch, options, 8);
 TN_AT_(tn_arch, check, 32);
 TN_AT_(tn_arch, forward, 40);
 TN_AT_(tn_arch, hugging_face, 48);
+TN_AT_(tn_arch, hf_names, 56);
+TN_AT_(tn_arch, hf_name_count, 64);
+TN_AT_(tn_arch, reserved, 68);
 
 /* ---- optimizer.h ---- */
 
