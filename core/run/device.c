@@ -39,12 +39,29 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Names by file name alone: nothing is opened yet. */
+/* Backends that a --plugin file brought. */
+static void add_opened(const tni_reader *reader, names *list)
+{
+    const tni_opened *opened;
+    const uint32_t count =
+        tni_registry_opened(reader->registry, reader->arena, &opened);
+    for (uint32_t i = 0; i < count; i++) {
+        const tn_component *c;
+        const uint32_t n =
+            tni_registry_components(reader->registry, opened[i].path, &c);
+        for (uint32_t k = 0; k < n; k++)
+            if (c[k].kind == TN_KIND_BACKEND)
+                add_name(reader->arena, list, c[k].name);
+    }
+}
+
+/* Names of files in the search path: nothing more is opened yet. */
 static names backend_names(const tni_reader *reader)
 {
     const char *const *folders;
     const uint32_t count = tni_registry_folders(reader->registry, &folders);
     names list = {0};
+    add_opened(reader, &list);
     for (uint32_t i = 0; i < count; i++) {
         DIR *folder = opendir(folders[i]);
         if (!folder)

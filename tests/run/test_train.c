@@ -411,6 +411,27 @@ static void weights_that_do_not_fit_are_listed(void **state)
     tn_assert_error_says(err, "is not of this model");
 }
 
+/* A tied checkpoint has no lm_head.weight; an untied model takes a copy of the
+ * embedding. */
+static void a_tied_file_gives_an_untied_model_its_head(void **state)
+{
+    run_rig *rig = *state;
+    char set[256];
+    watch w = {.stop = 0}, tied = {.stop = 0}, untied = {.stop = 0};
+    must_train(rig,
+               SET("train.max_steps=3", "checkpoint.dir=a",
+                   "model.tie_embeddings=true"),
+               NULL, &w);
+    snprintf(set, sizeof set, "init.from=%s/a", rig->folder);
+    must_train(rig,
+               SET(set, "checkpoint.dir=b", "train.max_steps=1",
+                   "model.tie_embeddings=true"),
+               NULL, &tied);
+    must_train(rig, SET(set, "checkpoint.dir=c", "train.max_steps=1"), NULL,
+               &untied);
+    tn_assert_near(tied.last_loss, untied.last_loss, 1e-12);
+}
+
 #define WITH_RIG(test)                                                         \
     cmocka_unit_test_setup_teardown(test, run_rig_setup, run_rig_teardown)
 
@@ -429,6 +450,7 @@ int main(void)
         WITH_RIG(the_first_layer_that_overflows_is_named),
         WITH_RIG(the_step_loop_allocates_nothing),
         WITH_RIG(weights_start_from_a_checkpoint),
+        WITH_RIG(a_tied_file_gives_an_untied_model_its_head),
         WITH_RIG(weights_that_do_not_fit_are_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

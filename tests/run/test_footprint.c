@@ -1,0 +1,104 @@
+/*
+ * test_footprint.c - sizes are known before a run, and advice is true.
+ */
+#include "run_rig.h"
+
+#include "graph/passes.h"
+#include "run/footprint.h"
+
+static tni_training *plans(run_rig *rig, const char *const *set)
+{
+    tni_training *t;
+    tn_error err = TN_ERROR_NONE;
+    tn_assert_ok_err(tni_training_create(run_rig_recipe(rig, set), &t, &err),
+                     err);
+    return t;
+}
+
+static void a_small_model_can_be_counted_by_hand(void **state)
+{
+    tni_training *t = plans(*state, NULL);
+    tni_footprint f;
+    tni_footprint_of(t, &f);
+    /* embedding and head 2*256*16; a layer: q, o 2*16*16, k, v 2*8*16,
+     * mlp 3*24*16, norms 2*16; final norm 16 */
+    assert_int_equal(f.parameters, 8192 + 2 * (512 + 256 + 1152 + 32) + 16);
+    assert_true(f.bytes[TN_ARENA_PARAM] >= f.parameters * 8);
+    assert_int_equal(f.bytes[TN_ARENA_PARAM], f.bytes[TN_ARENA_GRAD]);
+    assert_int_equal(f.bytes[TN_ARENA_OPTIMIZER], 2 * f.bytes[TN_ARENA_PARAM]);
+    /* a product costs 2 FLOPs a weight forward, 6 in training */
+    const double products = 4096 + 2 * (512 + 256 + 1152);
+    assert_true(f.forward_flops >= 2 * products);
+    assert_true(f.forward_flops < 2.6 * products);
+    assert_true(f.training_flops > 2.8 * f.forward_flops);
+    assert_true(f.training_flops < 3.2 * f.forward_flops);
+    assert_int_equal(f.tokens_per_step, 16);
+    assert_true(f.largest_count > 0);
+    for (uint32_t i = 1; i < f.largest_count; i++)
+        assert_true(f.largest_bytes[i] <= f.largest_bytes[i - 1]);
+    tni_training_destroy(t);
+}
+
+static int64_t total(run_rig *rig, const char *const *set)
+{
+    tni_training *t = plans(rig, set);
+    const int64_t bytes = tni_session_bytes(t->session);
+    tni_training_destroy(t);
+    return bytes;
+}
+
+static void refuses_with_the_setting_that_fits(void **state)
+{
+    run_rig *rig = *state;
+    const char *const *big = SET("train.batch_size=32", "train.seq_len=32");
+    const int64_t halved =
+        total(rig, SET("train.batch_size=16", "train.seq_len=32",
+                       "train.recompute=layer"));
+    tni_training *t = plans(rig, big);
+    tn_error err = TN_ERROR_NONE;
+    tn_assert_ok(tni_footprint_check(t, &err)); /* unknown memory: no check */
+
+    t->session->device.caps.memory_bytes = halved;
+    assert_int_equal(tni_footprint_check(t, &err), TN_ENOMEM);
+    tn_assert_error_says(err, "activations");
+    tn_assert_error_says(err, "train.batch_size: 16");
+    tn_assert_error_says(err, "train.grad_accum: 2");
+
+    err = TN_ERROR_NONE;
+    t->session->device.caps.memory_bytes =
+        total(rig, SET("train.batch_size=32", "train.seq_len=32",
+                       "train.recompute=layer"));
+    assert_int_equal(tni_footprint_check(t, &err), TN_ENOMEM);
+    tn_assert_error_says(err, "train.recompute: layer would fit");
+
+    err = TN_ERROR_NONE;
+    t->session->device.caps.memory_bytes = 1000;
+    assert_int_equal(tni_footprint_check(t, &err), TN_ENOMEM);
+    tn_assert_error_says(err, "even train.batch_size: 1");
+    tni_training_destroy(t);
+}
+
+static void recompute_needs_less(void **state)
+{
+    run_rig *rig = *state;
+    const int64_t all =
+        total(rig, SET("train.seq_len=32", "train.batch_size=16",
+                       "model.layers[0].repeat=6"));
+    const int64_t less =
+        total(rig, SET("train.seq_len=32", "train.batch_size=16",
+                       "model.layers[0].repeat=6", "train.recompute=layer"));
+    assert_true(less < all * 3 / 4);
+}
+
+#define WITH_RIG(test)                                                         \
+    cmocka_unit_test_setup_teardown(test, run_rig_setup, run_rig_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_RIG(a_small_model_can_be_counted_by_hand),
+        WITH_RIG(refuses_with_the_setting_that_fits),
+        WITH_RIG(recompute_needs_less),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
