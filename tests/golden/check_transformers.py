@@ -34,7 +34,7 @@ model:
   max_seq_len: 64
   tie_embeddings: {tied}
   layers:
-    - {{arch: transformer, repeat: 2, num_heads: 4, num_kv_heads: {kv}, intermediate_size: 160{extra}}}
+    - {{repeat: 2, {layer}}}
 init: {{from: {init}}}
 data: {{train: {{plugin: text_file, path: {text}}}}}
 optimizer: {{plugin: adamw, lr: 1.0e-3}}
@@ -50,11 +50,19 @@ def tenon(*arguments):
     return done.stdout
 
 
-def train(folder, steps, tied, kv, extra="", init="null"):
+LLAMA = "arch: transformer, num_heads: 4, intermediate_size: 160"
+GROUPED = LLAMA + ", num_kv_heads: 2"
+DEEPSEEK = (
+    "arch: mla, num_heads: 4, kv_lora_rank: 24, qk_nope_head_dim: 12, qk_rope_head_dim: 8, v_head_dim: 16, "
+    "latent_norm_eps: 1.0e-6, intermediate_size: 160"
+)
+
+
+def train(folder, steps, layer, tied=False, init="null"):
     text = pathlib.Path(__file__).parents[2] / "configs/demo/workshop.txt"
     config = folder / "run.yaml"
     config.write_text(
-        CONFIG.format(tied=str(tied).lower(), kv=kv, extra=extra, init=init, text=text, steps=steps, out=folder / "run")
+        CONFIG.format(tied=str(tied).lower(), layer=layer, init=init, text=text, steps=steps, out=folder / "run")
     )
     log = tenon("train", "-f", config, "--headless")
     losses = [json.loads(line)["loss"] for line in log.splitlines()]
@@ -72,13 +80,13 @@ def logits_of_transformers(model):
         return model(torch.tensor([TOKENS])).logits[0].float().numpy()
 
 
-def ours_opens_there(name, **options):
+def ours_opens_there(name, layer, **options):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        checkpoint, _ = train(folder, steps=10, **options)
+        checkpoint, _ = train(folder, steps=10, layer=layer, **options)
         model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
         error = np.abs(logits_of_tenon(folder, "-m", checkpoint) - logits_of_transformers(model)).max()
-        print(f"{name:32} {type(model).__name__:20} largest logit difference {error:.2e}")
+        print(f"{name:32} {type(model).__name__:22} largest logit difference {error:.2e}")
         assert error < 1e-4, name
 
 
@@ -93,7 +101,7 @@ def theirs_trains_here(tied):
             )
         )
         theirs.save_pretrained(folder / "theirs")
-        _, losses = train(folder, steps=30, tied=tied, kv=2, init=folder / "theirs")
+        _, losses = train(folder, steps=30, layer=GROUPED, tied=tied, init=folder / "theirs")
         print(f"from transformers, tied={tied}: loss {losses[0]:.3f} -> {losses[-1]:.3f} in 30 steps")
         assert losses[-1] < losses[0] - 1.0
         ours = logits_of_tenon(folder, "-f", folder / "run.yaml", "--weights", folder / "theirs/model.safetensors")
@@ -101,10 +109,12 @@ def theirs_trains_here(tied):
         assert error < 1e-4, f"untrained logits differ by {error}"
 
 
-ours_opens_there("llama, multi-head", tied=False, kv=4)
-ours_opens_there("llama, grouped queries", tied=False, kv=2)
-ours_opens_there("llama, tied embeddings", tied=True, kv=1)
-ours_opens_there("qwen3, norms of q and k", tied=False, kv=2, extra=", qk_norm: true, head_dim: 32")
-ours_opens_there("mistral, sliding window", tied=False, kv=2, extra=", sliding_window: 8")
+ours_opens_there("llama, multi-head", LLAMA)
+ours_opens_there("llama, grouped queries", GROUPED)
+ours_opens_there("llama, tied embeddings", LLAMA + ", num_kv_heads: 1", tied=True)
+ours_opens_there("qwen3, norms of q and k", GROUPED + ", qk_norm: true, head_dim: 32")
+ours_opens_there("mistral, sliding window", GROUPED + ", sliding_window: 8")
+ours_opens_there("deepseek, latent keys and values", DEEPSEEK)
+ours_opens_there("deepseek, latent queries", DEEPSEEK + ", q_lora_rank: 16, rope_interleave: true")
 theirs_trains_here(tied=False)
 theirs_trains_here(tied=True)

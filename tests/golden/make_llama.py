@@ -1,40 +1,12 @@
 #!/usr/bin/env python3
-"""make_llama.py - golden cases from PyTorch and transformers.
+"""make_llama.py - golden cases of the transformer and its relatives.
 
-    python make_llama.py [FOLDER]      (default: this folder)
-
-Each case is one small model of transformers, in float32 on the CPU:
-
-    NAME/model.yaml           the same model as Tenon's `model:`
-    NAME/model.safetensors    weights, under their Hugging Face names
-    NAME/expected.safetensors
-        tokens, targets    (B, T)          targets: -1 is ignored
-        logits             (B, T, V)
-        loss               (1)             mean over targets that count
-        grad.<weight>                      of that loss
-        batches            (20, B, T+1)
-        curve              (20)            AdamW's loss before each step
-
-Weights are drawn larger than models start with, and gains away from 1, so that
-a wrong scale, axis or pairing shows in the logits. Made with torch 2.15 and
-transformers 5.23.
+    python make_llama.py [FOLDER]      (default: this folder; see frame.py)
 """
-import os
-import sys
-
-import torch
-from safetensors.torch import save_file
 from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig,
                           MistralForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
-VOCAB, HIDDEN, LAYERS, MLP, LENGTH = 32, 16, 2, 24, 64
-BATCH, TIME, STEPS = 2, 11, 20
-ADAMW = dict(lr=1e-2, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
-
-COMMON = dict(vocab_size=VOCAB, hidden_size=HIDDEN, intermediate_size=MLP,
-              num_hidden_layers=LAYERS, max_position_embeddings=LENGTH,
-              rms_norm_eps=1e-5, bos_token_id=None, eos_token_id=None,
-              pad_token_id=None, attn_implementation="eager")
+from frame import main
 
 # name, classes, their options, our options of the layer
 CASES = [
@@ -61,97 +33,5 @@ CASES = [
      dict(num_heads=4, num_kv_heads=2, head_dim=4, qk_norm="true")),
 ]
 
-
-def draw_weights(model, generator):
-    for name, p in model.named_parameters():
-        noise = torch.randn(p.shape, generator=generator)
-        is_gain = "norm" in name
-        p.data = 1.0 + 0.2 * noise if is_gain else 0.25 * noise
-
-
-def yaml_of(theirs, ours):
-    layer = ", ".join(f"{k}: {v}" for k, v in ours.items())
-    tied = "true" if theirs.get("tie_word_embeddings") else "false"
-    return (f"vocab_size: {VOCAB}\n"
-            f"hidden_size: {HIDDEN}\n"
-            f"max_seq_len: {LENGTH}\n"
-            f"tie_embeddings: {tied}\n"
-            f"norm_eps: 1.0e-5\n"
-            f"layers:\n"
-            f"  - {{arch: transformer, repeat: {LAYERS}, {layer}, "
-            f"intermediate_size: {MLP}}}\n")
-
-
-def loss_of(model, tokens, targets):
-    logits = model(input_ids=tokens.long()).logits
-    loss = torch.nn.functional.cross_entropy(
-        logits.reshape(-1, VOCAB), targets.long().reshape(-1),
-        ignore_index=-1)
-    return logits, loss
-
-
-def weights_of(model):
-    return {n: p.detach().clone().contiguous()
-            for n, p in model.named_parameters()}
-
-
-def one_step(model, generator):
-    tokens = torch.randint(VOCAB, (BATCH, TIME), generator=generator,
-                           dtype=torch.int32)
-    targets = torch.randint(VOCAB, (BATCH, TIME), generator=generator,
-                            dtype=torch.int32)
-    targets[0, 0] = targets[1, 7] = -1
-    logits, loss = loss_of(model, tokens, targets)
-    loss.backward()
-    out = dict(tokens=tokens, targets=targets, logits=logits.detach().clone(),
-               loss=loss.detach().reshape(1))
-    for n, p in model.named_parameters():
-        out["grad." + n] = p.grad.clone().contiguous()
-    return out
-
-
-def curve(model, generator):
-    """Loss before each of 20 AdamW steps, on sequences with a pattern."""
-    start = torch.randint(VOCAB, (STEPS, BATCH, 1), generator=generator)
-    stride = torch.randint(1, 4, (STEPS, BATCH, 1), generator=generator)
-    batches = ((start + stride * torch.arange(TIME + 1)) % VOCAB).int()
-    optimizer = torch.optim.AdamW(model.parameters(), **ADAMW)
-    losses = []
-    for batch in batches:
-        optimizer.zero_grad()
-        _, loss = loss_of(model, batch[:, :-1], batch[:, 1:])
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.detach())
-    return dict(batches=batches, curve=torch.stack(losses))
-
-
-def make(folder, name, config_class, model_class, theirs, ours):
-    torch.manual_seed(0)
-    generator = torch.Generator().manual_seed(len(name) + 7 * len(theirs))
-    model = model_class(config_class(**COMMON, **theirs))
-    draw_weights(model, generator)
-    path = os.path.join(folder, name)
-    os.makedirs(path, exist_ok=True)
-    with open(os.path.join(path, "model.yaml"), "w") as f:
-        f.write(yaml_of(theirs, ours))
-    save_file(weights_of(model), os.path.join(path, "model.safetensors"))
-    expected = one_step(model, generator)
-    expected.update(curve(model, generator))
-    expected = {n: t.float() for n, t in expected.items()}  # tokens, too
-    save_file(expected, os.path.join(path, "expected.safetensors"))
-    print(f"{name}: loss {expected['loss'].item():.4f}, curve "
-          f"{expected['curve'][0].item():.4f} -> "
-          f"{expected['curve'][-1].item():.4f}")
-
-
-def main():
-    folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(
-        os.path.abspath(__file__))
-    torch.set_num_threads(1)
-    for case in CASES:
-        make(folder, *case)
-
-
 if __name__ == "__main__":
-    main()
+    main(CASES)

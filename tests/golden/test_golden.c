@@ -1,7 +1,7 @@
 /*
- * test_golden.c - the transformer and AdamW against PyTorch.
+ * test_golden.c - the architectures and AdamW against PyTorch.
  *
- * Each case is a folder that make_llama.py wrote: a model of transformers, its
+ * Each case is a folder that a make_*.py wrote: a model of transformers, its
  * weights, and what it computed in float32. Logits and gradients come from a
  * description that is run directly, the loss curve from the training plans that
  * `tenon train` runs, each on every backend here.
@@ -15,12 +15,20 @@
 #include "run/training.h"
 #include "run/weights.h"
 
-/* As make_llama.py has them. */
+/* As frame.py has them. */
 enum { VOCAB = 32, BATCH = 2, TIME = 11, ROWS = BATCH * TIME, STEPS = 20 };
 
 static const char *const cases[] = {
-    "llama_mha",      "llama_gqa",     "llama_tied", "llama_wide_heads_biased",
-    "mistral_window", "qwen3_qk_norm",
+    "llama_mha",
+    "llama_gqa",
+    "llama_tied",
+    "llama_wide_heads_biased",
+    "mistral_window",
+    "qwen3_qk_norm",
+    "deepseek",
+    "deepseek_q_latent",
+    "deepseek_interleaved",
+    "deepseek_q_latent_biased",
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
 
