@@ -61,7 +61,8 @@ static tn_tensor forward(tn_layer *l, tn_tensor x, const void *options_)
     tn_tensor v = tn_project(l, h, "self_attn.v_proj", C, 0);
 
     q = phi(b, tn_reshape(b, q, B, T, H, 1, D));
-    k = phi(b, tn_reshape(b, k, B, T, H, D, 1));
+    k = tn_without_padding(l, phi(b, k));
+    k = tn_reshape(b, k, B, T, H, D, 1);
     v = tn_concat(b, 4, tn_reshape(b, v, B, T, H, 1, D),
                   tn_fill(b, 1.0, B, T, H, 1, 1));
 

@@ -400,27 +400,53 @@ static tn_status plan_piece(tiny *t, piece *p, int64_t length, int decodes,
     return status;
 }
 
-/* Run the tokens at from .. from + length - 1 of every row; logits go to their
- * places in (BATCH, TOKENS, VOCABULARY). */
+/* How far each sequence is, and how many of its next tokens a run takes: the
+ * rest of the piece is padding, at position -1. */
+typedef struct progress {
+    int64_t done[BATCH], take[BATCH];
+} progress;
+
+static int is_padding(const piece *p, const progress *at, int64_t row)
+{
+    return row % p->length >= at->take[row / p->length];
+}
+
+/* Logits go to their places in (BATCH, TOKENS, VOCABULARY). */
 static tn_status run_piece(tiny *t, const piece *p, const double *tokens,
-                           int64_t from, double *logits, tn_error *err)
+                           progress *at, double *logits, tn_error *err)
 {
     double part[ROWS], positions[ROWS];
     double answer[ROWS * VOCABULARY];
-    for (int64_t b = 0; b < BATCH; b++)
-        for (int64_t i = 0; i < p->length; i++) {
-            part[b * p->length + i] = tokens[b * TOKENS + from + i];
-            positions[b * p->length + i] = (double)(from + i);
-        }
+    int64_t place[ROWS] = {0};
+    for (int64_t row = 0; row < BATCH * p->length; row++) {
+        const int64_t b = row / p->length;
+        const int64_t position = at->done[b] + row % p->length;
+        place[row] = b * TOKENS + position;
+        part[row] = is_padding(p, at, row) ? 0 : tokens[place[row]];
+        positions[row] = is_padding(p, at, row) ? -1 : (double)position;
+    }
     TN_TRY(tni_stage_write(&t->stage, &p->tokens, part, err));
     TN_TRY(tni_stage_write(&t->stage, &p->positions, positions, err));
     TN_TRY(tni_stage_run(&t->stage, p->plan, err));
     TN_TRY(tni_stage_read(&t->stage, &p->logits, answer, err));
-    for (int64_t b = 0; b < BATCH; b++)
-        memcpy(logits + (b * TOKENS + from) * VOCABULARY,
-               answer + b * p->length * VOCABULARY,
-               (size_t)(p->length * VOCABULARY) * sizeof *logits);
+    for (int64_t row = 0; row < BATCH * p->length; row++)
+        if (!is_padding(p, at, row))
+            memcpy(logits + place[row] * VOCABULARY, answer + row * VOCABULARY,
+                   VOCABULARY * sizeof *logits);
+    for (int b = 0; b < BATCH; b++)
+        at->done[b] += at->take[b];
     return TN_OK;
+}
+
+/* One token of every sequence that has one left; 0 when none has. */
+static int take_one(progress *at)
+{
+    int any = 0;
+    for (int b = 0; b < BATCH; b++) {
+        at->take[b] = at->done[b] < TOKENS;
+        any |= at->take[b] > 0;
+    }
+    return any;
 }
 
 static tn_status compare_logits(const double *whole, const double *pieces,
@@ -441,9 +467,9 @@ static tn_status compare_logits(const double *whole, const double *pieces,
     return TN_OK;
 }
 
-/* `first` tokens at once, then the rest one by one. */
-static tn_status decode_and_compare(const tni_subject *s, int64_t first,
-                                    tn_error *err)
+/* Prompts of these lengths, as one piece of `length`; then one by one. */
+static tn_status decode_and_compare(const tni_subject *s, int64_t length,
+                                    const int64_t prompts[BATCH], tn_error *err)
 {
     tiny t;
     piece whole, prompt, single;
@@ -451,29 +477,37 @@ static tn_status decode_and_compare(const tni_subject *s, int64_t first,
     const size_t bytes = ROWS * VOCABULARY * sizeof(double);
     double *expected = tni_arena_alloc(s->arena, bytes);
     double *decoded = tni_arena_alloc(s->arena, bytes);
+    progress all = {.take = {TOKENS, TOKENS}};
+    progress at = {.take = {prompts[0], prompts[1]}};
     draw_tokens(tokens, 0);
     TN_TRY(open_tiny(s, &t, err));
     TN_TRY(plan_piece(&t, &whole, TOKENS, 0, err));
-    TN_TRY(plan_piece(&t, &prompt, first, 1, err));
+    TN_TRY(plan_piece(&t, &prompt, length, 1, err));
     TN_TRY(plan_piece(&t, &single, 1, 1, err));
     TN_TRY(tni_stage_ready(&t.stage, err));
     TN_TRY(write_weights(&t, t.weights, err));
-    TN_TRY(run_piece(&t, &whole, tokens, 0, expected, err));
-    TN_TRY(run_piece(&t, &prompt, tokens, 0, decoded, err));
-    for (int64_t at = first; at < TOKENS; at++)
-        TN_TRY(run_piece(&t, &single, tokens, at, decoded, err));
+    TN_TRY(run_piece(&t, &whole, tokens, &all, expected, err));
+    TN_TRY(run_piece(&t, &prompt, tokens, &at, decoded, err));
+    while (take_one(&at))
+        TN_TRY(run_piece(&t, &single, tokens, &at, decoded, err));
     tni_stage_close(&t.stage);
     return compare_logits(expected, decoded, err);
 }
 
 static tn_status check_decoding(const tni_subject *s, tn_error *err)
 {
-    return decode_and_compare(s, 1, err);
+    return decode_and_compare(s, 1, (const int64_t[]){1, 1}, err);
 }
 
 static tn_status check_prompt(const tni_subject *s, tn_error *err)
 {
-    return decode_and_compare(s, 5, err);
+    return decode_and_compare(s, 5, (const int64_t[]){5, 5}, err);
+}
+
+/* The second sequence is shorter than the piece, and ends later. */
+static tn_status check_padding(const tni_subject *s, tn_error *err)
+{
+    return decode_and_compare(s, 5, (const int64_t[]){5, 3}, err);
 }
 
 static const tni_check checks[] = {
@@ -483,6 +517,7 @@ static const tni_check checks[] = {
     {"sees no later token and no other sequence", check_causal, NULL},
     {"decodes token by token what it computes at once", check_decoding, NULL},
     {"decodes on from a prompt what it computes at once", check_prompt, NULL},
+    {"lets padded rows leave no trace", check_padding, NULL},
 };
 
 const tni_check_list tni_checks_arch = TNI_CHECK_LIST(checks);
