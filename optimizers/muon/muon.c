@@ -7,8 +7,9 @@
  *
  * Semantics and option names are torch.optim.Muon's: momentum is an average;
  * adjust_lr_fn "original" is sqrt(max(1, rows/cols)), "match_rms_adamw" is
- * 0.2 sqrt(max(rows, cols)), which makes an AdamW lr and decay fit. Matrices of
- * one shape come as one (m, rows, cols) tensor and share every product.
+ * 0.2 sqrt(max(rows, cols)), which makes an AdamW lr and decay fit. PyTorch
+ * orthogonalises in bfloat16, here it is the graph's dtype. Matrices of one
+ * shape come as one (m, rows, cols) tensor and share every product.
  *
  * Sources: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural
  * networks"; Liu et al. 2025, arXiv:2502.16982 (match_rms_adamw).
@@ -34,7 +35,7 @@ static const tn_option options[] = {
     TN_OPTION_FLOATS(muon_options, ns_coefficients, 3,
                      "3.4445, -4.7750, 2.0315", -100, 100,
                      "a, b, c of X = aX + b(XX')X + c(XX')^2 X"),
-    TN_OPTION_FLOAT(muon_options, eps, 1e-7, 0, 1,
+    TN_OPTION_FLOAT(muon_options, eps, 1e-7, 1e-30, 1,
                     "least norm that a gradient is divided by"),
     TN_OPTION_INT(muon_options, ns_steps, 5, 1, 99, "Newton-Schulz iterations"),
     TN_OPTION_ENUM(muon_options, adjust_lr_fn, "original|match_rms_adamw",

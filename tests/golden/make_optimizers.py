@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""make_optimizers.py - torch.optim.Muon's and Lion's numbers, as muon.h and
+lion.h beside this file.
+
+Float64, a learning rate that changes. torch.optim.Muon orthogonalises in
+bfloat16 whatever the parameters are; here it is made to do so in float64, or
+its three digits would be all that can be compared. torch has no Lion: the one
+here is the paper's algorithm 2 (arXiv:2302.06675), line by line. Made with
+torch 2.15.
+"""
+import os
+
+import torch
+import torch.optim._muon as muon_module
+
+RATES = [1e-2, 8e-3, 6e-3, 4e-3]
+
+# name, (matrices, rows, columns), options
+MUONS = [
+    ("tall", (2, 5, 3), dict(weight_decay=0.1)),
+    ("wide", (1, 3, 4), dict(weight_decay=0.3, momentum=0.8, nesterov=False,
+                             ns_steps=3, adjust_lr_fn="match_rms_adamw")),
+]
+LION = dict(betas=(0.9, 0.99), weight_decay=0.5)
+
+
+class DoubleForHalf:
+    """torch, with float64 where it says bfloat16."""
+
+    def __getattr__(self, name):
+        return torch.float64 if name == "bfloat16" else getattr(torch, name)
+
+
+def draw(shape, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def run_muon(shape, options):
+    start, grads = draw(shape, 1), draw((len(RATES), *shape), 2)
+    ps = [torch.nn.Parameter(x.clone()) for x in start]
+    optimizer = torch.optim.Muon(ps, lr=1.0, **options)
+    rows = []
+    for rate, grad in zip(RATES, grads):
+        optimizer.param_groups[0]["lr"] = rate
+        for p, g in zip(ps, grad):
+            p.grad = g.clone()
+        optimizer.step()
+        buffers = [optimizer.state[p]["momentum_buffer"] for p in ps]
+        rows.append((torch.stack([p.detach().clone() for p in ps]),
+                     torch.stack(buffers).clone()))
+    return start, grads, rows
+
+
+def run_lion(shape):
+    start, grads = draw(shape, 3), draw((len(RATES), *shape), 4)
+    (beta1, beta2), decay = LION["betas"], LION["weight_decay"]
+    p, m, rows = start.clone(), torch.zeros_like(start), []
+    for rate, g in zip(RATES, grads):
+        c = beta1 * m + (1 - beta1) * g
+        p = p - rate * (torch.sign(c) + decay * p)
+        m = beta2 * m + (1 - beta2) * g
+        rows.append((p, m))
+    return start, grads, rows
+
+
+def table(name, rows):
+    rows = [r.reshape(-1).tolist() for r in rows]
+    body = ",\n".join("    {" + ", ".join(f"{v:.17g}" for v in r) + "}"
+                      for r in rows)
+    return f"static const double {name}[{len(rows)}][{len(rows[0])}] = " \
+           f"{{\n{body}}};\n"
+
+
+def tables(name, run):
+    start, grads, rows = run
+    return [table(name + "_start", [start]), table(name + "_grad", list(grads)),
+            table(name + "_param", [r[0] for r in rows]),
+            table(name + "_state", [r[1] for r in rows])]
+
+
+def write(name, about, parts):
+    here = os.path.dirname(os.path.abspath(__file__))
+    head = f"/*\n * {name}.h - {about} in float64; written by " \
+           f"make_optimizers.py.\n */\n/* clang-format off */\n"
+    rates = f"static const double {name}_lr[{len(RATES)}] = {{" + \
+            ", ".join(f"{r:.17g}" for r in RATES) + "};\n"
+    with open(os.path.join(here, name + ".h"), "w") as f:
+        f.write(head + rates + "".join(parts) + "/* clang-format on */\n")
+
+
+def main():
+    muon_module.torch = DoubleForHalf()
+    parts = []
+    for name, shape, options in MUONS:
+        parts += tables("muon_" + name, run_muon(shape, options))
+    write("muon", "torch.optim.Muon", parts)
+    write("lion", "Lion", tables("lion", run_lion((4,))))
+
+
+if __name__ == "__main__":
+    main()
