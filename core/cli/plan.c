@@ -61,6 +61,23 @@ static void print_memory(tni_cli *cli, const tni_footprint *f)
     tni_table_print(&t, stdout);
 }
 
+static void print_decoding(tni_cli *cli, const tni_footprint *f)
+{
+    tni_table t = {.arena = cli->arena, .columns = 2, .headed = 1};
+    tni_table_add(&t, "kept while decoding");
+    tni_table_add(&t, "bytes");
+    tni_table_add(&t, "cache, per token");
+    tni_table_addf(&t, "%lld", (long long)f->cache_token_bytes);
+    if (f->plain_token_bytes != f->cache_token_bytes) {
+        tni_table_add(&t, "as plain keys and values");
+        tni_table_addf(&t, "%lld", (long long)f->plain_token_bytes);
+    }
+    tni_table_add(&t, "other state, per sequence");
+    tni_table_addf(&t, "%lld", (long long)f->state_bytes);
+    putchar('\n');
+    tni_table_print(&t, stdout);
+}
+
 static void print_largest(tni_cli *cli, const tni_footprint *f)
 {
     tni_table t = {.arena = cli->arena, .columns = 2, .headed = 1};
@@ -87,13 +104,16 @@ static int print_json(const tni_recipe *r, const tni_footprint *f)
             largest, json_pack("{s:s, s:I}", "name", f->largest_name[i],
                                "bytes", (json_int_t)f->largest_bytes[i]));
     json_t *root = json_pack(
-        "{s:s, s:I, s:I, s:f, s:f, s:I, s:o, s:I, s:I, s:o}", "name", r->name,
-        "parameters", (json_int_t)f->parameters, "matrix_parameters",
-        (json_int_t)f->matrix_parameters, "forward_flops_per_token",
-        f->forward_flops, "training_flops_per_token", f->training_flops,
-        "tokens_per_step", (json_int_t)f->tokens_per_step, "bytes", bytes,
-        "total_bytes", (json_int_t)f->total_bytes, "available_bytes",
-        (json_int_t)f->available_bytes, "largest", largest);
+        "{s:s, s:I, s:I, s:f, s:f, s:I, s:o, s:I, s:I, s:o, s:I, s:I, s:I}",
+        "name", r->name, "parameters", (json_int_t)f->parameters,
+        "matrix_parameters", (json_int_t)f->matrix_parameters,
+        "forward_flops_per_token", f->forward_flops, "training_flops_per_token",
+        f->training_flops, "tokens_per_step", (json_int_t)f->tokens_per_step,
+        "bytes", bytes, "total_bytes", (json_int_t)f->total_bytes,
+        "available_bytes", (json_int_t)f->available_bytes, "largest", largest,
+        "cache_bytes_per_token", (json_int_t)f->cache_token_bytes,
+        "plain_cache_bytes_per_token", (json_int_t)f->plain_token_bytes,
+        "state_bytes_per_sequence", (json_int_t)f->state_bytes);
     return tni_json_print(root);
 }
 
@@ -114,6 +134,7 @@ static int plan(tni_cli *cli, const tni_source_flags *source, int json)
     } else {
         print_facts(cli, recipe, &f);
         print_memory(cli, &f);
+        print_decoding(cli, &f);
         print_largest(cli, &f);
     }
     if (tni_footprint_check(training, &err) != TN_OK)

@@ -3,6 +3,57 @@
  */
 #include "run/footprint.h"
 
+/* ---- decoding ---- */
+
+/* The model reading one token, as decoding or as training does. */
+static tni_graph *describe_token(const tni_training *t, int training)
+{
+    static const int64_t one[2] = {1, 1};
+    tni_graph *g = tni_graph_create(t->session->dtype);
+    tni_model_io io = {.batch = 1,
+                       .seq_len = 1,
+                       .state_len = 1,
+                       .training = (uint32_t)training,
+                       .tokens = tni_graph_leaf(g, TN_OP_INPUT, TN_ARENA_INPUT,
+                                                0, TN_I32, 2, one, "tokens")};
+    tni_model_out out;
+    if (!training)
+        io.positions = tni_graph_leaf(g, TN_OP_INPUT, TN_ARENA_INPUT, 0, TN_I32,
+                                      2, one, "positions");
+    tni_model_describe(t->recipe->model, g, &io, &out);
+    return g;
+}
+
+static void count_states(const tni_training *t, tni_footprint *f)
+{
+    uint32_t count;
+    int64_t bytes;
+    tni_graph_destroy(describe_token(t, 0));
+    const tni_state *state = tni_model_states(t->recipe->model, &count, &bytes);
+    for (uint32_t i = 0; i < count; i++) {
+        f->cache_token_bytes += state[i].bytes_per_token;
+        if (!state[i].bytes_per_token)
+            f->state_bytes += state[i].bytes;
+    }
+}
+
+/* Training attends with keys and values themselves. */
+static void count_keys_and_values(const tni_training *t, tni_footprint *f)
+{
+    tni_graph *g = describe_token(t, 1);
+    for (size_t n = 0; n < g->node_count; n++) {
+        const tni_node *node = &g->nodes[n];
+        for (uint32_t i = 1; node->desc->number == TN_OP_ATTENTION && i <= 2;
+             i++) {
+            const tn_tensor_info x = tn_info(&g->builder, node->in[i]);
+            f->plain_token_bytes += tn_elements(&x) * t->session->real_bytes;
+        }
+    }
+    tni_graph_destroy(g);
+}
+
+/* ---- all of it ---- */
+
 void tni_footprint_of(const tni_training *t, tni_footprint *f)
 {
     const tni_session *s = t->session;
@@ -25,6 +76,8 @@ void tni_footprint_of(const tni_training *t, tni_footprint *f)
         f->largest_bytes[i] = first->largest[i].bytes;
         f->largest_count++;
     }
+    count_states(t, f);
+    count_keys_and_values(t, f);
 }
 
 /* ---- refusing with advice ---- */

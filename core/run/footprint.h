@@ -20,6 +20,11 @@ typedef struct tni_footprint {
     const char *largest_name[TNI_LARGEST]; /* transient tensors */
     int64_t largest_bytes[TNI_LARGEST];
     uint32_t largest_count;
+    /* What decoding keeps of a sequence: caches, by token; and the rest. And
+     * what the layers that attend would keep as plain keys and values. */
+    int64_t cache_token_bytes;
+    int64_t state_bytes;
+    int64_t plain_token_bytes;
 } tni_footprint;
 
 /* Borrows names from the training's plans. */

@@ -90,6 +90,46 @@ static void recompute_needs_less(void **state)
     assert_true(less < all * 3 / 4);
 }
 
+/* Two layers of grouped queries keep a key and a value of 8 for each token. */
+static void plain_attention_keeps_keys_and_values(void **state)
+{
+    tni_training *t = plans(*state, NULL);
+    tni_footprint f;
+    tni_footprint_of(t, &f);
+    assert_int_equal(f.cache_token_bytes, 2 * (8 + 8) * 8);
+    assert_int_equal(f.plain_token_bytes, f.cache_token_bytes);
+    assert_int_equal(f.state_bytes, 0);
+    tni_training_destroy(t);
+}
+
+/* A latent of 5 and a rotary key of 2, not 4 heads of 8 + 6. */
+static void latent_attention_keeps_less_than_it_attends_to(void **state)
+{
+    tni_training *t = plans(
+        *state, SET("model.layers=[{arch: mla, num_heads: 4, kv_lora_rank: 5, "
+                    "qk_nope_head_dim: 6, qk_rope_head_dim: 2, v_head_dim: 6, "
+                    "intermediate_size: 24}]"));
+    tni_footprint f;
+    tni_footprint_of(t, &f);
+    assert_int_equal(f.cache_token_bytes, (5 + 2) * 8);
+    assert_int_equal(f.plain_token_bytes, 4 * (8 + 6) * 8);
+    tni_training_destroy(t);
+}
+
+/* A window of 3 rows of 40, and 4 heads of 8 x 4; nothing per token. */
+static void a_recurrent_layer_keeps_the_same_at_any_length(void **state)
+{
+    tni_training *t = plans(
+        *state, SET("model.layers=[{arch: mamba2, state_size: 4, head_dim: 8, "
+                    "conv_kernel: 4, n_groups: 1}]"));
+    tni_footprint f;
+    tni_footprint_of(t, &f);
+    assert_int_equal(f.cache_token_bytes, 0);
+    assert_int_equal(f.plain_token_bytes, 0);
+    assert_int_equal(f.state_bytes, (3 * 40 + 4 * 8 * 4) * 8);
+    tni_training_destroy(t);
+}
+
 #define WITH_RIG(test)                                                         \
     cmocka_unit_test_setup_teardown(test, run_rig_setup, run_rig_teardown)
 
@@ -99,6 +139,9 @@ int main(void)
         WITH_RIG(a_small_model_can_be_counted_by_hand),
         WITH_RIG(refuses_with_the_setting_that_fits),
         WITH_RIG(recompute_needs_less),
+        WITH_RIG(plain_attention_keeps_keys_and_values),
+        WITH_RIG(latent_attention_keeps_less_than_it_attends_to),
+        WITH_RIG(a_recurrent_layer_keeps_the_same_at_any_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
