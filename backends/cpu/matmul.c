@@ -17,8 +17,7 @@
 
 enum {
     MOST_SLICES = 16,          /* of one product */
-    SLICE_ROUND_M = 16,        /* slices end on multiples of these, */
-    SLICE_ROUND_N = 64,        /* which the library's kernels like */
+    SLICE_ROUND = 64,          /* slices end on multiples of this */
     THIN_ELEMENTS = 32 * 1024, /* of B in a task of dot products */
 };
 
@@ -152,41 +151,44 @@ static void choose_way(product *p)
         p->how = BY_DIRECT;
 }
 
-/* m_parts * n_parts slices, with the least that must be packed: every row of A
- * once for each column of slices, every column of B once for each row. */
+/* m * n = slices, powers of two, with the least that must be packed: every row
+ * of A once for each column of slices, every column of B once for each row. */
+static int split(product *p, int64_t slices)
+{
+    const int64_t most_m = cpu_parts(p->M, SLICE_ROUND);
+    const int64_t most_n = cpu_parts(p->N, SLICE_ROUND);
+    double least = (double)INFINITY;
+    for (int64_t m = 1, n = slices; m <= slices; m *= 2, n /= 2) {
+        const double packed =
+            (double)p->M * (double)n + (double)p->N * (double)m;
+        if (m > most_m || n > most_n || packed >= least)
+            continue;
+        least = packed;
+        p->m_slice = cpu_parts(most_m, m) * SLICE_ROUND;
+        p->n_slice = cpu_parts(most_n, n) * SLICE_ROUND;
+    }
+    return least < (double)INFINITY;
+}
+
+/* Powers of two, so that they spread evenly over few threads. */
 static void choose_slices(product *p)
 {
     const double flops = 2.0 * (double)p->M * (double)p->N * (double)p->K;
-    const int64_t most_m = cpu_parts(p->M, SLICE_ROUND_M);
-    const int64_t most_n = cpu_parts(p->N, SLICE_ROUND_N);
-    int64_t wanted = (int64_t)(flops / slice_flops) + 1;
-    wanted = cpu_min(wanted, MOST_SLICES);
-    wanted = cpu_max(1, cpu_min(wanted, most_m * most_n));
-    double least = (double)INFINITY;
-    for (int64_t m = 1; m <= cpu_min(wanted, most_m); m++) {
-        const int64_t n = cpu_min(cpu_parts(wanted, m), most_n);
-        const double packed =
-            (double)p->M * (double)n + (double)p->N * (double)m;
-        if (m * n >= wanted && packed < least) {
-            least = packed;
-            p->m_parts = m;
-            p->n_parts = n;
-        }
-    }
-    p->m_slice = cpu_parts(most_m, p->m_parts) * SLICE_ROUND_M;
-    p->n_slice = cpu_parts(most_n, p->n_parts) * SLICE_ROUND_N;
+    int64_t slices = MOST_SLICES;
+    while (slices > 1 && flops < slice_flops * (double)slices)
+        slices /= 2;
+    while (!split(p, slices))
+        slices /= 2;
 }
 
 static void choose_tasks(product *p)
 {
-    p->m_parts = p->n_parts = 1;
     if (p->how == BY_BLAS) {
         choose_slices(p);
     } else {
         p->m_slice = p->M;
-        p->n_slice =
-            cpu_max(SLICE_ROUND_N,
-                    cpu_parts(THIN_ELEMENTS / cpu_max(1, p->K), 16) * 16);
+        p->n_slice = cpu_max(
+            SLICE_ROUND, cpu_parts(THIN_ELEMENTS / cpu_max(1, p->K), 16) * 16);
     }
     p->m_parts = cpu_parts(p->M, p->m_slice);
     p->n_parts = cpu_parts(p->N, p->n_slice);
@@ -360,7 +362,7 @@ tn_status ISA(compile_grouped_matmul)(cpu_compiler *c, const tn_plan_node *node,
     g->node = cpu_node(c);
     TN_TRY(check_sizes(node, g->R, g->N, g->K, err));
     const int64_t sliced = attr->transpose_a ? g->K : g->N;
-    g->slice = cpu_max(SLICE_ROUND_N, cpu_parts(sliced, 4));
+    g->slice = cpu_max(SLICE_ROUND, cpu_parts(sliced, 4));
     g->parts = cpu_parts(sliced, g->slice);
     if (g->R * g->K * g->N == 0 && !attr->transpose_a)
         return TN_OK;
