@@ -64,8 +64,8 @@ tn_status tni_curve_make(tni_arena *arena, const tni_metrics *metrics,
     tni_curve c = {.train = train,
                    .val = val,
                    .x_max = 1.0,
-                   .y_min = INFINITY,
-                   .y_max = -INFINITY};
+                   .y_min = HUGE_VAL,
+                   .y_max = -HUGE_VAL};
     for (size_t i = 0; i < count; i++) {
         const double x = (double)metrics[i].step;
         if (isfinite(metrics[i].loss))

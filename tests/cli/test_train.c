@@ -122,12 +122,26 @@ static long newest_step(const program *p, const char *name, int *cut_short)
     return newest;
 }
 
+/* Milliseconds from the start of a run to the end of its first step. */
+static double startup_ms(program *p)
+{
+    struct timespec a, b;
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--max-steps", "1",
+                         "--set", "checkpoint.dir=warm"),
+                     0);
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    return 1e3 * (double)(b.tv_sec - a.tv_sec) +
+           1e-6 * (double)(b.tv_nsec - a.tv_nsec);
+}
+
 static void killed_at_any_moment_it_resumes_bit_for_bit(void **state)
 {
     program *p = *state;
     enum { KILLS = 20 };
     int inside_a_save = 0;
     char steps[24], a[64], b[64];
+    const double start = startup_ms(p);
     /* every step saves, so that many kills fall into a save */
     for (uint32_t i = 0; i < KILLS; i++) {
         int cut_short = 0;
@@ -135,7 +149,8 @@ static void killed_at_any_moment_it_resumes_bit_for_bit(void **state)
             p, (const char *const[]){"train", "-f", "c.yaml", "--resume",
                                      "auto", "--max-steps", "1000000", "--set",
                                      "checkpoint.dir=b", NULL});
-        program_sleep_ms(20 + (long)(100 * tn_philox_uniform(11, 0, 0, i)));
+        const double u = (double)tn_philox_uniform(11, 0, 0, i);
+        program_sleep_ms((long)(start * (0.5 + u) + 100 * u));
         kill(child, SIGKILL);
         assert_int_equal(program_wait(p, child), 128 + SIGKILL);
         newest_step(p, "b", &cut_short);

@@ -59,8 +59,8 @@ static void what_is_not_finite_is_null(void **state)
 {
     tni_metrics m = sample;
     (void)state;
-    m.grad_norm = NAN;
-    m.loss = INFINITY;
+    m.grad_norm = (double)NAN;
+    m.loss = HUGE_VAL;
     json_t *root = json_of(&m);
     assert_true(json_is_null(json_object_get(root, "grad_norm")));
     assert_true(json_is_null(json_object_get(root, "loss")));

@@ -114,7 +114,8 @@ static void refuses_options_out_of_range(void **state)
     int32_t token;
     (void)state;
     refuses(&(tni_sampling){.temperature = -1, .top_p = 1}, "temperature -1");
-    refuses(&(tni_sampling){.temperature = NAN, .top_p = 1}, "temperature");
+    refuses(&(tni_sampling){.temperature = (double)NAN, .top_p = 1},
+            "temperature");
     refuses(&(tni_sampling){.top_p = 0}, "top-p 0");
     refuses(&(tni_sampling){.top_p = 1, .top_k = -2}, "top-k -2");
     tn_assert_ok(tni_sampler_init(&s, &(tni_sampling){.top_p = 1}, 4, NULL));

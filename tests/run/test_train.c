@@ -13,9 +13,19 @@
 /* ---- counting allocations: malloc and its kin go through here ---- */
 
 static volatile int counting;
+
+/* AddressSanitizer has a malloc of its own. */
+#if defined(__SANITIZE_ADDRESS__)
+#define UNDER_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define UNDER_ASAN 1
+#endif
+#endif
+
+#if !defined(UNDER_ASAN)
 static volatile long allocations;
 
-#if !defined(__SANITIZE_ADDRESS__)
 extern void *__libc_malloc(size_t bytes);
 extern void *__libc_calloc(size_t count, size_t bytes);
 extern void *__libc_realloc(void *memory, size_t bytes);
@@ -277,7 +287,7 @@ static void poison(run_rig *rig, const char *name)
 {
     tni_safetensors *file;
     char path[256];
-    const double nan = NAN;
+    const double nan = (double)NAN;
     snprintf(path, sizeof path, "%s/run/step-00000002/model.safetensors",
              rig->folder);
     tn_assert_ok(tni_safetensors_open(path, &file, NULL));
@@ -341,7 +351,7 @@ static void the_first_layer_that_overflows_is_named(void **state)
 
 static void the_step_loop_allocates_nothing(void **state)
 {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(UNDER_ASAN)
     (void)state;
     skip();
 #else

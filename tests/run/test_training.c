@@ -136,7 +136,7 @@ static void clipping_bounds_the_gradient_an_optimizer_sees(void **state)
 static void a_bad_loss_changes_nothing(void **state)
 {
     tni_training *t = start(*state, NULL);
-    const double nan = NAN;
+    const double nan = (double)NAN;
     double old;
     step(t, 0);
     /* one weight of the embedding goes bad: restored afterwards */
