@@ -15,7 +15,7 @@ import tempfile
 try:
     import numpy as np
     import torch
-    from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Mamba2Config, Mamba2ForCausalLM
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
@@ -56,6 +56,7 @@ DEEPSEEK = (
     "arch: mla, num_heads: 4, kv_lora_rank: 24, qk_nope_head_dim: 12, qk_rope_head_dim: 8, v_head_dim: 16, "
     "latent_norm_eps: 1.0e-6, intermediate_size: 160"
 )
+MAMBA2 = "arch: mamba2, num_heads: 8, state_size: 16"
 
 
 def train(folder, steps, layer, tied=False, init="null"):
@@ -90,23 +91,37 @@ def ours_opens_there(name, layer, **options):
         assert error < 1e-4, name
 
 
-def theirs_trains_here(tied):
+def theirs_trains_here(theirs, layer, tied):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        torch.manual_seed(1)
-        theirs = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=256, hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=4,
-                num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=tied,
-            )
-        )
         theirs.save_pretrained(folder / "theirs")
-        _, losses = train(folder, steps=30, layer=GROUPED, tied=tied, init=folder / "theirs")
-        print(f"from transformers, tied={tied}: loss {losses[0]:.3f} -> {losses[-1]:.3f} in 30 steps")
+        _, losses = train(folder, steps=30, layer=layer, tied=tied, init=folder / "theirs")
+        name = type(theirs).__name__
+        print(f"from {name}, tied={tied}: loss {losses[0]:.3f} -> {losses[-1]:.3f} in 30 steps")
         assert losses[-1] < losses[0] - 1.0
         ours = logits_of_tenon(folder, "-f", folder / "run.yaml", "--weights", folder / "theirs/model.safetensors")
         error = np.abs(ours - logits_of_transformers(theirs)).max()
         assert error < 1e-4, f"untrained logits differ by {error}"
+
+
+def a_llama(tied):
+    torch.manual_seed(1)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=256, hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=tied,
+        )
+    )
+
+
+def a_mamba2(tied):
+    torch.manual_seed(1)
+    return Mamba2ForCausalLM(
+        Mamba2Config(
+            vocab_size=256, hidden_size=64, num_hidden_layers=2, num_heads=8, head_dim=16, state_size=16, n_groups=1,
+            tie_word_embeddings=tied,
+        )
+    )
 
 
 ours_opens_there("llama, multi-head", LLAMA)
@@ -116,5 +131,9 @@ ours_opens_there("qwen3, norms of q and k", GROUPED + ", qk_norm: true, head_dim
 ours_opens_there("mistral, sliding window", GROUPED + ", sliding_window: 8")
 ours_opens_there("deepseek, latent keys and values", DEEPSEEK)
 ours_opens_there("deepseek, latent queries", DEEPSEEK + ", q_lora_rank: 16, rope_interleave: true")
-theirs_trains_here(tied=False)
-theirs_trains_here(tied=True)
+ours_opens_there("mamba2", MAMBA2)
+ours_opens_there("mamba2, groups", MAMBA2 + ", n_groups: 2, norm_groups: 2, use_bias: true", tied=True)
+ours_opens_there("mamba2, limits", MAMBA2 + ", use_conv_bias: false, time_step_limit: [0.01, 1]")
+for are_tied in (False, True):
+    theirs_trains_here(a_llama(are_tied), GROUPED, are_tied)
+    theirs_trains_here(a_mamba2(are_tied), MAMBA2, are_tied)

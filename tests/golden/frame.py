@@ -45,9 +45,9 @@ def draw_weights(model, generator):
 
 
 def yaml_of(theirs, ours, arch):
-    if "mlp" not in ours:
-        ours = ours | {"intermediate_size": MLP}
-    layer = ", ".join(f"{k}: {v}" for k, v in ours.items())
+    if not {"mlp", "intermediate_size"} & set(ours):
+        ours = ours | {"intermediate_size": MLP}  # None says: no mlp
+    layer = ", ".join(f"{k}: {v}" for k, v in ours.items() if v is not None)
     tied = "true" if theirs.get("tie_word_embeddings") else "false"
     return (f"vocab_size: {VOCAB}\n"
             f"hidden_size: {HIDDEN}\n"

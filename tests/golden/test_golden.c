@@ -29,6 +29,8 @@ static const char *const cases[] = {
     "deepseek_q_latent",
     "deepseek_interleaved",
     "deepseek_q_latent_biased",
+    "mamba2",
+    "mamba2_groups",
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
 
@@ -95,7 +97,8 @@ static double *load_slab(const model_rig *rig, const char *name)
     tni_safetensors_list(file, &stored);
     assert_int_equal(stored, count);
     for (uint32_t i = 0; i < count; i++)
-        numbers(file, w[i].name, w[i].elements, slab + w[i].offset);
+        numbers(file, tni_model_stored_name(rig->model, &w[i]), w[i].elements,
+                slab + w[i].offset);
     tni_safetensors_close(file);
     return slab;
 }
@@ -119,12 +122,14 @@ static void check_logits(model_rig *rig, const tni_safetensors *expected,
 }
 
 /* Each weight's gradient within 1e-4 of its own largest element. */
-static void check_gradient(const tni_weight *w, const tni_safetensors *expected,
-                           const double *got, double trained)
+static void check_gradient(const model_rig *rig, const tni_weight *w,
+                           const tni_safetensors *expected, const double *got,
+                           double trained)
 {
     char name[256];
     double *want = calloc((size_t)w->elements, sizeof *want), largest = 0;
-    snprintf(name, sizeof name, "grad.%s", w->name);
+    snprintf(name, sizeof name, "grad.%s",
+             tni_model_stored_name(rig->model, w));
     numbers(expected, name, w->elements, want);
     for (int64_t i = 0; i < w->elements; i++) {
         want[i] *= trained; /* theirs is of the mean */
@@ -160,7 +165,7 @@ static void check_training_pass(model_rig *rig, const tni_safetensors *expected,
     }
     tn_assert_near(loss / trained, want, 1e-5);
     for (uint32_t i = 0; i < count; i++)
-        check_gradient(&w[i], expected, gradient + w[i].offset, trained);
+        check_gradient(rig, &w[i], expected, gradient + w[i].offset, trained);
     free(gradient);
 }
 
