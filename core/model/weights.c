@@ -1,6 +1,5 @@
 /*
- * weights.c - the parameter slab: which weights there are, where each lies and
- * how it starts.
+ * weights.c - the parameter slab: which weights there are and where each lies.
  *
  * All weights share one slab, so that clipping, all-reduce and AdamW are single
  * nodes. Parameter groups are contiguous stretches of it, and within a group
@@ -11,14 +10,10 @@
  * Every weight starts at a multiple of 64 elements (a cache line of any dtype
  * and TN_ALIGNMENT bytes in f32); the gaps are zero and stay zero, for their
  * gradient is.
- *
- * A weight starts from random numbers that depend on the seed, its own name
- * and the index of the element: adding a layer leaves all others as they were.
  */
 #include <math.h>
 
-#include <tenon/philox.h>
-
+#include "model/initialize.h"
 #include "model/stack.h"
 
 enum { ALIGN_ELEMENTS = 64 };
@@ -230,81 +225,10 @@ int64_t tni_model_layout(tni_model *model, const uint32_t *group_of,
 
 /* ---- first values ---- */
 
-/* 64-bit FNV-1a */
-static uint64_t hash_name(const char *name)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (; *name; name++)
-        h = (h ^ (unsigned char)*name) * 0x100000001b3u;
-    return h;
-}
-
-/* Two uniforms in (0, 1), of 53 bits each, of pair `index` of a weight. */
-static void uniform_pair(uint64_t seed, uint64_t name, uint64_t index,
-                         double u[2])
-{
-    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
-    const uint32_t counter[4] = {(uint32_t)index, (uint32_t)(index >> 32),
-                                 (uint32_t)name, (uint32_t)(name >> 32)};
-    uint32_t word[4];
-    tn_philox(key, counter, word);
-    for (int i = 0; i < 2; i++) {
-        const uint64_t bits = (uint64_t)word[2 * i] << 32 | word[2 * i + 1];
-        u[i] = ((double)(bits >> 12) + 0.5) * 0x1p-52;
-    }
-}
-
-/* Box and Muller 1958: two uniforms to two standard normals. */
-static void normal_pair(double u[2])
-{
-    const double radius = sqrt(-2.0 * log(u[0]));
-    const double angle = 2.0 * 3.14159265358979323846 * u[1];
-    u[0] = radius * cos(angle);
-    u[1] = radius * sin(angle);
-}
-
-static double log_uniform(const tn_init *init, double u)
-{
-    return exp(log(init->a) + u * (log(init->b) - log(init->a)));
-}
-
-/* A value from u: a standard normal for TN_INIT_NORMAL, else uniform. */
-static double draw(const tn_init *init, double u)
-{
-    switch (init->kind) {
-    case TN_INIT_NORMAL:
-        return init->a + init->b * u;
-    case TN_INIT_UNIFORM:
-        return init->a + u * (init->b - init->a);
-    case TN_INIT_LOG_UNIFORM:
-        return log(init->a + u * (init->b - init->a));
-    case TN_INIT_SOFTPLUS_INVERSE: {
-        const double y = log_uniform(init, u);
-        return y + log(-expm1(-y)); /* log(e^y - 1) */
-    }
-    default:
-        return init->a; /* TN_INIT_CONSTANT */
-    }
-}
-
-static void initialize(const tni_weight *w, uint64_t seed, float *to)
-{
-    const uint64_t name = hash_name(w->name);
-    for (int64_t i = 0; i < w->elements; i += 2) {
-        double u[2] = {0.0, 0.0};
-        if (w->init.kind != TN_INIT_CONSTANT)
-            uniform_pair(seed, name, (uint64_t)i / 2, u);
-        if (w->init.kind == TN_INIT_NORMAL)
-            normal_pair(u);
-        to[i] = (float)draw(&w->init, u[0]);
-        if (i + 1 < w->elements)
-            to[i + 1] = (float)draw(&w->init, u[1]);
-    }
-}
-
 void tni_model_initialize(const tni_model *model, uint64_t seed, float *slab)
 {
     memset(slab, 0, (size_t)model->slab_elements * sizeof *slab);
     for (size_t i = 0; i < model->weight_count; i++)
-        initialize(&model->weights[i], seed, slab + model->weights[i].offset);
+        tni_weight_initialize(&model->weights[i], seed,
+                              slab + model->weights[i].offset);
 }
