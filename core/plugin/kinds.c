@@ -73,7 +73,7 @@ static const tni_member communicator_needs[] = {END};
 
 static const tni_kind_facts kinds[] = {
     KIND(BACKEND, "backend", tn_backend, extension, backend_needs),
-    KIND(ARCH, "arch", tn_arch, hugging_face, arch_needs),
+    KIND(ARCH, "arch", tn_arch, reserved, arch_needs),
     KIND(OPTIMIZER, "optimizer", tn_optimizer, step, optimizer_needs),
     KIND(DATASET, "dataset", tn_dataset, restore, dataset_needs),
     KIND(TOKENIZER, "tokenizer", tn_tokenizer, special, tokenizer_needs),

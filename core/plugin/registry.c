@@ -155,9 +155,8 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* What there is of a kind: by file names, without opening anything. */
-static names known_names(const tni_registry *registry, tni_arena *arena,
-                         tn_kind kind)
+uint32_t tni_registry_names(const tni_registry *registry, tni_arena *arena,
+                            tn_kind kind, const char *const **list)
 {
     names known = {0};
     const char *prefix =
@@ -170,7 +169,8 @@ static names known_names(const tni_registry *registry, tni_arena *arena,
         add_folder(arena, &known, registry->folders.at[i], prefix);
     if (known.count)
         qsort(known.at, known.count, sizeof *known.at, by_text);
-    return known;
+    *list = known.at;
+    return (uint32_t)known.count;
 }
 
 static const char *join(tni_arena *arena, const char *const *words,
@@ -186,13 +186,14 @@ static tn_status not_found(const tni_registry *registry, tn_kind kind,
                            const char *name, tn_error *err)
 {
     tni_arena *arena = tni_arena_create();
-    const names known = known_names(registry, arena, kind);
+    const char *const *known;
+    const uint32_t count = tni_registry_names(registry, arena, kind, &known);
     const char *word = tni_kind_name(kind);
-    const char *near = tni_nearest(name, known.at, known.count);
-    if (known.count)
+    const char *near = tni_nearest(name, known, count);
+    if (count)
         tn_fail(err, TN_ENOTFOUND, "no %s is named '%s'%s%s%s; there is: %s",
                 word, name, near ? "; did you mean '" : "", near ? near : "",
-                near ? "'?" : "", join(arena, known.at, known.count));
+                near ? "'?" : "", join(arena, known, count));
     else
         tn_fail(err, TN_ENOTFOUND,
                 "no %s is named '%s': there is no plugin of that kind in %s",

@@ -33,6 +33,11 @@ tn_status tni_registry_find(tni_registry *registry, tn_kind kind,
                             const char *name, const tn_component **component,
                             tn_error *err);
 
+/* What there is of a kind, sorted: by file names and by what --plugin files
+ * brought. Nothing is opened. */
+uint32_t tni_registry_names(const tni_registry *registry, tni_arena *arena,
+                            tn_kind kind, const char *const **names);
+
 /* A vtable as this program knows it: where the plugin's is shorter (older
  * minor), the rest is NULL. The registry owns the copy, and so it does the
  * component itself: its strides and sizes are this program's. */

@@ -3,81 +3,6 @@
  */
 #include "run/device.h"
 
-#include <dirent.h>
-#include <stdlib.h>
-#include <string.h>
-
-/* A growing list of names, each once. */
-typedef struct {
-    const char **at;
-    size_t count, capacity;
-} names;
-
-static void add_name(tni_arena *arena, names *list, const char *name)
-{
-    for (size_t i = 0; i < list->count; i++)
-        if (strcmp(list->at[i], name) == 0)
-            return;
-    *TNI_PUSH(arena, list->at, list->count, list->capacity) = name;
-}
-
-/* "NAME" of "tenon-backend-NAME.so", NULL for other files. */
-static const char *backend_of(tni_arena *arena, const char *file)
-{
-    static const char before[] = "tenon-backend-", after[] = ".so";
-    const size_t length = strlen(file), head = sizeof before - 1,
-                 tail = sizeof after - 1;
-    if (length <= head + tail || strncmp(file, before, head) != 0 ||
-        strcmp(file + length - tail, after) != 0)
-        return NULL;
-    return tni_arena_printf(arena, "%.*s", (int)(length - head - tail),
-                            file + head);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* Backends that a --plugin file brought. */
-static void add_opened(const tni_reader *reader, names *list)
-{
-    const tni_opened *opened;
-    const uint32_t count =
-        tni_registry_opened(reader->registry, reader->arena, &opened);
-    for (uint32_t i = 0; i < count; i++) {
-        const tn_component *c;
-        const uint32_t n =
-            tni_registry_components(reader->registry, opened[i].path, &c);
-        for (uint32_t k = 0; k < n; k++)
-            if (c[k].kind == TN_KIND_BACKEND)
-                add_name(reader->arena, list, c[k].name);
-    }
-}
-
-/* Names of files in the search path: nothing more is opened yet. */
-static names backend_names(const tni_reader *reader)
-{
-    const char *const *folders;
-    const uint32_t count = tni_registry_folders(reader->registry, &folders);
-    names list = {0};
-    add_opened(reader, &list);
-    for (uint32_t i = 0; i < count; i++) {
-        DIR *folder = opendir(folders[i]);
-        if (!folder)
-            continue;
-        for (struct dirent *e; (e = readdir(folder));) {
-            const char *name = backend_of(reader->arena, e->d_name);
-            if (name)
-                add_name(reader->arena, &list, name);
-        }
-        closedir(folder);
-    }
-    if (list.count)
-        qsort(list.at, list.count, sizeof *list.at, by_name);
-    return list;
-}
-
 typedef struct {
     tni_found_device *at;
     size_t count, capacity;
@@ -123,10 +48,12 @@ static void probe_all(const tni_reader *reader, const char *name,
 uint32_t tni_device_list(const tni_reader *reader,
                          const tni_found_device **devices)
 {
-    const names list = backend_names(reader);
+    const char *const *names;
+    const uint32_t count = tni_registry_names(reader->registry, reader->arena,
+                                              TN_KIND_BACKEND, &names);
     found_devices all = {0};
-    for (size_t i = 0; i < list.count; i++)
-        probe_all(reader, list.at[i], &all);
+    for (uint32_t i = 0; i < count; i++)
+        probe_all(reader, names[i], &all);
     *devices = all.at;
     return (uint32_t)all.count;
 }

@@ -233,7 +233,7 @@ static void defaults_outside_their_range_are_refused(void **state)
     assert_refused(s, "option rate has the default 1.5 outside its own range "
                       "[0, 1]");
     s = make_subject();
-    s->rows[0].fallback = NAN;
+    s->rows[0].fallback = (double)NAN;
     assert_refused(s, "outside its own range");
     s = make_subject();
     s->rows[1].fallback = 2;

@@ -139,6 +139,24 @@ static void linear_cross_entropy(tn_builder *b, const tn_tensor *in,
     out[0] = tn_linear_cross_entropy(b, in[0], in[1], in[2], 0.0);
 }
 
+static void conv1d_causal(tn_builder *b, const tn_tensor *in, tn_tensor *out)
+{
+    out[0] = tn_conv1d_causal(b, in[0], in[1], TN_NONE);
+}
+
+static void ssd_scan(tn_builder *b, const tn_tensor *in, tn_tensor *out)
+{
+    const tn_tensor dt = tn_softplus(b, in[1]);
+    const tn_tensor A = tn_neg(b, tn_exp(b, in[2]));
+    out[0] = tn_ssd_scan(b, in[0], dt, A, in[3], in[4], TN_NONE, 8, NULL);
+}
+
+static void newton_schulz(tn_builder *b, const tn_tensor *in, tn_tensor *out)
+{
+    out[0] = tn_newton_schulz(b, in[0], .steps = 5, .a = 3.4445, .b = -4.775,
+                              .c = 2.0315, .eps = 1e-7);
+}
+
 static void dropout(tn_builder *b, const tn_tensor *in, tn_tensor *out)
 {
     out[0] = tn_dropout(b, in[0], in[1], 0.3);
@@ -193,5 +211,16 @@ const tni_op_case tni_op_cases[TNI_OP_CASE_COUNT] = {
                                           3,
                                           2e-5,
                                           linear_cross_entropy},
+    [TNI_OP_CASE_conv1d_causal] =
+        {2, 1, {F(2, 19, 37), F(37, 4)}, 3, 1e-5, conv1d_causal},
+    [TNI_OP_CASE_ssd_scan] = {5,
+                              1,
+                              {F(2, 19, 4, 6), F(2, 19, 4), F(4),
+                               F(2, 19, 2, 5), F(2, 19, 2, 5)},
+                              31,
+                              1e-4,
+                              ssd_scan},
+    [TNI_OP_CASE_newton_schulz] =
+        {1, 1, {F(3, 19, 11)}, 0, 1e-4, newton_schulz},
     [TNI_OP_CASE_dropout] = {2, 1, {F(6, 37), I32(1, 9, 2)}, 1, 1e-6, dropout},
 };

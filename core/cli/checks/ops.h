@@ -28,11 +28,29 @@ typedef struct tni_op_case {
 /* Primitives, then composites. */
 #define TNI_OP_CASES(XX)                                                       \
     XX(map)                                                                    \
-    XX(reduce) XX(cumsum) XX(matmul) XX(copy) XX(concat) XX(gather_rows)       \
-        XX(scatter_add_rows) XX(set_rows) XX(assign) XX(topk) XX(argmax)       \
-            XX(expert_plan) XX(grouped_matmul) XX(fill) XX(rms_norm)           \
-                XX(softmax) XX(rope) XX(attention) XX(linear_cross_entropy)    \
-                    XX(dropout)
+    XX(reduce)                                                                 \
+    XX(cumsum)                                                                 \
+    XX(matmul)                                                                 \
+    XX(copy)                                                                   \
+    XX(concat)                                                                 \
+    XX(gather_rows)                                                            \
+    XX(scatter_add_rows)                                                       \
+    XX(set_rows)                                                               \
+    XX(assign)                                                                 \
+    XX(topk)                                                                   \
+    XX(argmax)                                                                 \
+    XX(expert_plan)                                                            \
+    XX(grouped_matmul)                                                         \
+    XX(fill)                                                                   \
+    XX(rms_norm)                                                               \
+    XX(softmax)                                                                \
+    XX(rope)                                                                   \
+    XX(attention)                                                              \
+    XX(linear_cross_entropy)                                                   \
+    XX(conv1d_causal)                                                          \
+    XX(ssd_scan)                                                               \
+    XX(newton_schulz)                                                          \
+    XX(dropout)
 
 enum {
 #define XX(name) TNI_OP_CASE_##name,
