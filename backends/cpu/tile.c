@@ -87,14 +87,42 @@ static void load_index(const tile_program *p, uint8_t axis, float *row,
     }
 }
 
-static void draw(const char *key, double stream, float *row, int64_t from,
+/* tn_philox_uniform of elements `low` .. low + VW - 1, all with one `high`. */
+static vf draw_vector(uint32_t seed, uint32_t stream, uint32_t step,
+                      uint32_t low, uint32_t high)
+{
+    vi c0 = i_add(i_set((int32_t)low), i_lanes()), c1 = i_set((int32_t)high);
+    vi c2 = i_set((int32_t)step), c3 = i_set(0);
+    for (int round = 0; round < 10; round++) {
+        vi high0, high1;
+        const vi low0 = i_multiply(c0, 0xD2511F53u, &high0);
+        const vi low1 = i_multiply(c2, 0xCD9E8D57u, &high1);
+        c0 = i_xor(i_xor(high1, c1), i_set((int32_t)seed));
+        c1 = low1;
+        c2 = i_xor(i_xor(high0, c3), i_set((int32_t)stream));
+        c3 = low0;
+        seed += 0x9E3779B9u;
+        stream += 0xBB67AE85u;
+    }
+    return v_from_i(i_shift_right_zero(c0, 8)) * v_set(0x1p-24f);
+}
+
+static void draw(const char *key, double constant, float *row, int64_t from,
                  int64_t n)
 {
     const uint32_t *word = (const uint32_t *)(const void *)key;
-    const uint32_t seed = word[0], step = word[1];
-    for (int64_t i = 0; i < n; i++)
-        row[i] = tn_philox_uniform(seed, (uint32_t)(int64_t)stream, step,
-                                   (uint64_t)(from + i));
+    const uint32_t stream = (uint32_t)(int64_t)constant;
+    for (int64_t i = 0; i < n; i += VW) {
+        const uint64_t element = (uint64_t)(from + i);
+        const uint32_t low = (uint32_t)element;
+        if (low <= UINT32_MAX - VW)
+            v_store(row + i, draw_vector(word[0], stream, word[1], low,
+                                         (uint32_t)(element >> 32)));
+        else /* the low word runs over within this vector */
+            for (int k = 0; k < VW; k++)
+                row[i + k] = tn_philox_uniform(word[0], stream, word[1],
+                                               element + (uint64_t)k);
+    }
 }
 
 static void run_leaf(const tile_state *s, const tile_instruction *t,

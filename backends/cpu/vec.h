@@ -156,6 +156,23 @@ CPU_INLINE vi i_shift_left(vi a, int bits)
 {
     return _mm512_slli_epi32(a, (unsigned)bits);
 }
+CPU_INLINE vi i_shift_right_zero(vi a, int bits)
+{
+    return _mm512_srli_epi32(a, (unsigned)bits);
+}
+CPU_INLINE vi i_xor(vi a, vi b)
+{
+    return _mm512_xor_si512(a, b);
+}
+/* The low and the high half of a times m, unsigned. */
+CPU_INLINE vi i_multiply(vi a, uint32_t m, vi *high)
+{
+    const vi factor = i_set((int32_t)m);
+    const vi even = _mm512_mul_epu32(a, factor);
+    const vi odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), factor);
+    *high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
+    return _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
+}
 CPU_INLINE vm i_gt(vi a, vi b)
 {
     return _mm512_cmpgt_epi32_mask(a, b);
@@ -371,6 +388,22 @@ CPU_INLINE vi i_shift_left(vi a, int bits)
 {
     return _mm256_slli_epi32(a, bits);
 }
+CPU_INLINE vi i_shift_right_zero(vi a, int bits)
+{
+    return _mm256_srli_epi32(a, bits);
+}
+CPU_INLINE vi i_xor(vi a, vi b)
+{
+    return _mm256_xor_si256(a, b);
+}
+CPU_INLINE vi i_multiply(vi a, uint32_t m, vi *high)
+{
+    const vi factor = i_set((int32_t)m);
+    const vi even = _mm256_mul_epu32(a, factor);
+    const vi odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), factor);
+    *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+    return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+}
 CPU_INLINE vm i_gt(vi a, vi b)
 {
     return _mm256_castsi256_ps(_mm256_cmpgt_epi32(a, b));
@@ -475,6 +508,14 @@ CPU_INLINE float v_largest(vf a)
     for (int i = 1; i < VW; i++)
         most = lane[i] > most ? lane[i] : most;
     return most;
+}
+/* 0, 1, 2 ... */
+CPU_INLINE vi i_lanes(void)
+{
+    int32_t lane[VW];
+    for (int i = 0; i < VW; i++)
+        lane[i] = i;
+    return i_load(lane);
 }
 CPU_INLINE int64_t v_round_up(int64_t n)
 {
