@@ -4,7 +4,7 @@
  * What it has read lives in the STATE arena: keys and values of attention,
  * states of recurrences. A stretch of tokens is read in exact pieces of 256,
  * 64, 16, 4 and 1, each size a plan that is compiled when it is first needed:
- * nothing is padded, so no architecture needs to know of padding.
+ * nothing is padded.
  */
 #ifndef TENON_DECODER_H
 #define TENON_DECODER_H
