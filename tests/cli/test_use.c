@@ -85,6 +85,32 @@ static void the_curve_of_a_run_fits_a_terminal(void **state)
     assert_int_equal(RUN(p, "curve"), 2);
 }
 
+/* A number in (0, most] under a key. */
+static void share_of(const json_t *object, const char *key, double most)
+{
+    const double value = json_number_value(json_object_get(object, key));
+    if (!(value > 0 && value <= most))
+        fail_msg("%s is %g", key, value);
+}
+
+static void bench_reports_fractions_of_measured_limits(void **state)
+{
+    program *p = *state;
+    if (RUN(p, "plan", "c.yaml", "--backend", "cpu") != 0)
+        skip(); /* this machine has no AVX2 */
+    assert_int_equal(
+        RUN(p, "bench", "-f", "c.yaml", "--backend", "cpu", "--json"), 0);
+    json_t *root = json_loads(p->out, 0, NULL);
+    assert_true(json_is_object(root));
+    share_of(root, "gemm_flops_per_second", 1e15);
+    share_of(root, "memory_bytes_per_second", 1e13);
+    share_of(json_object_get(root, "train"), "of_gemm", 1.0);
+    share_of(json_object_get(root, "train"), "tokens_per_second", 1e9);
+    share_of(json_object_get(root, "decode"), "tokens_per_second", 1e9);
+    json_decref(root);
+    assert_int_equal(RUN(p, "bench", "gem"), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -92,6 +118,7 @@ int main(void)
         WITH_PROGRAM(logits_of_a_checkpoint_and_of_its_weights_agree),
         WITH_PROGRAM(generate_repeats_itself_for_a_seed),
         WITH_PROGRAM(the_curve_of_a_run_fits_a_terminal),
+        WITH_PROGRAM(bench_reports_fractions_of_measured_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
