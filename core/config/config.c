@@ -267,9 +267,17 @@ tn_status tni_config_load(tni_arena *arena, const char *path,
     const chain first = {.path = path, .real = tni_path_absolute(arena, path)};
     tni_yaml *tree = NULL;
     TN_TRY(load_file(arena, &first, &tree, err));
-    for (uint32_t i = 0; i < set_count; i++)
-        TN_TRY(set_one(arena, tree, set[i], err));
+    TN_TRY(tni_config_set(arena, tree, set, set_count, err));
     *root = tree;
+    return TN_OK;
+}
+
+tn_status tni_config_set(tni_arena *arena, tni_yaml *root,
+                         const char *const *set, uint32_t set_count,
+                         tn_error *err)
+{
+    for (uint32_t i = 0; i < set_count; i++)
+        TN_TRY(set_one(arena, root, set[i], err));
     return TN_OK;
 }
 

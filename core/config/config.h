@@ -52,6 +52,11 @@ tn_status tni_config_load(tni_arena *arena, const char *path,
                           const char *const *set, uint32_t set_count,
                           tni_yaml **root, tn_error *err);
 
+/* The last part alone: apply each of `set` to a tree. */
+tn_status tni_config_set(tni_arena *arena, tni_yaml *root,
+                         const char *const *set, uint32_t set_count,
+                         tn_error *err);
+
 /* Parse text; `name` stands for the file in errors. */
 tn_status tni_config_parse(tni_arena *arena, const char *name, const char *text,
                            size_t bytes, tni_yaml **root, tn_error *err);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "config/tree.h"
 #include "graph/passes.h"
 
 typedef struct {
@@ -23,8 +24,12 @@ static const tn_option top_table[] = {
 };
 
 static const tn_option train_table[] = {
-    TN_OPTION_INT(tni_train_options, max_steps, 1000, 1, 1e15,
-                  "optimizer steps"),
+    TN_OPTION_INT(tni_train_options, max_steps, 1000, 0, 1e15,
+                  "optimizer steps; 0: as many as epochs takes, which is the "
+                  "default where epochs is given"),
+    TN_OPTION_INT(tni_train_options, epochs, 0, 0, 1e9,
+                  "passes over the training data; 0: not counted. The run "
+                  "ends at max_steps or here, whichever comes first"),
     TN_OPTION_INT(tni_train_options, batch_size, 8, 1, 1 << 20,
                   "rows of a micro-batch"),
     TN_OPTION_INT(tni_train_options, seq_len, 0, 0, 1 << 24,
@@ -116,6 +121,7 @@ static tn_status read_top(tni_recipe *r, const char *path, tn_error *err)
     static const char *const sections[] = {
         "extends",   "backend",  "tokenizer", "model",      "init", "data",
         "optimizer", "schedule", "train",     "checkpoint", NULL};
+    tni_yaml_remove(r->root, "sweep"); /* a run is one point of it */
     static const char *const keys[] = {
         "name",      "extends", "seed",      "backend", "precision",
         "tokenizer", "model",   "init",      "data",    "optimizer",
@@ -216,17 +222,32 @@ static tn_status read_schedule(tni_recipe *r, tn_error *err)
                         &r->schedule, err));
     const tn_schedule *s = r->schedule.vtable;
     tn_error why = {0};
-    if (s->check &&
+    if (s->check && r->train.max_steps &&
         s->check(r->schedule.options, r->train.max_steps, &why) != TN_OK)
         return tni_yaml_fail(node, err, "schedule: %s", why.message);
     return TN_OK;
+}
+
+/* Epochs alone are not "a thousand steps at most". */
+static void default_max_steps(tni_recipe *r, tni_yaml *node)
+{
+    const tni_yaml *epochs = tni_yaml_get(node, "epochs");
+    if (epochs && epochs->scalar && strcmp(epochs->scalar, "0") &&
+        !tni_yaml_get(node, "max_steps"))
+        tni_yaml_put(r->reader.arena, node, "max_steps",
+                     tni_yaml_scalar(r->reader.arena, "0"));
 }
 
 static tn_status read_train(tni_recipe *r, tn_error *err)
 {
     const int64_t longest = tni_model_max_seq_len(r->model);
     tni_yaml *node = section(r, "train");
+    default_max_steps(r, node);
     TN_TRY(fill(r, &train, "train", &r->train, err));
+    if (!r->train.max_steps && !r->train.epochs)
+        return tni_yaml_fail(tni_yaml_get(node, "max_steps"), err,
+                             "train.max_steps: 0 is as many steps as epochs "
+                             "takes, but train.epochs is 0 as well; give one");
     if (r->train.seq_len > longest)
         return tni_yaml_fail(tni_yaml_get(node, "seq_len"), err,
                              "train.seq_len: %lld is more than "
@@ -274,6 +295,8 @@ static tn_status read_sections(tni_recipe *r, const tni_recipe_request *request,
     if (request->needs & TNI_SKIP_TRAINING)
         return TN_OK;
     TN_TRY(read_data(r, request->needs, err));
+    if (request->needs & TNI_NEED_TRAINING)
+        TN_TRY(tni_recipe_count_steps(r, err));
     TN_TRY(read_optimizer(r, request->needs, err));
     return read_schedule(r, err);
 }
@@ -288,8 +311,11 @@ tn_status tni_recipe_load(tni_arena *arena, tni_registry *registry,
                              .registry = registry,
                              .host = host,
                              .base = tni_config_base(arena, request->path)};
-    TN_TRY(tni_config_load(arena, request->path, request->set,
-                           request->set_count, &r->root, err));
+    r->root = request->root;
+    if (!r->root)
+        TN_TRY(tni_config_load(arena, request->path, NULL, 0, &r->root, err));
+    TN_TRY(
+        tni_config_set(arena, r->root, request->set, request->set_count, err));
     TN_TRY(read_sections(r, request, err));
     *recipe = r;
     return TN_OK;

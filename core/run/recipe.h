@@ -25,7 +25,9 @@ typedef struct tni_group {
 } tni_group;
 
 typedef struct tni_train_options {
-    int64_t max_steps, batch_size, seq_len, grad_accum;
+    int64_t max_steps; /* with TNI_NEED_TRAINING what the run really takes */
+    int64_t epochs;    /* 0: off */
+    int64_t batch_size, seq_len, grad_accum;
     double grad_clip; /* 0: off */
     int64_t eval_every, eval_batches, log_every;
     int32_t recompute; /* TNI_RECOMPUTE_ */
@@ -72,6 +74,8 @@ enum {
  */
 typedef struct tni_recipe_request {
     const char *path;
+    tni_yaml *root; /* the file's tree where it is read already; it is filled
+                       in; NULL: read `path` */
     const char *const *set;
     uint32_t set_count;
     uint32_t needs;
@@ -87,6 +91,13 @@ double tni_recipe_multiplier(const tni_recipe *recipe, int64_t step);
 
 /* 1 where `name` matches one of the patterns: `*` any text, `|` or. */
 int tni_match(const char *patterns, const char *name);
+
+/*
+ * steps.c: bring train.max_steps down to what train.epochs allows, where it is
+ * given. An epoch is as many steps as meet every token and every row; the last
+ * of them is filled up from the next epoch. Opens the training data to count.
+ */
+tn_status tni_recipe_count_steps(tni_recipe *recipe, tn_error *err);
 
 /* groups.c: read `optimizer:`, give each weight to the first group that matches
  * it, order the slab by groups. */

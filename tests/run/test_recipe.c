@@ -77,6 +77,36 @@ static void the_first_group_that_matches_wins(void **state)
     tn_assert_near(r->groups[0].lr, 0.1, 1e-12);
 }
 
+/* What `train` (YAML) makes the number of steps. */
+static int64_t steps_of(run_rig *rig, const char *train)
+{
+    const char *set = tni_arena_printf(rig->arena, "train=%s", train);
+    const tni_recipe_request request = {.path = rig->config,
+                                        .set = &set,
+                                        .set_count = 1,
+                                        .needs = TNI_NEED_TRAINING};
+    tni_recipe *r = NULL;
+    tn_error err = TN_ERROR_NONE;
+    tn_assert_ok_err(tni_recipe_load(rig->arena, rig->registry, rig->host,
+                                     &request, &r, &err),
+                     err);
+    return r->train.max_steps;
+}
+
+static void epochs_end_a_run_where_the_data_does(void **state)
+{
+    run_rig *rig = *state;
+    const int64_t once = steps_of(rig, "{epochs: 1, batch_size: 2}");
+    assert_true(once > 1);
+    assert_int_equal(steps_of(rig, "{epochs: 3, batch_size: 2}"), 3 * once);
+    assert_int_equal(steps_of(rig, "{epochs: 3, max_steps: 2}"), 2);
+    assert_int_equal(steps_of(rig, "{epochs: 1000000000, max_steps: 7}"), 7);
+    assert_int_equal(steps_of(rig, "{epochs: 0, max_steps: 5}"), 5);
+    assert_int_equal(steps_of(rig, "{epochs: 0}"), 1000);
+    assert_int_equal(steps_of(rig, "{epochs: 1, batch_size: 1, grad_accum: 2}"),
+                     once);
+}
+
 static void refuses(run_rig *rig, const char *set, const char *sentence)
 {
     tni_recipe *recipe;
@@ -94,6 +124,7 @@ static void refuses_with_the_fix(void **state)
     refuses(rig, "data.vall={plugin: text_file}", "did you mean val");
     refuses(rig, "train.seq_len=64", "model.max_seq_len 32");
     refuses(rig, "train.batch_size=0", "[1, ");
+    refuses(rig, "train.max_steps=0", "train.epochs is 0");
     refuses(rig, "precision=f16", "f32");
     refuses(rig, "optimizer={plugin: adamw}", "lr");
     refuses(rig, "optimizer={plugin: adam, lr: 1}", "adam");
@@ -133,6 +164,7 @@ int main(void)
         WITH_RIG(a_resolved_tree_reads_as_the_same_recipe),
         WITH_RIG(defaults_are_what_the_manual_says),
         WITH_RIG(the_first_group_that_matches_wins),
+        WITH_RIG(epochs_end_a_run_where_the_data_does),
         WITH_RIG(refuses_with_the_fix),
         WITH_RIG(only_training_asks_for_data_and_optimizer),
     };
