@@ -6,40 +6,31 @@
  */
 #include <string.h>
 
-#include "cli/command.h"
-#include "run/recipe.h"
+#include "cli/recipes.h"
 
 /* Everything is read, but data files need not be there yet. */
-static tn_status show(tni_cli *cli, const char *path, const tni_flag_list *set,
-                      int merged_only, tn_error *err)
+static tn_status show(tni_cli *cli, tni_source_flags *source, int merged_only,
+                      tn_error *err)
 {
-    const tni_recipe_request request = {.path = path,
-                                        .set = set->at,
-                                        .set_count = set->count,
-                                        .needs = TNI_NEED_MODEL};
-    tni_yaml *root;
     tni_recipe *recipe;
     if (merged_only) {
-        TN_TRY(
-            tni_config_load(cli->arena, path, set->at, set->count, &root, err));
-        return tni_yaml_write(root, stdout);
+        TN_TRY(tni_source_open(cli, source, source->config, err));
+        TN_TRY(tni_config_set(cli->arena, source->root, source->set.at,
+                              source->set.count, err));
+        return tni_yaml_write(source->root, stdout);
     }
-    TN_TRY(tni_recipe_load(cli->arena, cli->registry, cli->host, &request,
-                           &recipe, err));
+    TN_TRY(
+        tni_recipe_from_flags(cli, source, TNI_NEED_MODEL, &recipe, NULL, err));
     return tni_yaml_write(recipe->root, stdout);
 }
 
 static int run(tni_cli *cli, int argc, char **argv)
 {
-    tni_flag_list set = {0};
+    tni_source_flags source = {0};
     int32_t merged_only = 0;
     int rest;
     const tni_flag flags[] = {
-        {.name = "set",
-         .kind = TNI_FLAG_LIST,
-         .to = &set,
-         .value = "KEY=VALUE",
-         .help = "change one value, as `--set model.hidden_size=64`"},
+        TNI_FLAG_SET(&source),
         {.name = "merged",
          .kind = TNI_FLAG_SWITCH,
          .to = &merged_only,
@@ -53,7 +44,8 @@ static int run(tni_cli *cli, int argc, char **argv)
         return tni_cli_misuse(&tni_command_config,
                               "there is only `config show CONFIG`");
     tn_error err = {0};
-    const tn_status status = show(cli, argv[1], &set, merged_only, &err);
+    source.config = argv[1];
+    const tn_status status = show(cli, &source, merged_only, &err);
     if (status == TN_OK)
         return TNI_EXIT_OK;
     tn_fail(&err, status, "%s cannot be written to stdout", argv[1]);
@@ -66,6 +58,7 @@ const tni_command tni_command_config = {
     .usage = "show CONFIG [--set KEY=VALUE]... [--merged]\n\n"
              "  Checks the config as `train` does and prints it as YAML: "
              "`extends` merged,\n  --set applied, every default written out. "
-             "The output reproduces the run.",
+             "The output reproduces the run.\n  A flat config (model: "
+             "num_layers, mamba_layers ...; trainer:) is translated first.",
     .run = run,
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "cli/flat_config.h"
 #include "run/weights.h"
 
 void tni_set_add(tni_cli *cli, tni_flag_list *set, const char *format, ...)
@@ -66,6 +67,17 @@ static tn_status choose_source(tni_cli *cli, const tni_source_flags *flags,
     return TN_OK;
 }
 
+tn_status tni_source_open(tni_cli *cli, tni_source_flags *source,
+                          const char *path, tn_error *err)
+{
+    TN_TRY(tni_config_load(cli->arena, path, NULL, 0, &source->root, err));
+    source->flat = tni_flat_config_is(source->root);
+    if (!source->flat)
+        return TN_OK;
+    return tni_flat_config_translate(cli->arena, cli->host, source->root,
+                                     &source->root, err);
+}
+
 tn_status tni_recipe_from_flags(tni_cli *cli, const tni_source_flags *flags,
                                 uint32_t needs, tni_recipe **recipe,
                                 const char **weights, tn_error *err)
@@ -73,6 +85,10 @@ tn_status tni_recipe_from_flags(tni_cli *cli, const tni_source_flags *flags,
     tni_flag_list set = flags->set;
     tni_recipe_request request = {.needs = needs};
     TN_TRY(choose_source(cli, flags, &request.path, weights, err));
+    tni_source_flags source = *flags;
+    if (!source.root)
+        TN_TRY(tni_source_open(cli, &source, request.path, err));
+    request.root = source.root;
     if (flags->backend)
         tni_set_add(cli, &set, "backend=%s", flags->backend);
     request.set = set.at;

@@ -14,6 +14,8 @@ typedef struct tni_source_flags {
     const char *weights;    /* --weights */
     const char *backend;    /* --backend */
     tni_flag_list set;      /* --set */
+    tni_yaml *root;         /* of the config, once it is opened */
+    int32_t flat;           /* it was written in the flat dialect */
 } tni_source_flags;
 
 #define TNI_FLAG_CONFIG(to_)                                                   \
@@ -46,6 +48,11 @@ typedef struct tni_source_flags {
 /* Add "KEY=value" to the list. */
 TN_PRINTF(3, 4)
 void tni_set_add(tni_cli *cli, tni_flag_list *set, const char *format, ...);
+
+/* Read a config file, and translate it where it is a flat one: root and flat.
+ * --set speaks of the translation and is not applied yet. */
+tn_status tni_source_open(tni_cli *cli, tni_source_flags *source,
+                          const char *path, tn_error *err);
 
 /*
  * The recipe of -f, or of the checkpoint -m, whose weights go to *weights; of

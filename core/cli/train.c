@@ -36,20 +36,20 @@ static const char *quoted(tni_cli *cli, const char *path)
 }
 
 /* -d FILE: only the path changes where the config reads token files already,
- * so that its shuffle and split stay. */
+ * so that its shuffle and split stay. Flat configs mean the file's order. */
 static tn_status set_data(tni_cli *cli, train_flags *f, tn_error *err)
 {
-    tni_yaml *root;
     const char *path = quoted(cli, tni_path_absolute(cli->arena, f->data));
-    TN_TRY(tni_config_load(cli->arena, f->source.config, NULL, 0, &root, err));
-    const tni_yaml *data = tni_yaml_get(root, "data");
+    TN_TRY(tni_source_open(cli, &f->source, f->source.config, err));
+    const tni_yaml *data = tni_yaml_get(f->source.root, "data");
     const tni_yaml *rows = data ? tni_yaml_get(data, "train") : NULL;
     const tni_yaml *plugin = rows ? tni_yaml_get(rows, "plugin") : NULL;
     if (plugin && plugin->scalar && strcmp(plugin->scalar, tokens_plugin) == 0)
         tni_set_add(cli, &f->source.set, "data.train.path=%s", path);
     else
-        tni_set_add(cli, &f->source.set, "data.train={plugin: %s, path: %s}",
-                    tokens_plugin, path);
+        tni_set_add(cli, &f->source.set, "data.train={plugin: %s, path: %s%s}",
+                    tokens_plugin, path,
+                    f->source.flat ? ", shuffle: false" : "");
     return TN_OK;
 }
 
