@@ -23,7 +23,7 @@ enum {
     LOGITS = 16 * 1024 * 1024, /* elements */
     LEAST_ROWS = 128,
     MOST_ROWS = 1024,
-    TASK_ELEMENTS = 64 * 1024,
+    TASK_ELEMENTS = 16 * 1024,
 };
 
 typedef struct chunk {

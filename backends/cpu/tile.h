@@ -61,6 +61,7 @@ typedef struct tile_output {
 
 typedef struct tile_program {
     int64_t elements;
+    uint32_t far;  /* its dense inputs are larger than caches */
     uint32_t rank; /* of the merged shape, at least 1 */
     int64_t shape[TN_MAX_RANK];
     int64_t index_inner[TN_MAX_RANK]; /* of the shape before merging */
@@ -84,7 +85,6 @@ typedef struct tile_program {
 typedef struct tile_state {
     const tile_program *program;
     float *rows;
-    int64_t from, share; /* of the tile; elements to fetch per instruction */
     float *at[TILE_SLOTS];
     size_t mask[TILE_SLOTS];
     const char *base[TILE_INPUTS];

@@ -6,7 +6,11 @@
 
 #include <string.h>
 
-enum { NEVER = -1, AT_END = TN_MAP_MAX_INSTRUCTIONS };
+enum {
+    NEVER = -1,
+    AT_END = TN_MAP_MAX_INSTRUCTIONS,
+    FAR_BYTES = 64 * 1024 * 1024,
+};
 
 typedef struct allocation {
     const tn_program *program;
@@ -313,6 +317,7 @@ tn_status ISA(tile_compile)(cpu_compiler *c, const tn_plan_node *node,
                             tn_error *err)
 {
     uint8_t is_key[TILE_INPUTS];
+    int64_t dense_bytes = 0;
     find_keys(program, is_key);
     TN_TRY(check(node, program, space, is_key, err));
     p->input_count = program->input_count;
@@ -326,9 +331,12 @@ tn_status ISA(tile_compile)(cpu_compiler *c, const tn_plan_node *node,
         in->shared = -1;
         in->dtype = node->in[i].dtype;
         in->dense = !is_key[i] && is_dense(p, in);
-        if (in->dense)
-            in->slot = new_slot(p, 0, p->row_count++);
+        if (!in->dense)
+            continue;
+        in->slot = new_slot(p, 0, p->row_count++);
+        dense_bytes += 4 * p->elements;
     }
+    p->far = dense_bytes > FAR_BYTES;
     for (uint32_t i = 0; i < p->output_count; i++) {
         p->out[i].base = outputs ? cpu_at(c, &outputs[i]) : NULL;
         p->out[i].dtype = outputs ? outputs[i].dtype : TN_F32;
