@@ -10,21 +10,28 @@ Each case is one small model of transformers, in float32 on the CPU:
         loss               (1)             mean over targets that count
         grad.<weight>                      of that loss
         batches            (20, B, T+1)
-        curve              (20)            AdamW's loss before each step
+        curve.adamw        (20)            the loss before each step
+        curve.lion         (20)
+        curve.muon         (20)            AdamW where a weight is no matrix
 
 Weights are drawn larger than models start with, and gains away from 1, so that
 a wrong scale, axis or pairing shows in the logits. Made with torch 2.15 and
 transformers 5.23.
 """
+import copy
 import os
 import sys
 
 import torch
 from safetensors.torch import save_file
 
+from optimizers import Lion, orthogonalise_in
+
 VOCAB, HIDDEN, LAYERS, MLP, LENGTH = 32, 16, 2, 24, 64
 BATCH, TIME, STEPS = 2, 11, 20
 ADAMW = dict(lr=1e-2, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+LION = dict(lr=1e-3, weight_decay=0.1)
+MUON = dict(lr=2e-2, weight_decay=0.1)
 
 COMMON = dict(vocab_size=VOCAB, hidden_size=HIDDEN, intermediate_size=MLP,
               num_hidden_layers=LAYERS, max_position_embeddings=LENGTH,
@@ -89,21 +96,49 @@ def one_step(model, generator, stored_as):
     return out
 
 
-def curve(model, generator, auxiliary):
-    """Loss before each of 20 AdamW steps, on sequences with a pattern. What
-    auxiliary(output) gives is trained on, too, but is not in the curve."""
+def is_hidden_matrix(name, p):
+    apart = ("norm", "embed", "lm_head", ".experts.")
+    return p.ndim == 2 and not any(word in name for word in apart)
+
+
+def with_muon(model):
+    named = list(model.named_parameters())
+    hidden = [p for n, p in named if is_hidden_matrix(n, p)]
+    rest = [p for n, p in named if not is_hidden_matrix(n, p)]
+    return [torch.optim.Muon(hidden, **MUON), torch.optim.AdamW(rest, **ADAMW)]
+
+
+OPTIMIZERS = {
+    "adamw": lambda model: [torch.optim.AdamW(model.parameters(), **ADAMW)],
+    "lion": lambda model: [Lion(model.parameters(), **LION)],
+    "muon": with_muon,
+}
+
+
+def curve(model, optimizers, batches, auxiliary):
+    """The loss before each step. What auxiliary(output) gives is trained on,
+    too, but is not in the curve."""
+    losses = []
+    for batch in batches:
+        model.zero_grad()
+        out, loss = loss_of(model, batch[:, :-1], batch[:, 1:])
+        (loss + auxiliary(out)).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        losses.append(loss.detach())
+    return torch.stack(losses)
+
+
+def curves(model, generator, auxiliary):
+    """Of each optimizer from the same weights, on sequences with a pattern."""
     start = torch.randint(VOCAB, (STEPS, BATCH, 1), generator=generator)
     stride = torch.randint(1, 4, (STEPS, BATCH, 1), generator=generator)
     batches = ((start + stride * torch.arange(TIME + 1)) % VOCAB).int()
-    optimizer = torch.optim.AdamW(model.parameters(), **ADAMW)
-    losses = []
-    for batch in batches:
-        optimizer.zero_grad()
-        out, loss = loss_of(model, batch[:, :-1], batch[:, 1:])
-        (loss + auxiliary(out)).backward()
-        optimizer.step()
-        losses.append(loss.detach())
-    return dict(batches=batches, curve=torch.stack(losses))
+    out = dict(batches=batches)
+    for name, of in OPTIMIZERS.items():
+        trained = copy.deepcopy(model)
+        out["curve." + name] = curve(trained, of(trained), batches, auxiliary)
+    return out
 
 
 def make(folder, name, config_class, model_class, theirs, ours,
@@ -119,17 +154,19 @@ def make(folder, name, config_class, model_class, theirs, ours,
     save_file(stored(model.named_parameters(), stored_as),
               os.path.join(path, "model.safetensors"))
     expected = one_step(model, generator, stored_as)
-    expected.update(curve(model, generator, auxiliary))
+    expected.update(curves(model, generator, auxiliary))
     expected = {n: t.float() for n, t in expected.items()}  # tokens, too
     save_file(expected, os.path.join(path, "expected.safetensors"))
-    print(f"{name}: loss {expected['loss'].item():.4f}, curve "
-          f"{expected['curve'][0].item():.4f} -> "
-          f"{expected['curve'][-1].item():.4f}")
+    ends = ", ".join(f"{o} {expected['curve.' + o][-1].item():.4f}"
+                     for o in OPTIMIZERS)
+    print(f"{name}: loss {expected['loss'].item():.4f}, curves from "
+          f"{expected['curve.adamw'][0].item():.4f} to {ends}")
 
 
 def main(cases):
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(
         os.path.abspath(__file__))
     torch.set_num_threads(1)
+    orthogonalise_in(torch.float32)
     for case in cases:
         make(folder, *case)

@@ -2,16 +2,14 @@
 """make_optimizers.py - torch.optim.Muon's and Lion's numbers, as muon.h and
 lion.h beside this file.
 
-Float64, a learning rate that changes. torch.optim.Muon orthogonalises in
-bfloat16 whatever the parameters are; here it is made to do so in float64, or
-its three digits would be all that can be compared. torch has no Lion: the one
-here is the paper's algorithm 2 (arXiv:2302.06675), line by line. Made with
-torch 2.15.
+Float64, also where torch.optim.Muon has bfloat16 (optimizers.py), and a
+learning rate that changes. Made with torch 2.15.
 """
 import os
 
 import torch
-import torch.optim._muon as muon_module
+
+from optimizers import Lion, orthogonalise_in
 
 RATES = [1e-2, 8e-3, 6e-3, 4e-3]
 
@@ -22,13 +20,6 @@ MUONS = [
                              ns_steps=3, adjust_lr_fn="match_rms_adamw")),
 ]
 LION = dict(betas=(0.9, 0.99), weight_decay=0.5)
-
-
-class DoubleForHalf:
-    """torch, with float64 where it says bfloat16."""
-
-    def __getattr__(self, name):
-        return torch.float64 if name == "bfloat16" else getattr(torch, name)
 
 
 def draw(shape, seed):
@@ -54,13 +45,14 @@ def run_muon(shape, options):
 
 def run_lion(shape):
     start, grads = draw(shape, 3), draw((len(RATES), *shape), 4)
-    (beta1, beta2), decay = LION["betas"], LION["weight_decay"]
-    p, m, rows = start.clone(), torch.zeros_like(start), []
-    for rate, g in zip(RATES, grads):
-        c = beta1 * m + (1 - beta1) * g
-        p = p - rate * (torch.sign(c) + decay * p)
-        m = beta2 * m + (1 - beta2) * g
-        rows.append((p, m))
+    p = torch.nn.Parameter(start.clone())
+    optimizer = Lion([p], lr=1.0, **LION)
+    rows = []
+    for rate, grad in zip(RATES, grads):
+        optimizer.param_groups[0]["lr"] = rate
+        p.grad = grad.clone()
+        optimizer.step()
+        rows.append((p.detach().clone(), optimizer.state[p]["momentum"]))
     return start, grads, rows
 
 
@@ -90,7 +82,7 @@ def write(name, about, parts):
 
 
 def main():
-    muon_module.torch = DoubleForHalf()
+    orthogonalise_in(torch.float64)
     parts = []
     for name, shape, options in MUONS:
         parts += tables("muon_" + name, run_muon(shape, options))

@@ -1,10 +1,10 @@
 /*
- * test_golden.c - the architectures and AdamW against PyTorch.
+ * test_golden.c - the architectures and the optimizers against PyTorch.
  *
  * Each case is a folder that a make_*.py wrote: a model of transformers, its
  * weights, and what it computed in float32. Logits and gradients come from a
- * description that is run directly, the loss curve from the training plans that
- * `tenon train` runs, each on every backend here.
+ * description that is run directly, the loss curves from the training plans
+ * that `tenon train` runs, each on every backend here.
  */
 #include "model_rig.h"
 #include "tn_rig.h"
@@ -33,6 +33,23 @@ static const char *const cases[] = {
     "mamba2_groups",
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
+
+#define ADAMW "plugin: adamw, lr: 1.0e-2, betas: [0.9, 0.95], weight_decay: 0.1"
+
+/* Each with the curve that it must follow. */
+static const struct {
+    const char *curve, *config;
+} optimizers[] = {
+    {"curve.adamw", "optimizer: {" ADAMW "}\n"},
+    {"curve.lion",
+     "optimizer: {plugin: lion, lr: 1.0e-3, weight_decay: 0.1}\n"},
+    {"curve.muon",
+     "optimizer:\n"
+     "  - {match: '*norm*|*embed*|lm_head*|*bias|*conv1d*|*A_log|*.D|"
+     "*.experts.*', " ADAMW "}\n"
+     "  - {match: '*', plugin: muon, lr: 2.0e-2, weight_decay: 0.1}\n"},
+};
+enum { OPTIMIZERS = sizeof optimizers / sizeof optimizers[0] };
 
 /* ---- fixtures ---- */
 
@@ -220,19 +237,18 @@ static void logits_and_gradients_of_every_backend_are_pytorchs(void **state)
 /* ---- twenty steps ---- */
 
 /* A config around the case's model; the caller removes the file. */
-static void write_config(const char *name, const char *backend, char *path)
+static void write_config(const char *name, const char *optimizer,
+                         const char *backend, char *path)
 {
     const int descriptor = mkstemp(path);
     assert_true(descriptor >= 0);
     FILE *to = fdopen(descriptor, "w");
     char *model = read_text(fixture(name, "model.yaml"));
     fprintf(to,
-            "name: golden\nbackend: %s\n"
-            "optimizer: {plugin: adamw, lr: 1.0e-2, betas: [0.9, 0.95], "
-            "weight_decay: 0.1}\n"
+            "name: golden\nbackend: %s\n%s"
             "train: {max_steps: %d, batch_size: %d, seq_len: %d, "
             "grad_clip: 0}\nmodel:\n",
-            backend, STEPS, BATCH, TIME);
+            backend, optimizer, STEPS, BATCH, TIME);
     for (char *line = strtok(model, "\n"); line; line = strtok(NULL, "\n"))
         fprintf(to, "  %s\n", line);
     free(model);
@@ -249,7 +265,8 @@ static void take_batch(const int32_t *batches, int step, tn_batch *batch)
     }
 }
 
-static void follow_curve(tni_training *training, const char *name)
+static void follow_curve(tni_training *training, const char *name,
+                         const char *curve)
 {
     tni_safetensors *expected = open_tensors(name, "expected.safetensors");
     int32_t batches[STEPS * BATCH * (TIME + 1)];
@@ -259,7 +276,7 @@ static void follow_curve(tni_training *training, const char *name)
     double want[STEPS], got[STEPS];
     tn_error err = TN_ERROR_NONE;
     integers(expected, "batches", STEPS * BATCH * (TIME + 1), batches);
-    numbers(expected, "curve", STEPS, want);
+    numbers(expected, curve, STEPS, want);
     for (int s = 0; s < STEPS; s++) {
         tni_step_result result = {0};
         take_batch(batches, s, &batch);
@@ -274,7 +291,7 @@ static void follow_curve(tni_training *training, const char *name)
     tni_safetensors_close(expected);
 }
 
-static void check_curve(const char *name, const char *backend)
+static void check_curve(const char *name, const char *backend, int optimizer)
 {
     model_rig rig; /* for its arena, host and registry */
     char path[] = "/tmp/tenon-golden-XXXXXX";
@@ -282,7 +299,7 @@ static void check_curve(const char *name, const char *backend)
     tni_recipe *recipe = NULL;
     tni_training *training = NULL;
     model_rig_open_ok(&rig, text);
-    write_config(name, backend, path);
+    write_config(name, optimizers[optimizer].config, backend, path);
     const tni_recipe_request request = {.path = path};
     tn_assert_ok_err(tni_recipe_load(rig.arena, rig.registry, rig.host,
                                      &request, &recipe, &rig.err),
@@ -294,16 +311,22 @@ static void check_curve(const char *name, const char *backend)
                                       fixture(name, "model.safetensors"),
                                       &rig.err),
                      rig.err);
-    follow_curve(training, name);
+    follow_curve(training, name, optimizers[optimizer].curve);
     tni_training_destroy(training);
     free(text);
     model_rig_close(&rig);
 }
 
-static void twenty_steps_of_adamw_are_pytorchs(void **state)
+static void check_curves(const char *name, const char *backend)
+{
+    for (int i = 0; i < OPTIMIZERS; i++)
+        check_curve(name, backend, i);
+}
+
+static void twenty_steps_of_every_optimizer_are_pytorchs(void **state)
 {
     (void)state;
-    on_every_backend(check_curve);
+    on_every_backend(check_curves);
 }
 
 int main(void)
@@ -311,7 +334,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_and_gradients_in_double_are_pytorchs),
         cmocka_unit_test(logits_and_gradients_of_every_backend_are_pytorchs),
-        cmocka_unit_test(twenty_steps_of_adamw_are_pytorchs),
+        cmocka_unit_test(twenty_steps_of_every_optimizer_are_pytorchs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
