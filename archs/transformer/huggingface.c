@@ -2,8 +2,9 @@
  * huggingface.c - which of Hugging Face's models a stack of these layers is.
  *
  *     qk_norm            Qwen3ForCausalLM
+ *     and experts        Qwen3MoeForCausalLM
  *     sliding_window     MistralForCausalLM
- *     neither            LlamaForCausalLM
+ *     none of these      LlamaForCausalLM
  *
  * The core has written what all decoders share; weights already have these
  * models' names.
@@ -14,8 +15,13 @@
 static const char *why_not(const tn_arch_context *context,
                            const transformer_options *o)
 {
-    if (!context->mlp_type || strcmp(context->mlp_type, "gated"))
+    const int experts = context->num_experts > 0;
+    if (!experts && (!context->mlp_type || strcmp(context->mlp_type, "gated")))
         return "its mlp is not gated";
+    if (experts && (!o->qk_norm || o->sliding_window))
+        return "experts without qk_norm, or with sliding_window";
+    if (context->shared_experts)
+        return "shared_experts";
     if (context->hidden_size % o->num_heads)
         return "hidden_size is not a multiple of num_heads";
     if (o->attn_logit_softcapping > 0)
@@ -36,13 +42,16 @@ tn_status transformer_hugging_face(const tn_arch_context *context,
     if (reason)
         return tn_fail(err, TN_EUNSUPPORTED,
                        "no Hugging Face form of transformer: %s", reason);
+    const int experts = context->num_experts > 0;
     const int qwen = o->qk_norm, mistral = !qwen && o->sliding_window;
     w->string(w->to, "architectures",
-              qwen      ? "Qwen3ForCausalLM"
+              experts   ? "Qwen3MoeForCausalLM"
+              : qwen    ? "Qwen3ForCausalLM"
               : mistral ? "MistralForCausalLM"
                         : "LlamaForCausalLM");
     w->string(w->to, "model_type",
-              qwen      ? "qwen3"
+              experts   ? "qwen3_moe"
+              : qwen    ? "qwen3"
               : mistral ? "mistral"
                         : "llama");
     w->number(w->to, "num_attention_heads", (double)o->num_heads);

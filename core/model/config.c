@@ -159,7 +159,7 @@ static tn_status find_arch(tni_model *model, const tni_yaml *layer,
 tn_arch_context tni_model_context(const tni_model *model,
                                   const tni_layer_spec *spec)
 {
-    return (tn_arch_context){
+    tn_arch_context context = {
         .struct_size = sizeof(tn_arch_context),
         .hidden_size = model->options.hidden_size,
         .max_seq_len = model->options.max_seq_len,
@@ -167,6 +167,9 @@ tn_arch_context tni_model_context(const tni_model *model,
         .mlp_activation = tni_mlp_activation(&spec->mlp),
         .norm_eps = model->options.norm_eps,
     };
+    if (spec->mlp.type && spec->mlp.type->tell)
+        spec->mlp.type->tell(spec->mlp.options, &context);
+    return context;
 }
 
 static tn_status read_options(tni_model *model, tni_yaml *layer,

@@ -63,6 +63,23 @@ static tn_tensor layers(tni_scope *s, tn_tensor x, tn_tensor *layer_out)
     return x;
 }
 
+/* 1 for each target that is not -1, (B, T) */
+static tn_tensor counted(tn_builder *b, tn_tensor targets)
+{
+    return tn_not(b,
+                  tn_with_constant_at(b, TN_MAP_LT, targets, 0.0, 0, TN_HERE));
+}
+
+static tn_tensor sum_of_all(tn_builder *b, tn_tensor x)
+{
+    return tn_reshape(b, tn_sum(b, x, tn_all_axes(b, x)), 1);
+}
+
+tn_tensor tni_count_targets(tn_builder *b, tn_tensor targets)
+{
+    return sum_of_all(b, counted(b, targets));
+}
+
 /* Loss or logits of the residual stream x (B, T, C). */
 static void predict(tni_scope *s, tn_tensor x, tn_tensor embed,
                     tni_model_out *out)
@@ -113,7 +130,10 @@ void tni_model_describe(tni_model *model, tni_graph *g, const tni_model_io *io,
     const tn_tensor embed = embedding(model, g);
     const tn_tensor x = tn_gather_rows(&g->builder, embed, io->tokens);
     predict(&scope, layers(&scope, x, layer_out), embed, out);
-    out->auxiliary = scope.auxiliary;
+    if (!tn_is_none(scope.auxiliary))
+        out->auxiliary = sum_of_all(
+            &g->builder, tn_mul(&g->builder, counted(&g->builder, io->targets),
+                                scope.auxiliary));
 }
 
 /* ---- the model itself ---- */

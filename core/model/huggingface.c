@@ -97,6 +97,8 @@ static void write_mlp(const tni_mlp *mlp, const tn_hf_writer *w)
     w->number(w->to, "intermediate_size",
               (double)mlp->options->intermediate_size);
     w->string(w->to, "hidden_act", tni_mlp_hugging_face_activation(mlp));
+    if (mlp->type->hugging_face)
+        mlp->type->hugging_face(mlp->options, w);
 }
 
 static int same_spec(const tni_layer_spec *a, const tni_layer_spec *b)

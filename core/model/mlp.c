@@ -3,13 +3,12 @@
  *
  *     gated   down(act(gate(x)) * up(x))     Shazeer 2020, arXiv:2002.05202
  *     plain   down(act(up(x)))
+ *     moe     the best few of many gated ones: moe.c
  *
  * A kind is a row of `types`: its name, its options and its description.
  * Weights are named as in Hugging Face's Llama: mlp.gate_proj, mlp.up_proj,
  * mlp.down_proj.
  */
-#include <math.h>
-
 #include "model/stack.h"
 
 /* ---- activations ---- */
@@ -35,35 +34,40 @@ static tn_tensor relu2(tn_builder *b, tn_tensor x)
     return tn_square(b, tn_relu(b, x));
 }
 
-enum { SILU, GELU, GELU_TANH, RELU2 };
-
-#define ACTIVATION_NAMES "silu|gelu|gelu_tanh|relu2"
-
 static const struct {
     const char *name, *hugging_face;
     tn_tensor (*describe)(tn_builder *b, tn_tensor x);
 } activations[] = {
-    [SILU] = {"silu", "silu", silu},
-    [GELU] = {"gelu", "gelu", gelu},
-    [GELU_TANH] = {"gelu_tanh", "gelu_pytorch_tanh", gelu_tanh},
-    [RELU2] = {"relu2", "relu2", relu2},
+    [TNI_SILU] = {"silu", "silu", silu},
+    [TNI_GELU] = {"gelu", "gelu", gelu},
+    [TNI_GELU_TANH] = {"gelu_tanh", "gelu_pytorch_tanh", gelu_tanh},
+    [TNI_RELU2] = {"relu2", "relu2", relu2},
 };
 
-static tn_tensor activate(tn_builder *b, tn_tensor x, const tni_mlp_options *o)
+tn_tensor tni_activate(tn_builder *b, tn_tensor x, int32_t activation)
 {
-    return activations[o->activation].describe(b, x);
+    return activations[activation].describe(b, x);
 }
 
 /* ---- kinds ---- */
 
+tn_tensor tni_gated_mlp(tn_layer *l, tn_tensor x, const char *prefix,
+                        int64_t intermediate_size, int32_t activation)
+{
+    char gate_name[64], up_name[64], down_name[64];
+    snprintf(gate_name, sizeof gate_name, "%s.gate_proj", prefix);
+    snprintf(up_name, sizeof up_name, "%s.up_proj", prefix);
+    snprintf(down_name, sizeof down_name, "%s.down_proj", prefix);
+    const tn_tensor gate = tn_project(l, x, gate_name, intermediate_size, 0);
+    const tn_tensor up = tn_project(l, x, up_name, intermediate_size, 0);
+    const tn_tensor h = tn_mul(l->b, tni_activate(l->b, gate, activation), up);
+    return tn_project_residual(l, h, down_name, l->hidden_size, 0);
+}
+
 static tn_tensor gated(tn_layer *l, tn_tensor x, const void *options)
 {
     const tni_mlp_options *o = options;
-    const int64_t I = o->intermediate_size;
-    const tn_tensor gate = tn_project(l, x, "mlp.gate_proj", I, 0);
-    const tn_tensor up = tn_project(l, x, "mlp.up_proj", I, 0);
-    const tn_tensor h = tn_mul(l->b, activate(l->b, gate, o), up);
-    return tn_project_residual(l, h, "mlp.down_proj", l->hidden_size, 0);
+    return tni_gated_mlp(l, x, "mlp", o->intermediate_size, o->activation);
 }
 
 static tn_tensor plain(tn_layer *l, tn_tensor x, const void *options)
@@ -71,22 +75,30 @@ static tn_tensor plain(tn_layer *l, tn_tensor x, const void *options)
     const tni_mlp_options *o = options;
     const tn_tensor up =
         tn_project(l, x, "mlp.up_proj", o->intermediate_size, 0);
-    const tn_tensor h = activate(l->b, up, o);
+    const tn_tensor h = tni_activate(l->b, up, o->activation);
     return tn_project_residual(l, h, "mlp.down_proj", l->hidden_size, 0);
 }
 
-#define COMMON_OPTIONS(activation_)                                            \
-    TN_OPTION_INT_REQUIRED(tni_mlp_options, intermediate_size, 1, 1 << 24,     \
-                           "width between the projections"),                   \
-        TN_OPTION_ENUM(tni_mlp_options, activation, ACTIVATION_NAMES,          \
-                       activation_, "what stands between the projections")
+static const tn_option gated_options[] = {
+    TNI_MLP_OPTIONS(tni_mlp_options, TNI_SILU)};
+static const tn_option plain_options[] = {
+    TNI_MLP_OPTIONS(tni_mlp_options, TNI_GELU)};
 
-static const tn_option gated_options[] = {COMMON_OPTIONS(SILU)};
-static const tn_option plain_options[] = {COMMON_OPTIONS(GELU)};
+static const tni_mlp_type gated_type = {
+    .name = "gated",
+    .options = TN_OPTIONS(tni_mlp_options, gated_options),
+    .forward = gated,
+};
+static const tni_mlp_type plain_type = {
+    .name = "plain",
+    .options = TN_OPTIONS(tni_mlp_options, plain_options),
+    .forward = plain,
+};
 
-static const tni_mlp_type types[] = {
-    {"gated", TN_OPTIONS(tni_mlp_options, gated_options), gated},
-    {"plain", TN_OPTIONS(tni_mlp_options, plain_options), plain},
+static const tni_mlp_type *const types[] = {
+    &gated_type,
+    &plain_type,
+    &tni_moe_type,
 };
 
 enum { TYPE_COUNT = sizeof types / sizeof types[0] };
@@ -99,7 +111,7 @@ static tn_status unknown_type(const tni_yaml *type, const char *where,
     const char *names[TYPE_COUNT];
     char list[256] = "";
     for (size_t i = 0, used = 0; i < TYPE_COUNT; i++) {
-        names[i] = types[i].name;
+        names[i] = types[i]->name;
         used += (size_t)snprintf(list + used, sizeof list - used, "%s%s",
                                  i ? ", " : "", names[i]);
     }
@@ -115,13 +127,13 @@ static tn_status find_type(tni_arena *arena, tni_yaml *node, const char *where,
 {
     tni_yaml *type = tni_yaml_get(node, "type");
     if (!type) {
-        type = tni_yaml_scalar(arena, types[0].name);
+        type = tni_yaml_scalar(arena, types[0]->name);
         tni_yaml_put(arena, node, "type", type);
     }
     for (size_t i = 0; i < TYPE_COUNT; i++) {
         if (type->kind == TNI_YAML_SCALAR &&
-            !strcmp(type->scalar, types[i].name)) {
-            *found = &types[i];
+            !strcmp(type->scalar, types[i]->name)) {
+            *found = types[i];
             return TN_OK;
         }
     }
@@ -137,6 +149,8 @@ tn_status tni_mlp_read(tni_arena *arena, tni_yaml *node, const char *where,
     void *options = tni_arena_alloc(arena, type->options.size);
     TN_TRY(tni_options_fill(arena, &type->options, node, where, reserved, NULL,
                             options, err));
+    if (type->check)
+        TN_TRY(type->check(node, where, options, err));
     *mlp = (tni_mlp){type, options};
     return TN_OK;
 }

@@ -56,6 +56,12 @@ uint32_t tni_model_layer_count(const tni_model *model);
 
 const tni_weight *tni_model_weights(const tni_model *model, uint32_t *count);
 const tni_weight *tni_model_weight(const tni_model *model, const char *name);
+/* Whether the name has a *, which stands for the numbers of shape[0] weights:
+ * see stored.c. */
+int tni_weight_is_stack(const tni_weight *w);
+/* The weights as files hold them: stacks divided. In the arena. */
+const tni_weight *tni_model_stored(const tni_model *model, tni_arena *arena,
+                                   uint32_t *count);
 
 /* What w is called in the model.safetensors that we write: Hugging Face's name
  * where the whole stack has a form of theirs, else its own. */
@@ -90,9 +96,10 @@ typedef struct tni_model_io {
 } tni_model_io;
 
 typedef struct tni_model_out {
-    tn_tensor nll;              /* (B*T): with targets */
-    tn_tensor logits;           /* (rows, V): without targets */
-    tn_tensor auxiliary;        /* (1) sum of auxiliary losses, or none */
+    tn_tensor nll;       /* (B*T): with targets */
+    tn_tensor logits;    /* (rows, V): without targets */
+    tn_tensor auxiliary; /* (1) auxiliary losses, summed over targets that
+                            are not -1; or none */
     const tn_tensor *layer_out; /* residual stream after each layer, in the
                                    graph's arena; layer_count of them */
 } tni_model_out;
@@ -100,6 +107,9 @@ typedef struct tni_model_out {
 /* Describe the stack. Errors are the graph's, with the plugin's file:line. */
 void tni_model_describe(tni_model *model, tni_graph *g, const tni_model_io *io,
                         tni_model_out *out);
+
+/* How many targets are not -1, as a scalar (1). */
+tn_tensor tni_count_targets(tn_builder *b, tn_tensor targets);
 
 /* The PARAM leaf of weight i in the graph last described. */
 tn_tensor tni_model_param(const tni_model *model, uint32_t i);

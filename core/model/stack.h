@@ -2,10 +2,11 @@
  * stack.h - the model as the files of this folder see it.
  *
  *   config.c       `model:` to a list of layers
- *   mlp.c          the feed-forward parts a layer may have
+ *   mlp.c, moe.c   the feed-forward parts a layer may have
  *   layer.c        what an architecture calls while it describes a layer
  *   decoder.c      the description: embedding, layers, norm, head
  *   weights.c      the slab: what lies where, and how it starts
+ *   stored.c       the names and shapes that files have
  *   huggingface.c  config.json
  */
 #ifndef TENON_STACK_H
@@ -30,12 +31,35 @@ typedef struct tni_mlp_options {
     int32_t activation; /* index into the table of activations */
 } tni_mlp_options;
 
+enum { TNI_SILU, TNI_GELU, TNI_GELU_TANH, TNI_RELU2 };
+
+/* Their rows. */
+#define TNI_MLP_OPTIONS(type, activation_)                                     \
+    TN_OPTION_INT_REQUIRED(type, intermediate_size, 1, 1 << 24,                \
+                           "width between the projections"),                   \
+        TN_OPTION_ENUM(type, activation, "silu|gelu|gelu_tanh|relu2",          \
+                       activation_, "what stands between the projections")
+
 /* One kind: `mlp: {type: NAME, ...}`. */
 typedef struct tni_mlp_type {
     const char *name;
     tn_option_table options;
     tn_tensor (*forward)(tn_layer *l, tn_tensor x, const void *options);
+    /* May be NULL, all three: refuse options of `node` that no range can; tell
+     * architectures; write keys of config.json. */
+    tn_status (*check)(const tni_yaml *node, const char *where,
+                       const void *options, tn_error *err);
+    void (*tell)(const void *options, tn_arch_context *context);
+    void (*hugging_face)(const void *options, const tn_hf_writer *writer);
 } tni_mlp_type;
+
+extern const tni_mlp_type tni_moe_type; /* moe.c */
+
+tn_tensor tni_activate(tn_builder *b, tn_tensor x, int32_t activation);
+
+/* down(act(gate(x)) * up(x)) with the weights PREFIX.gate_proj and so on. */
+tn_tensor tni_gated_mlp(tn_layer *l, tn_tensor x, const char *prefix,
+                        int64_t intermediate_size, int32_t activation);
 
 typedef struct tni_mlp {
     const tni_mlp_type *type; /* NULL: the layer has none */

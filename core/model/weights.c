@@ -81,7 +81,8 @@ static int declare(tni_model *model, tn_builder *b, const tni_weight *want)
 {
     char text[160];
     tni_weight w = *want;
-    w.elements = count_elements(want);
+    w.elements =
+        tni_weight_is_stack(want) && want->rank < 2 ? 0 : count_elements(want);
     if (!w.elements) {
         b->api->fail(b, want->here, "weight %s: a shape of %s is impossible",
                      want->name, shape_text(want, text, sizeof text));
@@ -227,8 +228,11 @@ int64_t tni_model_layout(tni_model *model, const uint32_t *group_of,
 
 void tni_model_initialize(const tni_model *model, uint64_t seed, float *slab)
 {
+    tni_arena *arena = tni_arena_create();
+    uint32_t count;
+    const tni_weight *w = tni_model_stored(model, arena, &count);
     memset(slab, 0, (size_t)model->slab_elements * sizeof *slab);
-    for (size_t i = 0; i < model->weight_count; i++)
-        tni_weight_initialize(&model->weights[i], seed,
-                              slab + model->weights[i].offset);
+    for (uint32_t i = 0; i < count; i++)
+        tni_weight_initialize(&w[i], seed, slab + w[i].offset);
+    tni_arena_destroy(arena);
 }

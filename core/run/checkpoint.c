@@ -41,7 +41,7 @@ static void add(contents *c, const char *name, const tni_weight *w, place at)
 static contents model_contents(tni_arena *arena, const tni_training *t)
 {
     uint32_t count;
-    const tni_weight *w = tni_model_weights(t->recipe->model, &count);
+    const tni_weight *w = tni_model_stored(t->recipe->model, arena, &count);
     contents c = {.arena = arena, .session = t->session};
     for (uint32_t i = 0; i < count; i++)
         add(&c, tni_model_stored_name(t->recipe->model, &w[i]), &w[i],
@@ -52,17 +52,16 @@ static contents model_contents(tni_arena *arena, const tni_training *t)
 static contents optimizer_contents(tni_arena *arena, const tni_training *t)
 {
     uint32_t count;
-    const tni_weight *w = tni_model_weights(t->recipe->model, &count);
+    const tni_weight *w = tni_model_stored(t->recipe->model, arena, &count);
     contents c = {.arena = arena, .session = t->session};
     for (uint32_t i = 0; i < count; i++) {
-        const tn_optimizer *o =
-            t->recipe->groups[t->recipe->group_of[i]].optimizer.vtable;
+        const tn_optimizer *o = t->recipe->groups[w[i].group].optimizer.vtable;
         for (uint32_t s = 0; s < o->state_count; s++)
             add(&c,
                 tni_arena_printf(arena, "%s.%s", w[i].name, o->state[s].name),
                 &w[i],
                 (place){TN_ARENA_OPTIMIZER,
-                        tni_training_state_offset(t, i, s)});
+                        tni_training_state_offset(t, &w[i], s)});
     }
     return c;
 }

@@ -71,15 +71,6 @@ static tn_tensor gradient_leaf(tni_graph *g, const tni_weight *w)
 
 /* ---- describing ---- */
 
-/* Targets of -1 are not trained on and count for nothing. */
-static tn_tensor count_targets(tn_builder *b, tn_tensor targets)
-{
-    const tn_tensor ignored =
-        tn_with_constant_at(b, TN_MAP_LT, targets, 0.0, 0, TN_HERE);
-    const tn_tensor counted = tn_not(b, ignored);
-    return tn_reshape(b, tn_sum(b, counted, tn_all_axes(b, counted)), 1);
-}
-
 static void report_sum(tni_graph *g, uint32_t metric, tn_tensor sum, int add)
 {
     tn_builder *b = &g->builder;
@@ -95,7 +86,7 @@ static void report_loss(tni_graph *g, const tni_model_io *io,
     tn_builder *b = &g->builder;
     report_sum(g, TNI_METRIC_LOSS_SUM,
                tn_sum(b, out->nll, tn_all_axes(b, out->nll)), add);
-    report_sum(g, TNI_METRIC_TOKENS, count_targets(b, io->targets), add);
+    report_sum(g, TNI_METRIC_TOKENS, tni_count_targets(b, io->targets), add);
     if (!tn_is_none(out->auxiliary))
         report_sum(g, TNI_METRIC_AUXILIARY_SUM, out->auxiliary, add);
 }
@@ -156,7 +147,8 @@ static tn_status plan_step(tni_training *t, tni_graph *g, int kind,
         tn_builder *b = &g->builder;
         tni_metric_set(g, TNI_METRIC_EVAL_SUM,
                        tn_sum(b, out.nll, tn_all_axes(b, out.nll)));
-        tni_metric_set(g, TNI_METRIC_EVAL_TOKENS, count_targets(b, io.targets));
+        tni_metric_set(g, TNI_METRIC_EVAL_TOKENS,
+                       tni_count_targets(b, io.targets));
     } else {
         report_loss(g, &io, &out, add);
         TN_TRY(tni_graph_status(g, err));
@@ -263,13 +255,11 @@ void tni_training_destroy(tni_training *t)
     free(t);
 }
 
-int64_t tni_training_state_offset(const tni_training *t, uint32_t weight,
+int64_t tni_training_state_offset(const tni_training *t, const tni_weight *w,
                                   uint32_t state)
 {
-    const uint32_t group = t->recipe->group_of[weight];
-    const tni_weight *w = tni_model_weights(t->recipe->model, &(uint32_t){0});
-    return t->state_offset[group * TN_OPTIMIZER_MAX_STATE + state] +
-           (w[weight].offset - t->recipe->groups[group].first) *
+    return t->state_offset[w->group * TN_OPTIMIZER_MAX_STATE + state] +
+           (w->offset - t->recipe->groups[w->group].first) *
                t->session->real_bytes;
 }
 

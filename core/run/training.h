@@ -75,9 +75,9 @@ tn_status tni_training_update(tni_training *training, int64_t step,
 tn_status tni_training_score(tni_training *training, const tn_batch *batch,
                              double *sum, double *tokens, tn_error *err);
 
-/* Where `state` of weight i of the model lies in OPTIMIZER, in bytes. */
-int64_t tni_training_state_offset(const tni_training *training, uint32_t weight,
-                                  uint32_t state);
+/* Where `state` of a weight of the model lies in OPTIMIZER, in bytes. */
+int64_t tni_training_state_offset(const tni_training *training,
+                                  const tni_weight *weight, uint32_t state);
 
 /* ---- shared by training.c, update.c and diagnose.c ---- */
 

@@ -84,35 +84,37 @@ static const tni_stored *stored_for(const tni_model *model,
                : stored_as(file, tni_model_weight(model, embedding));
 }
 
-static int is_of_model(const tni_model *model, const char *name)
-{
+/* What a file must hold. */
+typedef struct {
+    const tni_model *model;
+    const tni_weight *at;
     uint32_t count;
-    const tni_weight *w = tni_model_weights(model, &count);
-    if (tni_model_weight(model, name))
-        return 1;
-    for (uint32_t i = 0; i < count; i++)
-        if (w[i].theirs && !strcmp(w[i].theirs, name))
+} wanted;
+
+static int is_wanted(const wanted *w, const char *name)
+{
+    for (uint32_t i = 0; i < w->count; i++)
+        if (!strcmp(w->at[i].name, name) ||
+            (w->at[i].theirs && !strcmp(w->at[i].theirs, name)))
             return 1;
     return 0;
 }
 
-static tn_status check_names(const tni_model *model,
-                             const tni_safetensors *file, const char *path,
-                             tn_error *err)
+static tn_status check_names(const wanted *w, const tni_safetensors *file,
+                             const char *path, tn_error *err)
 {
-    uint32_t weights, tensors;
-    const tni_weight *w = tni_model_weights(model, &weights);
+    uint32_t tensors;
     const tni_stored *t = tni_safetensors_list(file, &tensors);
     list wrong = {0};
-    for (uint32_t i = 0; i < weights; i++) {
-        const tni_stored *found = stored_for(model, file, &w[i]);
+    for (uint32_t i = 0; i < w->count; i++) {
+        const tni_stored *found = stored_for(w->model, file, &w->at[i]);
         if (!found)
-            add(&wrong, w[i].name, "missing");
-        else if (!fits(found, &w[i]))
-            add_misshaped(&wrong, found, &w[i]);
+            add(&wrong, w->at[i].name, "missing");
+        else if (!fits(found, &w->at[i]))
+            add_misshaped(&wrong, found, &w->at[i]);
     }
     for (uint32_t i = 0; i < tensors; i++)
-        if (!is_of_model(model, t[i].name) && !is_derived(t[i].name))
+        if (!is_wanted(w, t[i].name) && !is_derived(t[i].name))
             add(&wrong, t[i].name, "not of this model");
     if (!wrong.count)
         return TN_OK;
@@ -153,20 +155,17 @@ tn_status tni_weights_put(tni_session *s, const tni_safetensors *file,
                               err);
 }
 
-static tn_status put_all(tni_session *s, const tni_safetensors *file,
-                         tn_error *err)
+static tn_status put_all(tni_session *s, const wanted *w,
+                         const tni_safetensors *file, tn_error *err)
 {
-    const tni_model *model = s->recipe->model;
-    uint32_t count;
-    const tni_weight *w = tni_model_weights(model, &count);
-    double *staging = tni_weights_staging(model);
+    double *staging = tni_weights_staging(w->model);
     tn_status status = TN_OK;
     if (!staging)
         return tn_fail(err, TN_ENOMEM, "no memory for the largest weight");
-    for (uint32_t i = 0; i < count && status == TN_OK; i++)
-        status = tni_weights_put(s, file, stored_for(model, file, &w[i]),
-                                 TN_ARENA_PARAM, w[i].offset * s->real_bytes,
-                                 staging, err);
+    for (uint32_t i = 0; i < w->count && status == TN_OK; i++)
+        status = tni_weights_put(s, file, stored_for(w->model, file, &w->at[i]),
+                                 TN_ARENA_PARAM,
+                                 w->at[i].offset * s->real_bytes, staging, err);
     free(staging);
     return status;
 }
@@ -187,12 +186,14 @@ tn_status tni_weights_load(tni_session *s, const char *path, tn_error *err)
     const tni_reader *reader = &s->recipe->reader;
     const char *where;
     tni_safetensors *file;
+    wanted w = {.model = s->recipe->model};
+    w.at = tni_model_stored(w.model, reader->arena, &w.count);
     TN_TRY(tni_weights_path(reader->arena, reader->host, path, &where, err));
     TN_TRY(tni_safetensors_open(where, &file, err));
-    tn_status status = check_names(s->recipe->model, file, where, err);
+    tn_status status = check_names(&w, file, where, err);
     if (status == TN_OK) {
         tell_of_copied_head(s, file, where);
-        status = put_all(s, file, err);
+        status = put_all(s, &w, file, err);
     }
     tni_safetensors_close(file);
     return status;

@@ -19,6 +19,10 @@ static const char *const stacks[] = {
     "intermediate_size: 24}]",
     "model.layers=[{arch: mamba2, repeat: 2, num_heads: 4, state_size: 5, "
     "chunk_size: 3}]",
+    "model.layers=[{arch: mla, repeat: 2, num_heads: 2, kv_lora_rank: 5, "
+    "qk_nope_head_dim: 3, qk_rope_head_dim: 2, v_head_dim: 4, mlp: {type: moe, "
+    "num_experts: 4, experts_per_token: 2, shared_experts: 1, "
+    "intermediate_size: 9, load_balance_alpha: 0}}]",
     "model.layers=[{arch: mamba2, num_heads: 4, n_groups: 2, state_size: 3, "
     "intermediate_size: 24}, {arch: transformer, num_heads: 2, "
     "intermediate_size: 24}]",

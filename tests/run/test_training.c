@@ -79,6 +79,84 @@ static void four_micro_batches_equal_one_four_times_as_large(void **state)
     tni_training_destroy(b);
 }
 
+#define EXPERTS                                                                \
+    "model.layers=[{arch: transformer, repeat: 2, num_heads: 2, mlp: {type: "  \
+    "moe, num_experts: 4, experts_per_token: 2, intermediate_size: 6, "        \
+    "load_balance_alpha: 0.25}}]"
+
+static const tni_weight *router_of(const tni_training *t, const char *layer)
+{
+    char name[80];
+    snprintf(name, sizeof name, "model.layers.%s.mlp.gate.weight", layer);
+    const tni_weight *w = tni_model_weight(t->recipe->model, name);
+    assert_non_null(w);
+    return w;
+}
+
+static void put_parameter(tni_training *t, int64_t at, double value)
+{
+    tn_assert_ok(tni_session_upload(t->session, TN_ARENA_PARAM, at * 8, &value,
+                                    8, NULL));
+}
+
+/* Routers that know no difference send the same experts every token: alpha E
+ * sum f P is alpha in each layer, whatever the targets and micro-batches. */
+static void the_balance_loss_is_reported_per_token(void **state)
+{
+    static const char *const layers[] = {"0", "1"};
+    tni_training *t = start(*state, SET(EXPERTS, "train.grad_accum=3"));
+    for (int l = 0; l < 2; l++) {
+        const tni_weight *w = router_of(t, layers[l]);
+        for (int64_t i = 0; i < w->elements; i++)
+            put_parameter(t, w->offset + i, 0);
+    }
+    const tni_step_result r = step(t, 0);
+    tn_assert_near(r.auxiliary, 2 * 0.25, 1e-12);
+    tn_assert_near(r.loss, log(256), 0.1); /* without it */
+    tni_training_destroy(t);
+}
+
+/* Summed cross-entropy and auxiliary losses of one micro-batch. */
+static double summed_loss(tni_training *t)
+{
+    static const uint32_t metric[2] = {TNI_METRIC_LOSS_SUM,
+                                       TNI_METRIC_AUXILIARY_SUM};
+    tn_batch b = batch_of(t->recipe, 0);
+    double sum[2];
+    tn_assert_ok(tni_training_accumulate(t, 0, 0, &b, NULL));
+    for (int i = 0; i < 2; i++)
+        tn_assert_ok(tni_session_download(t->session, &sum[i], TN_ARENA_METRIC,
+                                          metric[i] * TN_ALIGNMENT, 8, NULL));
+    tni_batch_destroy(&b);
+    return sum[0] + sum[1];
+}
+
+/* Central differences of both losses. */
+static void routers_learn_from_both_losses(void **state)
+{
+    tni_training *t = start(*state, SET(EXPERTS));
+    const tni_weight *w = router_of(t, "0");
+    const double h = 1e-4;
+    double gradient[64], start_value;
+    assert_int_equal(w->elements, 64);
+    summed_loss(t);
+    tn_assert_ok(tni_session_download(t->session, gradient, TN_ARENA_GRAD,
+                                      w->offset * 8, sizeof gradient, NULL));
+    for (int i = 0; i < 64; i += 9) {
+        tn_assert_ok(tni_session_download(t->session, &start_value,
+                                          TN_ARENA_PARAM, (w->offset + i) * 8,
+                                          8, NULL));
+        put_parameter(t, w->offset + i, start_value + h);
+        const double above = summed_loss(t);
+        put_parameter(t, w->offset + i, start_value - h);
+        const double below = summed_loss(t);
+        put_parameter(t, w->offset + i, start_value);
+        tn_assert_near(gradient[i], (above - below) / (2 * h), 1e-6);
+        assert_true(fabs(gradient[i]) > 1e-6);
+    }
+    tni_training_destroy(t);
+}
+
 static void recompute_changes_no_bit(void **state)
 {
     run_rig *rig = *state;
@@ -228,10 +306,10 @@ static void matrices_reach_an_optimizer_one_shape_at_a_time(void **state)
         if (r->group_of[i] != 1)
             continue;
         double ran;
-        tn_assert_ok(tni_session_download(t->session, &ran, TN_ARENA_OPTIMIZER,
-                                          tni_training_state_offset(t, i, 0) +
-                                              8 * (w[i].elements - 1),
-                                          8, NULL));
+        tn_assert_ok(tni_session_download(
+            t->session, &ran, TN_ARENA_OPTIMIZER,
+            tni_training_state_offset(t, &w[i], 0) + 8 * (w[i].elements - 1), 8,
+            NULL));
         tn_assert_near(ran, 1, 0);
         for (int64_t e = w[i].offset; e < w[i].offset + w[i].elements; e++)
             tn_assert_near(after[e], before[e] - 0.5 * grad[e] / result.tokens,
@@ -263,6 +341,8 @@ int main(void)
         WITH_RIG(the_first_loss_is_that_of_guessing),
         WITH_RIG(four_micro_batches_equal_one_four_times_as_large),
         WITH_RIG(recompute_changes_no_bit),
+        WITH_RIG(the_balance_loss_is_reported_per_token),
+        WITH_RIG(routers_learn_from_both_losses),
         WITH_RIG(clipping_bounds_the_gradient_an_optimizer_sees),
         WITH_RIG(a_bad_loss_changes_nothing),
         WITH_RIG(groups_use_their_own_learning_rates),

@@ -47,7 +47,9 @@ typedef struct tn_layer_api {
     uint32_t reserved;
 
     /* The weight `name` of this layer ("self_attn.q_proj.weight"); declared
-     * by its first use, the same shape ever after. */
+     * by its first use, the same shape ever after. A * in the name stands for
+     * the numbers of shape[0] weights, which are one tensor here and many in
+     * checkpoints ("mlp.experts.*.up_proj.weight"). */
     tn_tensor (*weight)(tn_layer *l, const char *name, uint32_t rank,
                         const int64_t *shape, tn_init init, tn_here here);
 
@@ -69,8 +71,9 @@ typedef struct tn_layer_api {
      * (B, T, C), with its weights under "mlp.". */
     tn_tensor (*mlp)(tn_layer *l, tn_tensor x, tn_here here);
 
-    /* A term added to the training loss, reported apart under `name`: a scalar
-     * (1), summed over tokens. Ignored when not training. */
+    /* A term added to the training loss of every token, reported apart from the
+     * cross-entropy: a scalar (1), whatever the number of tokens. Ignored when
+     * not training. */
     void (*auxiliary_loss)(tn_layer *l, const char *name, tn_tensor value,
                            tn_here here);
 
@@ -132,6 +135,10 @@ typedef struct tn_arch_context {
     const char *mlp_activation;
     int64_t layer_count; /* of the model, for hugging_face; 0 for check */
     double norm_eps;
+    /* of a mixture of experts; 0 elsewhere */
+    int64_t num_experts, shared_experts;
+    uint32_t norm_topk_prob;
+    uint32_t reserved2;
 } tn_arch_context;
 
 typedef struct tn_arch {

@@ -387,7 +387,7 @@ TN_SIZE_(tn_hf_name, 16);
 TN_AT_(tn_hf_name, ours, 0);
 TN_AT_(tn_hf_name, theirs, 8);
 
-TN_SIZE_(tn_arch_context, 56);
+TN_SIZE_(tn_arch_context, 80);
 TN_AT_(tn_arch_context, struct_size, 0);
 TN_AT_(tn_arch_context, reserved, 4);
 TN_AT_(tn_arch_context, hidden_size, 8);
@@ -396,6 +396,10 @@ TN_AT_(tn_arch_context, mlp_type, 24);
 TN_AT_(tn_arch_context, mlp_activation, 32);
 TN_AT_(tn_arch_context, layer_count, 40);
 TN_AT_(tn_arch_context, norm_eps, 48);
+TN_AT_(tn_arch_context, num_experts, 56);
+TN_AT_(tn_arch_context, shared_experts, 64);
+TN_AT_(tn_arch_context, norm_topk_prob, 72);
+TN_AT_(tn_arch_context, reserved2, 76);
 
 TN_SIZE_(tn_arch, 72);
 TN_AT_(tn_arch, summary, 0);
