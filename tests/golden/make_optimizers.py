@@ -16,6 +16,7 @@ RATES = [1e-2, 8e-3, 6e-3, 4e-3]
 # name, (matrices, rows, columns), options
 MUONS = [
     ("tall", (2, 5, 3), dict(weight_decay=0.1)),
+    ("broad", (1, 2, 4), dict(weight_decay=0.0)),
     ("wide", (1, 3, 4), dict(weight_decay=0.3, momentum=0.8, nesterov=False,
                              ns_steps=3, adjust_lr_fn="match_rms_adamw")),
 ]

@@ -135,6 +135,20 @@ static void weights_start_as_in_the_reference(void **state)
     model_rig_close(&rig);
 }
 
+/* The floor is above half of the range: no step size starts below it. */
+static void no_step_size_starts_below_the_floor(void **state)
+{
+    (void)state;
+    model_rig rig;
+    model_rig_open_ok(&rig, LAYER("num_heads: 16, time_step_floor: 0.05"));
+    double *slab = malloc((size_t)model_rig_slab(&rig) * sizeof *slab);
+    model_rig_draw(&rig, 5, slab);
+    between(&rig, slab, "model.layers.0.mamba.dt_bias", log(expm1(0.05)),
+            log(expm1(0.1)));
+    free(slab);
+    model_rig_close(&rig);
+}
+
 /* ---- refusals ---- */
 
 static void refused(const char *options, const char *sentence)
@@ -225,14 +239,15 @@ static void its_weights_have_the_names_they_have_there(void **state)
          "backbone.layers.1.norm.weight"},
         {"model.layers.1.mamba.norm.weight",
          "backbone.layers.1.mixer.norm.weight"},
-        {"model.layers.0.mamba.A_log", "backbone.layers.0.mixer.A_log"},
+        {"model.layers.11.mamba.A_log", "backbone.layers.11.mixer.A_log"},
         {"model.layers.0.mamba.conv1d.weight",
          "backbone.layers.0.mixer.conv1d.weight"},
         {"model.norm.weight", "backbone.norm_f.weight"},
         {"lm_head.weight", "lm_head.weight"},
     };
     model_rig pure, mixed;
-    model_rig_open_ok(&pure, variants[0]);
+    model_rig_open_ok(&pure, LAW_HEAD
+                      "layers: [{arch: mamba2, num_heads: 4, repeat: 12}]\n");
     model_rig_open_ok(&mixed, variants[4]);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const tni_weight *w = tni_model_weight(pure.model, names[i][0]);
@@ -277,6 +292,7 @@ int main(void)
         cmocka_unit_test(decoding_gives_the_logits_of_training),
         cmocka_unit_test(the_state_does_not_grow_with_the_sequence),
         cmocka_unit_test(weights_start_as_in_the_reference),
+        cmocka_unit_test(no_step_size_starts_below_the_floor),
         cmocka_unit_test(sizes_that_contradict_each_other_are_refused),
         cmocka_unit_test(a_pure_stack_is_mamba2_for_causal_lm),
         cmocka_unit_test(its_weights_have_the_names_they_have_there),

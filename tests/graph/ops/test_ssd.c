@@ -217,13 +217,22 @@ static tn_tensor scan_of(tni_graph *g, int64_t heads, int64_t groups,
 }
 
 /* A row meets (3 + 1) / 2 rows of its chunk, for each group and each head, and
- * two states. */
+ * two states; backward three times and twice, and five. */
 static void costs_are_those_of_chunks(void **state)
 {
     (void)state;
+    const double rows = 2.0 * B * T;
     tni_graph *g = tni_graph_create(TN_F32);
-    tn_assert_near(cost_of(g, scan_of(g, H, G, 3, TN_NONE)),
-                   2.0 * B * T * (2.0 * (G * N + H * P) + 2.0 * H * P * N),
+    const tn_tensor y = scan_of(g, H, G, 3, TN_NONE);
+    tn_assert_near(cost_of(g, y),
+                   rows * (2.0 * (G * N + H * P) + 2.0 * H * P * N), 0.0);
+    const tni_node n = g->nodes[tni_value_of(g, y)->node];
+    const tn_op_node node = {n.attr, n.in, n.out, n.in_count, n.out_count};
+    const tn_tensor dout[2] = {y, TN_NONE};
+    tn_tensor din[6] = {{0}};
+    n.desc->gradient(&g->builder, &node, dout, 31, din);
+    tn_assert_near(cost_of(g, din[0]),
+                   rows * (2.0 * (3 * G * N + 2 * H * P) + 5.0 * H * P * N),
                    0.0);
     tni_graph_destroy(g);
 }

@@ -18,6 +18,10 @@ static const struct {
      "{lr: 1, weight_decay: 0.1}",
      {4, muon_lr, muon_tall_start[0], *muon_tall_grad, *muon_tall_param,
       *muon_tall_state}},
+    {{1, 2, 4},
+     "{lr: 1, weight_decay: 0}",
+     {4, muon_lr, muon_broad_start[0], *muon_broad_grad, *muon_broad_param,
+      *muon_broad_state}},
     {{1, 3, 4},
      "{lr: 1, weight_decay: 0.3, momentum: 0.8, nesterov: false, ns_steps: 3, "
      "adjust_lr_fn: match_rms_adamw}",
