@@ -47,7 +47,7 @@ static void write_v2(const tn_hf_writer *w)
     w->string(w->to, "architectures", "DeepseekV2ForCausalLM");
     w->string(w->to, "model_type", "deepseek_v2");
     w->string(w->to, "topk_method", "greedy");
-    w->number(w->to, "routed_scaling_factor", 1);
+    w->real(w->to, "routed_scaling_factor", 1);
     w->number(w->to, "first_k_dense_replace", 0);
 }
 

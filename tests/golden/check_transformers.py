@@ -15,7 +15,10 @@ import tempfile
 try:
     import numpy as np
     import torch
-    from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Mamba2Config, Mamba2ForCausalLM
+    from transformers import (
+        AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Mamba2Config, Mamba2ForCausalLM, Qwen3MoeConfig,
+        Qwen3MoeForCausalLM,
+    )
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
@@ -50,12 +53,16 @@ def tenon(*arguments):
     return done.stdout
 
 
-LLAMA = "arch: transformer, num_heads: 4, intermediate_size: 160"
+DENSE = ", intermediate_size: 160"
+EXPERTS = ", mlp: {type: moe, num_experts: 6, experts_per_token: 2, intermediate_size: 48, %s}"
+LLAMA = "arch: transformer, num_heads: 4" + DENSE
 GROUPED = LLAMA + ", num_kv_heads: 2"
-DEEPSEEK = (
+QWEN3 = "arch: transformer, num_heads: 4, num_kv_heads: 2, qk_norm: true, head_dim: 32"
+LATENT = (
     "arch: mla, num_heads: 4, kv_lora_rank: 24, qk_nope_head_dim: 12, qk_rope_head_dim: 8, v_head_dim: 16, "
-    "latent_norm_eps: 1.0e-6, intermediate_size: 160"
+    "latent_norm_eps: 1.0e-6"
 )
+DEEPSEEK = LATENT + DENSE
 MAMBA2 = "arch: mamba2, num_heads: 8, state_size: 16"
 
 
@@ -124,16 +131,30 @@ def a_mamba2(tied):
     )
 
 
+def a_qwen3_of_experts():
+    torch.manual_seed(1)
+    return Qwen3MoeForCausalLM(
+        Qwen3MoeConfig(
+            vocab_size=256, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+            head_dim=32, max_position_embeddings=64, rms_norm_eps=1e-5, num_experts=6, num_experts_per_tok=2,
+            moe_intermediate_size=48, norm_topk_prob=True,
+        )
+    )
+
+
 ours_opens_there("llama, multi-head", LLAMA)
 ours_opens_there("llama, grouped queries", GROUPED)
 ours_opens_there("llama, tied embeddings", LLAMA + ", num_kv_heads: 1", tied=True)
-ours_opens_there("qwen3, norms of q and k", GROUPED + ", qk_norm: true, head_dim: 32")
+ours_opens_there("qwen3, norms of q and k", QWEN3 + DENSE)
 ours_opens_there("mistral, sliding window", GROUPED + ", sliding_window: 8")
 ours_opens_there("deepseek, latent keys and values", DEEPSEEK)
 ours_opens_there("deepseek, latent queries", DEEPSEEK + ", q_lora_rank: 16, rope_interleave: true")
+ours_opens_there("qwen3, experts", QWEN3 + EXPERTS % "norm_topk_prob: true")
+ours_opens_there("deepseek, experts", LATENT + ", rope_interleave: true" + EXPERTS % "shared_experts: 2")
 ours_opens_there("mamba2", MAMBA2)
 ours_opens_there("mamba2, groups", MAMBA2 + ", n_groups: 2, norm_groups: 2, use_bias: true", tied=True)
 ours_opens_there("mamba2, limits", MAMBA2 + ", use_conv_bias: false, time_step_limit: [0.01, 1]")
 for are_tied in (False, True):
     theirs_trains_here(a_llama(are_tied), GROUPED, are_tied)
     theirs_trains_here(a_mamba2(are_tied), MAMBA2, are_tied)
+theirs_trains_here(a_qwen3_of_experts(), QWEN3 + EXPERTS % "norm_topk_prob: true", tied=False)

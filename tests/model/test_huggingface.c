@@ -6,6 +6,9 @@
 #include <jansson.h>
 #include <unistd.h>
 
+#define EXPERTS                                                                \
+    "mlp: {type: moe, num_experts: 3, experts_per_token: 2, "                  \
+    "intermediate_size: 5}"
 #define HEAD "vocab_size: 11\nhidden_size: 8\nmax_seq_len: 32\nlayers:\n"
 
 /* What tni_model_write_hugging_face writes for this model; *status: its. */
@@ -89,6 +92,9 @@ static void options_choose_among_their_models(void **state)
     theirs(HEAD "  - {arch: transformer, num_heads: 4, intermediate_size: 12, "
                 "qk_norm: true}\n",
            "qwen3", "Qwen3ForCausalLM");
+    theirs(HEAD "  - {arch: transformer, num_heads: 4, qk_norm: true, " EXPERTS
+                "}\n",
+           "qwen3_moe", "Qwen3MoeForCausalLM");
     /* equal layers written twice are still one architecture */
     theirs(HEAD "  - {arch: transformer, num_heads: 4, intermediate_size: 12}\n"
                 "  - {arch: transformer, num_heads: 4, intermediate_size: "
@@ -123,6 +129,8 @@ static void other_stacks_have_a_form_of_ours(void **state)
     ours(HEAD "  - {arch: transformer, num_heads: 4, intermediate_size: 12, "
               "partial_rotary_factor: 0.0}\n",
          "partial_rotary_factor");
+    ours(HEAD "  - {arch: transformer, num_heads: 4, " EXPERTS "}\n",
+         "experts without qk_norm");
     ours("final_logit_softcap: 30\n" HEAD
          "  - {arch: transformer, num_heads: 4, intermediate_size: 12}\n",
          "final_logit_softcap");

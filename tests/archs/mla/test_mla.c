@@ -145,6 +145,43 @@ static void it_is_deepseek_v3_without_experts(void **state)
     model_rig_close(&rig);
 }
 
+/* V2, as long as its router is ours: softmax, not renormalised, and an expert
+ * that all tokens share. */
+static void with_experts_it_is_deepseek_v2(void **state)
+{
+    (void)state;
+    model_rig rig;
+    json_t *object = config_of(
+        &rig, LAYER("rope_interleave: true, latent_norm_eps: 1.0e-6, "
+                    "mlp: {type: moe, num_experts: 4, experts_per_token: 2, "
+                    "shared_experts: 3, intermediate_size: 6}"));
+    const char *type = NULL;
+    int dense = -1, experts = 0, each = 0, shared = 0, width = 0;
+    assert_non_null(object);
+    assert_int_equal(
+        json_unpack(object, "{s:s, s:i, s:i, s:i, s:i, s:i}", "model_type",
+                    &type, "first_k_dense_replace", &dense, "n_routed_experts",
+                    &experts, "num_experts_per_tok", &each, "n_shared_experts",
+                    &shared, "moe_intermediate_size", &width),
+        0);
+    assert_string_equal(type, "deepseek_v2");
+    assert_int_equal(dense, 0);
+    assert_int_equal(experts, 4);
+    assert_int_equal(each, 2);
+    assert_int_equal(shared, 3);
+    assert_int_equal(width, 6);
+    json_decref(object);
+    model_rig_close(&rig);
+
+    assert_null(config_of(
+        &rig, LAYER("rope_interleave: true, latent_norm_eps: 1.0e-6, "
+                    "mlp: {type: moe, num_experts: 4, experts_per_token: 2, "
+                    "shared_experts: 1, norm_topk_prob: true, "
+                    "intermediate_size: 6}")));
+    tn_assert_error_says(rig.err, "norm_topk_prob");
+    model_rig_close(&rig);
+}
+
 static void another_epsilon_has_no_hugging_face_form(void **state)
 {
     (void)state;
@@ -163,6 +200,7 @@ int main(void)
         cmocka_unit_test(a_token_leaves_one_latent_which_is_not_copied),
         cmocka_unit_test(an_odd_rotary_size_is_refused),
         cmocka_unit_test(it_is_deepseek_v3_without_experts),
+        cmocka_unit_test(with_experts_it_is_deepseek_v2),
         cmocka_unit_test(another_epsilon_has_no_hugging_face_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
