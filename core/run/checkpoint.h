@@ -25,7 +25,7 @@
 typedef struct tni_progress {
     int64_t step; /* updates done */
     int64_t tokens;
-    tn_cursor cursor; /* of data.train */
+    tni_data_cursor cursor; /* of data.train */
 } tni_progress;
 
 /*

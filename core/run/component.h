@@ -43,21 +43,10 @@ tn_status tni_use_read(const tni_reader *reader, tn_kind kind, tni_yaml *node,
 tn_status tni_check_keys(const tni_yaml *map, const char *where,
                          const char *const *names, size_t count, tn_error *err);
 
-/* An opened tokenizer; vtable NULL where the config names none. */
+/* tokenizer.c: an opened tokenizer with its identity; vtable NULL where the
+ * config names none. */
 tn_status tni_tokenizer_open(const tn_host *host, const tni_use *use,
                              tn_tokenizer_handle *tokenizer, tn_error *err);
 void tni_tokenizer_close(tn_tokenizer_handle *tokenizer);
-
-/* An opened dataset. */
-typedef struct tni_data {
-    const tn_dataset *vtable;
-    void *self;
-    tn_dataset_info info;
-} tni_data;
-
-tn_status tni_data_open(const tn_host *host, const tni_use *use,
-                        const tn_dataset_request *request, tni_data *data,
-                        tn_error *err);
-void tni_data_close(tni_data *data);
 
 #endif

@@ -107,7 +107,7 @@ static tn_status first_bad_layer(tni_training *t, tni_data *data,
     uint32_t id;
     TN_TRY(plan_checks(t, &id, err));
     for (int64_t i = 0; i < t->recipe->train.grad_accum; i++) {
-        TN_TRY(data->vtable->next(data->self, batch, err));
+        TN_TRY(tni_data_next(data, batch, err));
         TN_TRY(tni_training_upload(t, batch, err));
         TN_TRY(first_flag(t, id, layers, first, err));
         if (*first <= layers)

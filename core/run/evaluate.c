@@ -60,7 +60,8 @@ tn_status tni_evaluator_open(tni_training *t,
     const tni_recipe *r = t->recipe;
     const tn_dataset_request request = tni_data_request(r, tokenizer);
     tni_evaluator e = {.training = t};
-    TN_TRY(tni_data_open(r->reader.host, &r->val_data, &request, &e.data, err));
+    TN_TRY(
+        tni_data_open(r->reader.host, &r->val_data, &request, 0, &e.data, err));
     e.batch = tni_batch_create(r);
     if (!e.batch.tokens) {
         tni_evaluator_close(&e);
@@ -74,7 +75,7 @@ tn_status tni_evaluator_open(tni_training *t,
                        "set, but %s never ends; give a number",
                        r->val_data.name);
     }
-    e.data.vtable->save(e.data.self, &e.start);
+    tni_data_save(&e.data, &e.start);
     *evaluator = e;
     return TN_OK;
 }
@@ -96,11 +97,11 @@ tn_status tni_evaluate(tni_evaluator *e, tni_score *score, tn_error *err)
 {
     const int64_t rows = e->training->recipe->train.batch_size;
     double sum = 0.0, tokens = 0.0, bytes = 0.0;
-    TN_TRY(e->data.vtable->restore(e->data.self, &e->start, err));
+    TN_TRY(tni_data_restore(&e->data, &e->start, err));
     for (int64_t i = 0; i < e->batches; i++) {
         const int64_t count = i + 1 < e->batches ? rows : e->last_rows;
         double batch_sum, batch_tokens;
-        TN_TRY(e->data.vtable->next(e->data.self, &e->batch, err));
+        TN_TRY(tni_data_next(&e->data, &e->batch, err));
         mask_rows_from(e, count);
         TN_TRY(tni_training_score(e->training, &e->batch, &batch_sum,
                                   &batch_tokens, err));

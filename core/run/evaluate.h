@@ -10,7 +10,7 @@
 typedef struct tni_evaluator {
     tni_training *training;
     tni_data data;
-    tn_cursor start; /* where each evaluation begins */
+    tni_data_cursor start; /* where each evaluation begins */
     tn_batch batch;
     int64_t batches;   /* of an evaluation */
     int64_t last_rows; /* rows of the last batch that count */

@@ -47,6 +47,8 @@ static const tn_option train_table[] = {
     TN_OPTION_ENUM(tni_train_options, recompute, "none|layer",
                    TNI_RECOMPUTE_NONE,
                    "what the backward pass computes again instead of keeping"),
+    TN_OPTION_INT(tni_train_options, prefetch, 2, 0, 1024,
+                  "batches that a thread makes ahead; 0: none"),
 };
 
 #define OPTIONAL_PATH(type, field, help)                                       \
@@ -193,11 +195,11 @@ static tn_status read_data(tni_recipe *r, uint32_t needs, tn_error *err)
                              " for example data: {train: {plugin: token_file, "
                              "path: data/train.bin}}");
     if (rows)
-        TN_TRY(tni_use_read(&r->reader, TN_KIND_DATASET, rows, "data.train",
-                            NULL, &r->train_data, err));
+        TN_TRY(tni_mixture_read(&r->reader, rows, "data.train", &r->train_data,
+                                err));
     if (val && val->kind != TNI_YAML_NULL)
-        TN_TRY(tni_use_read(&r->reader, TN_KIND_DATASET, val, "data.val", NULL,
-                            &r->val_data, err));
+        TN_TRY(
+            tni_mixture_read(&r->reader, val, "data.val", &r->val_data, err));
     return TN_OK;
 }
 

@@ -13,7 +13,7 @@
 #include <tenon/schedule.h>
 
 #include "model/model.h"
-#include "run/component.h"
+#include "run/data.h"
 
 /* One entry of `optimizer:`. */
 typedef struct tni_group {
@@ -31,6 +31,7 @@ typedef struct tni_train_options {
     double grad_clip; /* 0: off */
     int64_t eval_every, eval_batches, log_every;
     int32_t recompute; /* TNI_RECOMPUTE_ */
+    int64_t prefetch;
 } tni_train_options;
 
 typedef struct tni_checkpoint_options {
@@ -51,7 +52,7 @@ typedef struct tni_recipe {
     tni_use tokenizer;
     tni_model *model;
     const char *init_from; /* NULL: drawn at random */
-    tni_use train_data, val_data;
+    tni_mixture train_data, val_data;
     tni_group *groups;
     uint32_t group_count;
     const uint32_t *group_of; /* by weight */

@@ -28,7 +28,7 @@ static tn_status look_at_data(const tni_recipe *r, tn_dataset_info *info,
     TN_TRY(tni_tokenizer_open(r->reader.host, &r->tokenizer, &tokenizer, err));
     const tn_dataset_request request = tni_data_request(r, &tokenizer);
     const tn_status status =
-        tni_data_open(r->reader.host, &r->train_data, &request, &data, err);
+        tni_data_open(r->reader.host, &r->train_data, &request, 0, &data, err);
     *info = data.info;
     tni_data_close(&data);
     tni_tokenizer_close(&tokenizer);

@@ -70,7 +70,7 @@ static tn_status open_data(run *r, tn_error *err)
     TN_TRY(check_tokenizer(r, err));
     const tn_dataset_request request = tni_data_request(recipe, &r->tokenizer);
     TN_TRY(tni_data_open(recipe->reader.host, &recipe->train_data, &request,
-                         &r->data, err));
+                         recipe->train.prefetch, &r->data, err));
     r->batch = tni_batch_create(recipe);
     if (!r->batch.tokens)
         return tn_fail(err, TN_ENOMEM, "no memory for a batch");
@@ -115,7 +115,7 @@ static tn_status start_weights(run *r, const char *resume_from, tn_error *err)
                    ? tni_weights_load(session, r->recipe->init_from, err)
                    : tni_weights_draw(session, err);
     TN_TRY(tni_checkpoint_restore(r->training, resume_from, &r->progress, err));
-    TN_TRY(r->data.vtable->restore(r->data.self, &r->progress.cursor, err));
+    TN_TRY(tni_data_restore(&r->data, &r->progress.cursor, err));
     snprintf(r->saved, sizeof r->saved, "%s", resume_from);
     r->saved_step = r->progress.step;
     return TN_OK;
@@ -197,11 +197,11 @@ static tn_status open(run *r, tn_error *err)
 
 /* ---- the loop ---- */
 
-static tn_status went_wrong(run *r, const tn_cursor *cursor,
+static tn_status went_wrong(run *r, const tni_data_cursor *cursor,
                             const tni_step_result *result, tn_error *err)
 {
     char phrase[256];
-    TN_TRY(r->data.vtable->restore(r->data.self, cursor, err));
+    TN_TRY(tni_data_restore(&r->data, cursor, err));
     TN_TRY(tni_training_diagnose(r->training, &r->data, &r->batch, phrase,
                                  sizeof phrase, err));
     return tn_fail(err, TN_ENONFINITE,
@@ -221,11 +221,11 @@ static tn_status step(run *r, tni_metrics *m, tn_error *err)
     const double multiplier = tni_recipe_multiplier(recipe, number);
     const double began = now();
     tni_step_result result;
-    tn_cursor cursor;
+    tni_data_cursor cursor;
 
-    r->data.vtable->save(r->data.self, &cursor);
+    tni_data_save(&r->data, &cursor);
     for (int64_t i = 0; i < recipe->train.grad_accum; i++) {
-        TN_TRY(r->data.vtable->next(r->data.self, &r->batch, err));
+        TN_TRY(tni_data_next(&r->data, &r->batch, err));
         TN_TRY(tni_training_accumulate(r->training, number, i, &r->batch, err));
     }
     TN_TRY(tni_training_update(r->training, number, multiplier, &result, err));
@@ -279,7 +279,7 @@ static tn_status save(run *r, tn_error *err)
 {
     if (r->saved_step == r->progress.step)
         return TN_OK;
-    r->data.vtable->save(r->data.self, &r->progress.cursor);
+    tni_data_save(&r->data, &r->progress.cursor);
     char path[sizeof r->saved];
     TN_TRY(
         tni_checkpoint_save(r->training, &r->progress, path, sizeof path, err));

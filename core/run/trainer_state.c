@@ -13,7 +13,7 @@
 
 enum { FORMAT = 1 };
 
-static json_t *cursor_to_json(const tn_cursor *cursor)
+static json_t *words_to_json(const tn_cursor *cursor)
 {
     json_t *words = json_array();
     for (int i = 0; i < TN_CURSOR_WORDS; i++) {
@@ -23,6 +23,18 @@ static json_t *cursor_to_json(const tn_cursor *cursor)
         json_array_append_new(words, json_string(hex));
     }
     return words;
+}
+
+/* The words of one dataset; of a mixture the rows and a list of such words. */
+static json_t *cursor_to_json(const tni_data_cursor *cursor)
+{
+    if (cursor->count == 1)
+        return words_to_json(&cursor->at[0]);
+    json_t *each = json_array();
+    for (uint32_t i = 0; i < cursor->count; i++)
+        json_array_append_new(each, words_to_json(&cursor->at[i]));
+    return json_pack("{s:I, s:o}", "rows", (json_int_t)cursor->rows, "datasets",
+                     each);
 }
 
 /* Which plugin files took part, by their bytes. */
@@ -62,8 +74,8 @@ tn_status tni_progress_write(const tni_training *t, const tni_progress *p,
     return tni_file_close_synced(to, path, err);
 }
 
-static tn_status read_cursor(const json_t *words, const char *path,
-                             tn_cursor *cursor, tn_error *err)
+static tn_status read_words(const json_t *words, const char *path,
+                            tn_cursor *cursor, tn_error *err)
 {
     if (json_array_size(words) != TN_CURSOR_WORDS)
         return tn_fail(err, TN_EFORMAT, "%s: cursor is not %d words", path,
@@ -77,6 +89,24 @@ static tn_status read_cursor(const json_t *words, const char *path,
                            "%s: cursor[%zu] is not a hexadecimal number", path,
                            i);
     }
+    return TN_OK;
+}
+
+static tn_status read_cursor(const json_t *from, const char *path,
+                             tni_data_cursor *cursor, tn_error *err)
+{
+    const json_t *each = json_object_get(from, "datasets");
+    const json_t *rows = json_object_get(from, "rows");
+    cursor->count = 1;
+    if (!json_is_object(from))
+        return read_words(from, path, &cursor->at[0], err);
+    cursor->count = (uint32_t)json_array_size(each);
+    cursor->rows = (uint64_t)json_integer_value(rows);
+    if (!json_is_integer(rows) || json_array_size(each) > TNI_MIXTURE_MOST)
+        return tn_fail(err, TN_EFORMAT,
+                       "%s: cursor is not rows and the datasets' words", path);
+    for (uint32_t i = 0; i < cursor->count; i++)
+        TN_TRY(read_words(json_array_get(each, i), path, &cursor->at[i], err));
     return TN_OK;
 }
 

@@ -472,7 +472,7 @@ TN_AT_(tn_dataset, restore, 72);
 
 /* ---- tokenizer.h ---- */
 
-TN_SIZE_(tn_tokenizer, 80);
+TN_SIZE_(tn_tokenizer, 88);
 TN_AT_(tn_tokenizer, summary, 0);
 TN_AT_(tn_tokenizer, options, 8);
 TN_AT_(tn_tokenizer, open, 32);
@@ -481,12 +481,14 @@ TN_AT_(tn_tokenizer, vocab_size, 48);
 TN_AT_(tn_tokenizer, encode, 56);
 TN_AT_(tn_tokenizer, bytes_of, 64);
 TN_AT_(tn_tokenizer, special, 72);
+TN_AT_(tn_tokenizer, special_at, 80);
 
-TN_SIZE_(tn_tokenizer_handle, 24);
+TN_SIZE_(tn_tokenizer_handle, 32);
 TN_AT_(tn_tokenizer_handle, struct_size, 0);
 TN_AT_(tn_tokenizer_handle, reserved, 4);
 TN_AT_(tn_tokenizer_handle, vtable, 8);
 TN_AT_(tn_tokenizer_handle, self, 16);
+TN_AT_(tn_tokenizer_handle, identity, 24);
 
 /* ---- schedule.h ---- */
 

@@ -20,7 +20,8 @@ typedef struct tn_tokenizer {
     uint32_t (*vocab_size)(const void *self);
 
     /* Ids of `bytes` (any bytes, not only UTF-8) into sink. allow_special: a
-     * special token's text becomes its id instead of ordinary ids. */
+     * special token's text becomes its id instead of ordinary ids. Several
+     * threads may encode with one tokenizer at once. */
     tn_status (*encode)(const void *self, const char *text, uint64_t bytes,
                         uint32_t allow_special, tn_token_sink sink, void *to,
                         tn_error *err);
@@ -32,6 +33,11 @@ typedef struct tn_tokenizer {
 
     /* Id of a special token by its text, -1 where there is none. */
     int32_t (*special)(const void *self, const char *text);
+
+    /* The special tokens one by one, `index` from 0: text (owned by the
+     * tokenizer) and id. TN_EEND past the last. NULL: there are none. */
+    tn_status (*special_at)(const void *self, uint32_t index, const char **text,
+                            int32_t *id);
 } tn_tokenizer;
 
 /* An opened tokenizer as other plugins receive it. */
@@ -40,6 +46,9 @@ typedef struct tn_tokenizer_handle {
     uint32_t reserved;
     const tn_tokenizer *vtable;
     void *self;
+    /* Hexadecimal digits, the same for two tokenizers exactly where every id
+     * means the same to both; NULL where unknown (test TN_HAS). */
+    const char *identity;
 } tn_tokenizer_handle;
 
 #define TN_TOKENIZER(id) TN_SINGLE_(TOKENIZER, tn_tokenizer, id)
