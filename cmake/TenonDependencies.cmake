@@ -18,6 +18,7 @@ endfunction()
 
 tenon_need(tenon_libyaml yaml.h yaml libyaml-dev "Reading configs")
 tenon_need(tenon_jansson jansson.h jansson libjansson-dev "Reading JSON")
+tenon_need(tenon_pcre2 pcre2.h pcre2-8 libpcre2-dev "The tokenizer bpe")
 # The CPU backend opens OpenBLAS when it starts (backends/cpu/blas.c says why):
 # the library has to be here, its headers need not.
 find_library(TENON_OPENBLAS NAMES openblas libopenblas.so.0)

@@ -1,0 +1,372 @@
+/*
+ * encode.c - from text to ids.
+ *
+ *     text      cut at special tokens, where they are allowed
+ *     runs      of UTF-8; what is not is a piece by itself
+ *     pieces    by the split stages, one after the other
+ *     ids       the cache, else the whole piece as a token, else merges
+ *
+ * Words come back: a small cache of pieces and their ids, hit by nine of ten in
+ * English, costs two loads, a multiplication and a compare. It belongs to the
+ * call, as all memory of encoding does, so that any number of threads may
+ * encode at once; between calls it waits in the model.
+ */
+#include "merge.h"
+#include "model.h"
+#include "utf8.h"
+
+enum {
+    CACHE_SLOTS = 1 << 13, /* 256 KB: half of a small second-level cache */
+    CACHED_BYTES = 15,
+    CACHED_IDS = 3,
+    BUFFER = 4096,
+};
+
+/* The piece with zeros after it and its length in the last byte. */
+typedef struct cache_key {
+    uint64_t low, high;
+} cache_key;
+
+typedef struct cache_entry {
+    cache_key key; /* all 0: free; no piece has length 0 */
+    int32_t id[CACHED_IDS];
+    uint32_t count;
+} cache_entry;
+
+typedef struct tni_encoder {
+    struct tni_encoder *next;
+    const tni_model *model;
+    const char *end; /* of readable text, for loads of 16 bytes */
+    tn_token_sink sink;
+    void *to;
+    tn_error *err;
+    tni_merger merger;
+    size_t count;
+    int32_t id[BUFFER];
+    cache_entry cache[CACHE_SLOTS];
+} tni_encoder;
+
+/* ---- ids out ---- */
+
+static tn_status flush(tni_encoder *e)
+{
+    const size_t count = e->count;
+    e->count = 0;
+    return count ? e->sink(e->to, e->id, count, e->err) : TN_OK;
+}
+
+static tn_status put_many(tni_encoder *e, const int32_t *id, size_t count)
+{
+    if (e->count + count > BUFFER)
+        TN_TRY(flush(e));
+    if (count > BUFFER)
+        return e->sink(e->to, id, count, e->err);
+    memcpy(e->id + e->count, id, count * sizeof *id);
+    e->count += count;
+    return TN_OK;
+}
+
+/* ---- a piece ---- */
+
+static inline cache_key key_of(const tni_encoder *e, const char *piece,
+                               size_t bytes)
+{
+    cache_key key = {0, 0};
+    if (e->end - piece >= 16) {
+        const size_t low = bytes < 8 ? bytes : 8, high = bytes - low;
+        key.low = tni_load8(piece) & UINT64_MAX >> (64 - 8 * low);
+        if (high)
+            key.high = tni_load8(piece + 8) & UINT64_MAX >> (64 - 8 * high);
+    } else {
+        char padded[16] = {0};
+        memcpy(padded, piece, bytes);
+        key = (cache_key){tni_load8(padded), tni_load8(padded + 8)};
+    }
+    key.high |= (uint64_t)bytes << 56;
+    return key;
+}
+
+/* The piece's ids into e->merger.id. */
+static tn_status look_up(tni_encoder *e, const char *piece, size_t bytes,
+                         size_t *count)
+{
+    const tni_vocabulary *v = &e->model->vocabulary;
+    const int32_t whole =
+        v->whole_first ? tni_vocabulary_find(v, piece, bytes) : TNI_NO_TOKEN;
+    if (whole == TNI_NO_TOKEN)
+        return tni_merge(v, &e->merger, piece, bytes, count, e->err);
+    if (!tni_grow(&e->merger.id, &e->merger.id_capacity, 1,
+                  sizeof *e->merger.id))
+        return tni_no_memory("encoding", e->err);
+    e->merger.id[0] = whole;
+    *count = 1;
+    return TN_OK;
+}
+
+static tn_status put_cached(tni_encoder *e, const char *piece, size_t bytes)
+{
+    size_t count = 0;
+    const cache_key key = key_of(e, piece, bytes);
+    const uint64_t hash = tni_hash_word(key.low ^ key.high * TNI_MIX_B);
+    cache_entry *entry = &e->cache[hash % CACHE_SLOTS];
+    if (entry->key.low == key.low && entry->key.high == key.high) {
+        if (e->count + CACHED_IDS > BUFFER)
+            TN_TRY(flush(e));
+        memcpy(e->id + e->count, entry->id, sizeof entry->id);
+        e->count += entry->count;
+        return TN_OK;
+    }
+    TN_TRY(look_up(e, piece, bytes, &count));
+    if (count <= CACHED_IDS) {
+        *entry = (cache_entry){.key = key, .count = (uint32_t)count};
+        memcpy(entry->id, e->merger.id, count * sizeof *entry->id);
+    }
+    return put_many(e, e->merger.id, count);
+}
+
+static tn_status put_piece(tni_encoder *e, const char *piece, size_t bytes)
+{
+    size_t count = 0;
+    if (bytes <= CACHED_BYTES)
+        return put_cached(e, piece, bytes);
+    TN_TRY(look_up(e, piece, bytes, &count));
+    return put_many(e, e->merger.id, count);
+}
+
+/* ---- text to pieces ---- */
+
+static tn_status gave_up(const tni_encoder *e, const char *at, const char *end)
+{
+    return tn_fail(e->err, TN_EUNSUPPORTED,
+                   "the split pattern gave up on a text of %zu bytes that "
+                   "begins \"%.*s\"; it backtracks too much",
+                   (size_t)(end - at), end - at < 20 ? (int)(end - at) : 20,
+                   at);
+}
+
+/* Through the stages from `stage` on; valid UTF-8. */
+static tn_status cut(tni_encoder *e, uint32_t stage, const char *at,
+                     const char *end)
+{
+    const tni_splitter *splitter = &e->model->stage[stage];
+    const int last = stage + 1 == e->model->stage_count;
+    while (at < end) {
+        const char *stop = tni_split(splitter, at, end);
+        if (!stop)
+            return gave_up(e, at, end);
+        TN_TRY(last ? put_piece(e, at, (size_t)(stop - at))
+                    : cut(e, stage + 1, at, stop));
+        at = stop;
+    }
+    return TN_OK;
+}
+
+static tn_status put_run(tni_encoder *e, const char *at, const char *end)
+{
+    if (at == end)
+        return TN_OK;
+    return e->model->stage_count ? cut(e, 0, at, end)
+                                 : put_piece(e, at, (size_t)(end - at));
+}
+
+static int begins_badly(const char *at, const char *end)
+{
+    return at < end && tni_utf8_invalid(at, end - at < 4 ? end : at + 4) == at;
+}
+
+/* Without special tokens in it. */
+static tn_status put_text(tni_encoder *e, const char *at, const char *end)
+{
+    while (at < end) {
+        const char *bad = tni_utf8_invalid(at, end);
+        TN_TRY(put_run(e, at, bad));
+        for (at = bad; begins_badly(at, end);)
+            at = tni_utf8_skip_invalid(at, end);
+        if (at > bad)
+            TN_TRY(put_piece(e, bad, (size_t)(at - bad)));
+    }
+    return TN_OK;
+}
+
+/* ---- special tokens ---- */
+
+/* The longest special token that begins at `at`. */
+static const tni_special *special_at(const tni_model *m, const char *at,
+                                     const char *end, uint32_t allowed)
+{
+    for (size_t i = 0; i < m->vocabulary.special_count; i++) {
+        const tni_special *s = &m->vocabulary.special[i];
+        if ((allowed || s->always) && s->count <= (size_t)(end - at) &&
+            !memcmp(s->text, at, s->count))
+            return s;
+    }
+    return NULL;
+}
+
+/* The next special token from `at` on; *where is its place, or the end. */
+static const tni_special *next_special(const tni_model *m, const char *at,
+                                       const char *end, uint32_t allowed,
+                                       const char **where)
+{
+    const uint8_t least = allowed ? 1 : 2;
+    for (; at < end; at++) {
+        if (m->begins_special[(unsigned char)*at] < least)
+            continue;
+        const tni_special *found = special_at(m, at, end, allowed);
+        *where = at;
+        if (found)
+            return found;
+    }
+    *where = end;
+    return NULL;
+}
+
+static tn_status put_all(tni_encoder *e, const char *at, const char *end,
+                         uint32_t allowed)
+{
+    while (at < end) {
+        const char *stop;
+        const tni_special *special =
+            next_special(e->model, at, end, allowed, &stop);
+        TN_TRY(put_text(e, at, stop));
+        if (special)
+            TN_TRY(put_many(e, &special->id, 1));
+        at = stop + (special ? special->count : 0);
+    }
+    return flush(e);
+}
+
+/* ---- text that is not UTF-8 ---- */
+
+/* A copy with U+FFFD for each thing that is no character; the caller frees. */
+static tn_status replace_invalid(const char *at, const char *end, char **copy,
+                                 size_t *bytes, tn_error *err)
+{
+    size_t capacity = 0, used = 0;
+    char *to = NULL;
+    while (at < end) {
+        const char *bad = tni_utf8_invalid(at, end);
+        const size_t good = (size_t)(bad - at);
+        if (!tni_grow(&to, &capacity, used + good + 3, 1)) {
+            free(to);
+            return tni_no_memory("encoding", err);
+        }
+        memcpy(to + used, at, good);
+        used += good;
+        at = bad;
+        if (bad == end)
+            break;
+        memcpy(to + used, "\xef\xbf\xbd", 3);
+        used += 3;
+        at = tni_utf8_skip_invalid(bad, end);
+    }
+    *copy = to;
+    *bytes = used;
+    return TN_OK;
+}
+
+static tn_status put_checked(tni_encoder *e, const char *text, uint64_t bytes,
+                             uint32_t allowed)
+{
+    char *copy = NULL;
+    size_t copied = 0;
+    const char *end = text + bytes;
+    const int32_t invalid = e->model->invalid;
+    const char *bad =
+        invalid == TNI_INVALID_BYTES ? end : tni_utf8_invalid(text, end);
+    if (bad == end)
+        return put_all(e, text, end, allowed);
+    if (invalid == TNI_INVALID_REFUSE)
+        return tn_fail(e->err, TN_EINVALID,
+                       "the text is not UTF-8: byte %zu is 0x%02x; invalid: "
+                       "replace or bytes would take it",
+                       (size_t)(bad - text), (unsigned)(unsigned char)*bad);
+    TN_TRY(replace_invalid(text, end, &copy, &copied, e->err));
+    e->end = copy + copied;
+    const tn_status status = put_all(e, copy, copy + copied, allowed);
+    free(copy);
+    return status;
+}
+
+/* ---- memory ---- */
+
+static tni_encoder *take_encoder(tni_model *model)
+{
+    pthread_mutex_lock(&model->lock);
+    tni_encoder *e = model->idle;
+    if (e)
+        model->idle = e->next;
+    pthread_mutex_unlock(&model->lock);
+    return e ? e : calloc(1, sizeof *e);
+}
+
+static void return_encoder(tni_model *model, tni_encoder *e)
+{
+    pthread_mutex_lock(&model->lock);
+    e->next = model->idle;
+    model->idle = e;
+    pthread_mutex_unlock(&model->lock);
+}
+
+tn_status tni_model_encode(tni_model *model, const char *text, uint64_t bytes,
+                           uint32_t allow_special, tn_token_sink sink, void *to,
+                           tn_error *err)
+{
+    tni_encoder *e = take_encoder(model);
+    if (!e)
+        return tni_no_memory("encoding", err);
+    e->model = model;
+    e->end = text + bytes;
+    e->sink = sink;
+    e->to = to;
+    e->err = err;
+    e->count = 0;
+    const tn_status status = put_checked(e, text, bytes, allow_special);
+    return_encoder(model, e);
+    return status;
+}
+
+/* ---- the model ---- */
+
+void tni_model_init(tni_model *model, const char *path)
+{
+    *model = (tni_model){0};
+    tni_vocabulary_init(&model->vocabulary, path);
+    pthread_mutex_init(&model->lock, NULL);
+}
+
+void tni_model_fini(tni_model *model)
+{
+    while (model->idle) {
+        tni_encoder *next = model->idle->next;
+        tni_merger_fini(&model->idle->merger);
+        free(model->idle);
+        model->idle = next;
+    }
+    for (uint32_t i = 0; i < model->stage_count; i++)
+        tni_splitter_close(&model->stage[i]);
+    tni_vocabulary_fini(&model->vocabulary);
+    pthread_mutex_destroy(&model->lock);
+}
+
+tn_status tni_model_add_stage(tni_model *model, const char *pattern,
+                              tn_error *err)
+{
+    if (model->stage_count == TNI_MAX_STAGES)
+        return tn_fail(err, TN_EUNSUPPORTED,
+                       "%s: more than %d split patterns one after the other",
+                       model->vocabulary.path, TNI_MAX_STAGES);
+    TN_TRY(tni_splitter_open(&model->stage[model->stage_count], pattern, err));
+    model->stage_count++;
+    return TN_OK;
+}
+
+void tni_model_ready(tni_model *model)
+{
+    for (size_t i = 0; i < model->vocabulary.special_count; i++) {
+        const tni_special *s = &model->vocabulary.special[i];
+        uint8_t *begins = &model->begins_special[(unsigned char)*s->text];
+        if (*begins < 2)
+            *begins = s->always ? 2 : 1;
+    }
+}
