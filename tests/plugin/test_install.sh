@@ -7,6 +7,9 @@
 set -eu
 build=$1 source=$2 cc=$3
 unset TENON_PLUGIN_PATH TENON_BINARY TENON_SOURCE
+# what built Tenon builds its plugins: there need not be a make
+CMAKE_GENERATOR=$(sed -n 's/^CMAKE_GENERATOR:INTERNAL=//p' "$build/CMakeCache.txt")
+export CMAKE_GENERATOR
 
 work=$(mktemp -d /tmp/tenon-install-XXXXXX)
 trap 'rm -rf "$work"' EXIT
