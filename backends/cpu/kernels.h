@@ -32,7 +32,12 @@
     XX(ATTENTION, "fffi", "ff", compile_attention)                             \
     XX(ATTENTION_BWD, "ffffffi", "fff", compile_attention_bwd)                 \
     XX(LINEAR_CROSS_ENTROPY, "ffi", "f", compile_loss)                         \
-    XX(LINEAR_CROSS_ENTROPY_BWD, "ffif", "fff", compile_loss_bwd)
+    XX(LINEAR_CROSS_ENTROPY_BWD, "ffif", "fff", compile_loss_bwd)              \
+    XX(CONV1D_CAUSAL, "fff", "f", compile_conv)                                \
+    XX(CONV1D_CAUSAL_BWD, "ffff", "ff", compile_conv_bwd)                      \
+    XX(SSD_SCAN, "ffffff", "ff", compile_ssd_scan)                             \
+    XX(SSD_SCAN_BWD, "ffffff", "fffff", compile_ssd_scan_bwd)                  \
+    XX(NEWTON_SCHULZ, "f", "f", compile_newton_schulz)
 
 #define XX(op, in, out, name)                                                  \
     tn_status ISA(name)(cpu_compiler * c, const tn_plan_node *node,            \

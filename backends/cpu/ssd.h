@@ -1,0 +1,102 @@
+/*
+ * ssd.h - what the forward and the backward of the state space scan share.
+ *
+ * T rows are cut into Z chunks of L. With s the running sum of dt A in a chunk
+ * and s_L its last, h the state at its start, and C B' of the chunk's rows:
+ *
+ *     W_tj = C_t'B_j e^(s_t - s_j), j <= t       y = W (dt x) + e^s (C h')
+ *     h'   = e^(s_L) h + (dt e^(s_L - s) x)' B   at the next chunk's start
+ *
+ * No exponent is above 0. C B' depends on the group alone and is computed once
+ * for all its heads. Products of rows of a chunk are triangles: they are done
+ * in blocks of SSD_BLOCK rows that end at the diagonal.
+ */
+#ifndef CPU_SSD_H
+#define CPU_SSD_H
+
+#include "gemm.h"
+#include "vmath.h"
+
+#include <string.h>
+
+enum { SSD_MOST_ROWS = 128, SSD_BLOCK = 12 };
+
+typedef struct ssd {
+    const float *x, *dt, *A, *Bm, *Cm;
+    int64_t B, T, H, P, G, N;
+    int64_t R;       /* heads of a group */
+    int64_t L, Z;    /* rows of a chunk, chunks */
+    int64_t P_pitch; /* of packed rows of x: P in whole vectors */
+} ssd;
+
+/* in: x, dt, A, Bm, Cm */
+void ISA(ssd_fill)(ssd *s, const cpu_compiler *c, const tn_operand *in);
+
+/* A chunk of a batch row: `count` rows from `first`, which counts all rows. */
+typedef struct ssd_chunk {
+    int64_t first, count;
+} ssd_chunk;
+
+static inline ssd_chunk ssd_chunk_at(const ssd *s, int64_t b, int64_t z)
+{
+    return (ssd_chunk){b * s->T + z * s->L, cpu_min(s->L, s->T - z * s->L)};
+}
+
+/* Row `row` of x or y for head h; of Bm or Cm for group g; as a matrix. */
+static inline int64_t ssd_head(const ssd *s, int64_t row, int64_t h)
+{
+    return (row * s->H + h) * s->P;
+}
+static inline int64_t ssd_group(const ssd *s, int64_t row, int64_t g)
+{
+    return (row * s->G + g) * s->N;
+}
+static inline gemm_matrix ssd_rows_of(const float *group, const ssd *s)
+{
+    return (gemm_matrix){group, s->G * s->N, 1};
+}
+static inline gemm_matrix ssd_columns_of(const float *group, const ssd *s)
+{
+    return (gemm_matrix){group, 1, s->G * s->N};
+}
+
+/* What a head's rows of a chunk are scaled by; zeros past the last. */
+typedef struct ssd_decay {
+    float dt[SSD_MOST_ROWS], s[SSD_MOST_ROWS];
+    float from_start[SSD_MOST_ROWS]; /* e^s */
+    float to_end[SSD_MOST_ROWS];     /* e^(s_L - s) */
+    float dt_to_end[SSD_MOST_ROWS];
+    float total; /* s_L */
+} ssd_decay;
+
+void ISA(ssd_decay_of)(const ssd *s, ssd_chunk k, int64_t h, ssd_decay *d);
+
+/* e^(s_t - s_j) for j .. j + VW of the chunk; anything where j > t */
+CPU_INLINE vf ssd_between(const ssd_decay *d, int64_t t, int64_t j)
+{
+    return v_exp(v_set(d->s[t]) - v_load(d->s + j));
+}
+
+/* x, whose lanes are j .. j + VW, and 0 from lane `end` on */
+CPU_INLINE vf ssd_before(int64_t end, int64_t j, vf x)
+{
+    if (j + VW <= end)
+        return x;
+    const vm before = i_gt(i_set((int32_t)(end - j)), i_lanes());
+    return v_select(before, x, v_zero());
+}
+
+/* products (L, L) = C B' where j <= t; transposed: N L of scratch. */
+void ISA(ssd_products)(const ssd *s, ssd_chunk k, int64_t g, float *transposed,
+                       float *products);
+
+/* to (count, P_pitch) = scale * rows of head h of x, zeros where padded; scale
+ * NULL: 1. */
+void ISA(ssd_pack)(const ssd *s, ssd_chunk k, int64_t h, const float *x,
+                   const float *scale, float *to);
+
+/* to (columns, to_pitch) = from (rows, from_pitch) transposed */
+void ISA(ssd_transpose)(float *to, int64_t to_pitch, const float *from,
+                        int64_t from_pitch, int64_t rows, int64_t columns);
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * ssd_chunk.c - the parts of a chunk that both directions of the scan need.
+ */
+#include "kernels.h"
+#include "ssd.h"
+
+/* Products over pairs of rows grow with L, memory for states shrinks. */
+enum { FEW_COLUMNS = 64 };
+
+void ISA(ssd_fill)(ssd *s, const cpu_compiler *c, const tn_operand *in)
+{
+    s->x = cpu_at(c, &in[0]);
+    s->dt = cpu_at(c, &in[1]);
+    s->A = cpu_at(c, &in[2]);
+    s->Bm = cpu_at(c, &in[3]);
+    s->Cm = cpu_at(c, &in[4]);
+    s->B = in[0].shape[0];
+    s->T = in[0].shape[1];
+    s->H = in[0].shape[2];
+    s->P = in[0].shape[3];
+    s->G = in[3].shape[2];
+    s->N = in[3].shape[3];
+    s->R = s->H / s->G;
+    s->L = s->N > FEW_COLUMNS ? SSD_MOST_ROWS : SSD_MOST_ROWS / 2;
+    s->Z = cpu_parts(s->T, s->L);
+    s->P_pitch = v_round_up(s->P);
+}
+
+/* s is summed in double: errors of a long sum would all go into e^s. */
+void ISA(ssd_decay_of)(const ssd *s, ssd_chunk k, int64_t h, ssd_decay *d)
+{
+    const double A = (double)s->A[h];
+    const int64_t padded = v_round_up(k.count);
+    double sum = 0.0;
+    for (int64_t t = 0; t < k.count; t++) {
+        d->dt[t] = s->dt[(k.first + t) * s->H + h];
+        sum += (double)d->dt[t] * A;
+        d->s[t] = (float)sum;
+    }
+    d->total = (float)sum;
+    for (int64_t t = k.count; t < padded; t++) {
+        d->dt[t] = 0.0f;
+        d->s[t] = d->total;
+    }
+    for (int64_t t = 0; t < padded; t += VW) {
+        const vf at = v_load(d->s + t);
+        const vf to_end = v_exp(v_set(d->total) - at);
+        v_store(d->from_start + t, v_exp(at));
+        v_store(d->to_end + t, to_end);
+        v_store(d->dt_to_end + t, to_end * v_load(d->dt + t));
+    }
+}
+
+void ISA(ssd_products)(const ssd *s, ssd_chunk k, int64_t g, float *transposed,
+                       float *products)
+{
+    const int64_t at = ssd_group(s, k.first, g), pitch = s->G * s->N;
+    ISA(ssd_transpose)
+    (transposed, s->L, s->Bm + at, pitch, k.count, s->N);
+    for (int64_t t = 0; t < k.count; t += SSD_BLOCK) {
+        const int64_t rows = cpu_min(SSD_BLOCK, k.count - t);
+        ISA(gemm_direct)
+        (rows, t + rows, s->N, ssd_rows_of(s->Cm + at + t * pitch, s),
+         (gemm_matrix){transposed, s->L, 1}, products + t * s->L, s->L, 0);
+    }
+}
+
+void ISA(ssd_pack)(const ssd *s, ssd_chunk k, int64_t h, const float *x,
+                   const float *scale, float *to)
+{
+    for (int64_t t = 0; t < k.count; t++, to += s->P_pitch) {
+        const float *from = x + ssd_head(s, k.first + t, h);
+        const vf by = v_set(scale ? scale[t] : 1.0f);
+        for (int64_t p = 0; p < s->P; p += VW)
+            v_store(to + p, by * v_load_n(from + p, s->P - p));
+    }
+}
+
+/* Four by four in registers. */
+static void transpose_block(float *to, int64_t to_pitch, const float *from,
+                            int64_t from_pitch)
+{
+    __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + from_pitch);
+    __m128 c = _mm_loadu_ps(from + 2 * from_pitch);
+    __m128 d = _mm_loadu_ps(from + 3 * from_pitch);
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    _mm_storeu_ps(to, a);
+    _mm_storeu_ps(to + to_pitch, b);
+    _mm_storeu_ps(to + 2 * to_pitch, c);
+    _mm_storeu_ps(to + 3 * to_pitch, d);
+}
+
+void ISA(ssd_transpose)(float *to, int64_t to_pitch, const float *from,
+                        int64_t from_pitch, int64_t rows, int64_t columns)
+{
+    const int64_t whole_rows = rows / 4 * 4, whole = columns / 4 * 4;
+    for (int64_t j = 0; j < whole; j += 4)
+        for (int64_t i = 0; i < whole_rows; i += 4)
+            transpose_block(to + j * to_pitch + i, to_pitch,
+                            from + i * from_pitch + j, from_pitch);
+    for (int64_t j = 0; j < columns; j++)
+        for (int64_t i = j < whole ? whole_rows : 0; i < rows; i++)
+            to[j * to_pitch + i] = from[i * from_pitch + j];
+}
