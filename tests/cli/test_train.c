@@ -188,56 +188,6 @@ static void a_full_disk_is_a_sentence(void **state)
     assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--resume", "auto"), 0);
 }
 
-/* 1.05 million parameters on the best backend of this machine. */
-static const char million[] =
-    "backend: auto\n"
-    "tokenizer: byte\n"
-    "model:\n"
-    "  vocab_size: 256\n"
-    "  hidden_size: 128\n"
-    "  max_seq_len: 64\n"
-    "  layers:\n"
-    "    - {arch: transformer, repeat: 5, num_heads: 4,\n"
-    "       intermediate_size: 344}\n"
-    "data: {train: {plugin: text_file, path: text.txt}}\n"
-    "optimizer: {plugin: adamw, lr: 1.0e-3}\n"
-    "train: {max_steps: 1000, batch_size: 4, seq_len: 64, log_every: 1}\n"
-    "checkpoint: {dir: run}\n";
-
-/* Milliseconds from the start of the process to the report of step 1. */
-static double first_step_ms(program *p)
-{
-    struct timespec a, b;
-    char report[8] = "";
-    clock_gettime(CLOCK_MONOTONIC, &a);
-    const pid_t child = program_start(
-        p, (const char *const[]){"train", "-f", "million.yaml", NULL});
-    for (int i = 0; i < 20000 && !report[0]; i++) {
-        nanosleep(&(struct timespec){0, 500000}, NULL);
-        if (program_exists(p, "stdout"))
-            program_read(p, "stdout", report, sizeof report);
-    }
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    kill(child, SIGKILL);
-    program_wait(p, child);
-    return 1e3 * (double)(b.tv_sec - a.tv_sec) +
-           1e-6 * (double)(b.tv_nsec - a.tv_nsec);
-}
-
-static void a_million_parameters_take_a_step_within_150_ms(void **state)
-{
-    program *p = *state;
-    double best = HUGE_VAL;
-    program_write(p, "million.yaml", million);
-    /* the best of some: other work on this machine is not ours */
-    for (int i = 0; i < 10 && best >= 150; i++)
-        best = fmin(best, first_step_ms(p));
-    print_message("first step after %.0f ms\n", best);
-#if !defined(SLOW_BUILD)
-    assert_true(best < 150);
-#endif
-}
-
 static void mistakes_have_their_status_and_sentence(void **state)
 {
     program *p = *state;
@@ -263,7 +213,6 @@ int main(void)
         WITH_PROGRAM(ctrl_c_saves_and_exits_with_130),
         WITH_PROGRAM(killed_at_any_moment_it_resumes_bit_for_bit),
         WITH_PROGRAM(a_full_disk_is_a_sentence),
-        WITH_PROGRAM(a_million_parameters_take_a_step_within_150_ms),
         WITH_PROGRAM(mistakes_have_their_status_and_sentence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
