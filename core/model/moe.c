@@ -64,6 +64,9 @@ static tn_status check(const tni_yaml *node, const char *where,
     return TN_OK;
 }
 
+/* Indices pass through maps, which compute in f32. */
+enum { MOST_ROWS = 1 << 24 };
+
 /* Where each token goes, and how much of what comes back counts. */
 typedef struct route {
     tn_tensor p;       /* (N, E) */
@@ -84,7 +87,6 @@ static route choose(tn_layer *l, tn_tensor x, const moe_options *o)
     if (o->norm_topk_prob)
         r.weight = tn_div(b, r.weight, tn_sum(b, r.weight, 1u << 1));
     tn_expert_plan(b, choice, E, plan);
-    /* exact below 2^24 rows, as maps compute in f32 */
     const tn_tensor copies =
         tn_with_constant_at(b, TN_MAP_DIV, plan[0], (double)k, 0, TN_HERE);
     r.token = tn_cast(b, tn_floor(b, copies), TN_I32);
@@ -144,6 +146,15 @@ static tn_tensor moe(tn_layer *l, tn_tensor x, const void *options)
     tn_builder *b = l->b;
     const int64_t B = tn_dim(b, x, 0), T = tn_dim(b, x, 1);
     const tn_tensor tokens = tn_reshape(b, x, B * T, l->hidden_size);
+    if (B * T * o->experts_per_token > MOST_ROWS) {
+        tn_builder_fail(b,
+                        "%lld tokens go through %lld experts each; at most %d "
+                        "such rows are possible at once: make "
+                        "train.batch_size smaller",
+                        (long long)(B * T), (long long)o->experts_per_token,
+                        MOST_ROWS);
+        return TN_NONE;
+    }
     const route r = choose(l, tokens, o);
     if (o->load_balance_alpha > 0)
         balance(l, &r, o);

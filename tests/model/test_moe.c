@@ -315,11 +315,27 @@ static void what_could_not_work_is_refused_where_it_stands(void **state)
         "test.yaml:7:50", "the router learn nothing");
 }
 
+/* Row numbers are exact up to 2^24. */
+static void more_rows_than_can_be_numbered_are_refused(void **state)
+{
+    (void)state;
+    model_rig rig;
+    model_rig_open(&rig,
+                   "vocab_size: 13\nhidden_size: 8\nmax_seq_len: 8388609\n"
+                   "layers: [{arch: transformer, num_heads: 2, mlp: {type: "
+                   "moe, num_experts: 4, experts_per_token: 2, "
+                   "intermediate_size: 6}}]\n");
+    assert_int_not_equal(rig.status, TN_OK);
+    tn_assert_error_says(rig.err, "8388609 tokens go through 2 experts each");
+    model_rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_computes_its_formula_and_the_gradients_of_it),
         cmocka_unit_test(every_layer_of_experts_keeps_the_laws_of_layers),
+        cmocka_unit_test(more_rows_than_can_be_numbered_are_refused),
         cmocka_unit_test(what_could_not_work_is_refused_where_it_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
