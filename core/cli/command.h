@@ -8,11 +8,18 @@
 
 #include "plugin/registry.h"
 
+/* Words of a flag that may be given more than once. */
+typedef struct tni_flag_list {
+    const char **at;
+    uint32_t count;
+} tni_flag_list;
+
 /* What every command starts from. Owned by main(). */
 typedef struct tni_cli {
     tni_arena *arena;
     const tn_host *host;
     tni_registry *registry; /* --plugin files are already open */
+    tni_flag_list plugin_files;
 } tni_cli;
 
 typedef struct tni_command {
@@ -63,10 +70,6 @@ typedef struct tni_flag {
     int32_t *given;    /* set to 1 when present; may be NULL */
     const char *value; /* what help calls the value: "FILE"; NULL: by kind */
 } tni_flag;
-typedef struct tni_flag_list {
-    const char **at;
-    uint32_t count;
-} tni_flag_list;
 
 /* Print "tenon COMMAND: " + sentence to stderr and how to get help; returns
  * TNI_EXIT_USAGE. */

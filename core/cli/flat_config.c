@@ -117,8 +117,7 @@ static void move(const flat *f, const tni_yaml *from, const char *key,
 {
     const tni_yaml *node = value_of(from, key);
     if (node)
-        tni_yaml_put(f->arena, to, as,
-                     tni_arena_copy(f->arena, node, sizeof *node));
+        tni_yaml_put(f->arena, to, as, tni_yaml_copy(f->arena, node));
 }
 
 /* ---- layers ---- */

@@ -147,6 +147,7 @@ int main(int argc, char **argv)
     if (!host || status) {
         status = status ? status : TNI_EXIT_FAILED;
     } else {
+        cli.plugin_files = (tni_flag_list){files, (uint32_t)file_count};
         cli.registry = tni_registry_create(host);
         status = dispatch(&cli, argc, argv + 1, files, file_count);
         tni_registry_destroy(cli.registry);

@@ -9,6 +9,9 @@
 #include "cli/flat_config.h"
 #include "run/weights.h"
 
+/* The dataset that -d means: a file of tokens. */
+static const char tokens_plugin[] = "token_file";
+
 void tni_set_add(tni_cli *cli, tni_flag_list *set, const char *format, ...)
 {
     char text[8192];
@@ -76,6 +79,40 @@ tn_status tni_source_open(tni_cli *cli, tni_source_flags *source,
         return TN_OK;
     return tni_flat_config_translate(cli->arena, cli->host, source->root,
                                      &source->root, err);
+}
+
+/* A path between single quotes, as YAML reads it. */
+static const char *quoted(tni_cli *cli, const char *path)
+{
+    char *text = tni_arena_alloc(cli->arena, 2 * strlen(path) + 3), *at = text;
+    *at++ = '\'';
+    for (; *path; path++) {
+        if (*path == '\'')
+            *at++ = '\'';
+        *at++ = *path;
+    }
+    *at = '\'';
+    return text;
+}
+
+/* -d FILE: only the path changes where the config reads token files already,
+ * so that its shuffle and split stay. Flat configs mean the file's order. */
+tn_status tni_source_set_data(tni_cli *cli, tni_source_flags *source,
+                              const char *file, tn_error *err)
+{
+    const char *path = quoted(cli, tni_path_absolute(cli->arena, file));
+    if (!source->root)
+        TN_TRY(tni_source_open(cli, source, source->config, err));
+    const tni_yaml *data = tni_yaml_get(source->root, "data");
+    const tni_yaml *rows = data ? tni_yaml_get(data, "train") : NULL;
+    const tni_yaml *plugin = rows ? tni_yaml_get(rows, "plugin") : NULL;
+    if (plugin && plugin->scalar && strcmp(plugin->scalar, tokens_plugin) == 0)
+        tni_set_add(cli, &source->set, "data.train.path=%s", path);
+    else
+        tni_set_add(cli, &source->set, "data.train={plugin: %s, path: %s%s}",
+                    tokens_plugin, path,
+                    source->flat ? ", shuffle: false" : "");
+    return TN_OK;
 }
 
 tn_status tni_recipe_from_flags(tni_cli *cli, const tni_source_flags *flags,

@@ -45,6 +45,13 @@ typedef struct tni_source_flags {
         .value = "KEY=VALUE", .help = "change the config: train.max_steps=50"  \
     }
 
+#define TNI_FLAG_DATA(to_)                                                     \
+    {                                                                          \
+        .name = "data", .letter = 'd', .kind = TNI_FLAG_STRING,                \
+        .to = &(to_)->data, .value = "FILE",                                   \
+        .help = "train on this file of tokens instead of data.train"           \
+    }
+
 /* Add "KEY=value" to the list. */
 TN_PRINTF(3, 4)
 void tni_set_add(tni_cli *cli, tni_flag_list *set, const char *format, ...);
@@ -53,6 +60,10 @@ void tni_set_add(tni_cli *cli, tni_flag_list *set, const char *format, ...);
  * --set speaks of the translation and is not applied yet. */
 tn_status tni_source_open(tni_cli *cli, tni_source_flags *source,
                           const char *path, tn_error *err);
+
+/* -d FILE as --set; opens the config where that has not been done. */
+tn_status tni_source_set_data(tni_cli *cli, tni_source_flags *source,
+                              const char *file, tn_error *err);
 
 /*
  * The recipe of -f, or of the checkpoint -m, whose weights go to *weights; of

@@ -10,9 +10,6 @@
 #include "cli/term.h"
 #include "run/curve.h"
 
-/* The dataset that -d means: a file of tokens. */
-static const char tokens_plugin[] = "token_file";
-
 typedef struct {
     tni_source_flags source;
     const char *data, *resume;
@@ -20,38 +17,6 @@ typedef struct {
     int32_t given_batch_size, given_max_steps, given_seq_len, given_grad_accum;
     int32_t headless;
 } train_flags;
-
-/* A path between single quotes, as YAML reads it. */
-static const char *quoted(tni_cli *cli, const char *path)
-{
-    char *text = tni_arena_alloc(cli->arena, 2 * strlen(path) + 3), *at = text;
-    *at++ = '\'';
-    for (; *path; path++) {
-        if (*path == '\'')
-            *at++ = '\'';
-        *at++ = *path;
-    }
-    *at = '\'';
-    return text;
-}
-
-/* -d FILE: only the path changes where the config reads token files already,
- * so that its shuffle and split stay. Flat configs mean the file's order. */
-static tn_status set_data(tni_cli *cli, train_flags *f, tn_error *err)
-{
-    const char *path = quoted(cli, tni_path_absolute(cli->arena, f->data));
-    TN_TRY(tni_source_open(cli, &f->source, f->source.config, err));
-    const tni_yaml *data = tni_yaml_get(f->source.root, "data");
-    const tni_yaml *rows = data ? tni_yaml_get(data, "train") : NULL;
-    const tni_yaml *plugin = rows ? tni_yaml_get(rows, "plugin") : NULL;
-    if (plugin && plugin->scalar && strcmp(plugin->scalar, tokens_plugin) == 0)
-        tni_set_add(cli, &f->source.set, "data.train.path=%s", path);
-    else
-        tni_set_add(cli, &f->source.set, "data.train={plugin: %s, path: %s%s}",
-                    tokens_plugin, path,
-                    f->source.flat ? ", shuffle: false" : "");
-    return TN_OK;
-}
 
 static void set_number(tni_cli *cli, train_flags *f, const char *key,
                        int32_t given, int64_t value)
@@ -74,7 +39,7 @@ static tn_status load(tni_cli *cli, train_flags *f, tni_recipe **recipe,
 {
     f->source.config = config_beside(cli, f);
     if (f->data && f->source.config)
-        TN_TRY(set_data(cli, f, err));
+        TN_TRY(tni_source_set_data(cli, &f->source, f->data, err));
     set_number(cli, f, "batch_size", f->given_batch_size, f->batch_size);
     set_number(cli, f, "max_steps", f->given_max_steps, f->max_steps);
     set_number(cli, f, "seq_len", f->given_seq_len, f->seq_len);
@@ -123,12 +88,7 @@ static int run(tni_cli *cli, int argc, char **argv)
     int rest;
     const tni_flag flags[] = {
         TNI_FLAG_CONFIG(&f.source),
-        {.name = "data",
-         .letter = 'd',
-         .kind = TNI_FLAG_STRING,
-         .to = &f.data,
-         .value = "FILE",
-         .help = "train on this file of tokens instead of data.train"},
+        TNI_FLAG_DATA(&f),
         TNI_FLAG_SET(&f.source),
         {.name = "batch-size",
          .kind = TNI_FLAG_INT,

@@ -69,6 +69,8 @@ void tni_yaml_put(tni_arena *arena, tni_yaml *map, const char *key,
                   tni_yaml *value);
 tni_yaml *tni_yaml_scalar(tni_arena *arena, const char *text);
 tni_yaml *tni_yaml_new(tni_arena *arena, uint32_t kind);
+/* All of it anew, with the same places. */
+tni_yaml *tni_yaml_copy(tni_arena *arena, const tni_yaml *node);
 
 /* Write a tree as YAML that parses to the same tree. */
 tn_status tni_yaml_write(const tni_yaml *root, FILE *to);

@@ -19,6 +19,19 @@ tni_yaml *tni_yaml_scalar(tni_arena *arena, const char *text)
     return node;
 }
 
+tni_yaml *tni_yaml_copy(tni_arena *arena, const tni_yaml *node)
+{
+    tni_yaml *copy = tni_arena_copy(arena, node, sizeof *node);
+    copy->entries = NULL;
+    copy->count = copy->capacity = 0;
+    for (size_t i = 0; i < node->count; i++) {
+        tni_yaml_entry entry = node->entries[i];
+        entry.value = tni_yaml_copy(arena, entry.value);
+        tni_yaml_add(arena, copy, entry);
+    }
+    return copy;
+}
+
 tni_yaml_entry *tni_yaml_find(const tni_yaml *map, const char *key)
 {
     if (map->kind != TNI_YAML_MAP)

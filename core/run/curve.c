@@ -55,6 +55,17 @@ static void set_ticks(tni_curve *c)
     c->y_max = ceil(c->y_max / c->y_tick) * c->y_tick;
 }
 
+tni_curve tni_curve_window(const tni_named_curve *runs, size_t count)
+{
+    tni_curve w = {.x_max = 1.0, .y_min = HUGE_VAL, .y_max = -HUGE_VAL};
+    for (size_t i = 0; i < count; i++) {
+        see(&w, runs[i].curve.train, runs[i].curve.train_count);
+        see(&w, runs[i].curve.val, runs[i].curve.val_count);
+    }
+    set_ticks(&w);
+    return w;
+}
+
 tn_status tni_curve_make(tni_arena *arena, const tni_metrics *metrics,
                          size_t count, size_t most, tni_curve *curve,
                          tn_error *err)

@@ -29,6 +29,21 @@ tn_status tni_curve_make(tni_arena *arena, const tni_metrics *metrics,
  * fine. */
 tn_status tni_curve_save(const char *dir, const char *title, tn_error *err);
 
+/* One of several runs in a picture. */
+typedef struct tni_named_curve {
+    const char *name;
+    tni_curve curve;
+} tni_named_curve;
+
+/* The window through which all of them are seen; it has no lines. */
+tni_curve tni_curve_window(const tni_named_curve *runs, size_t count);
+
+/* Several runs in one picture: training losses as lines, validation as dots,
+ * a colour for each run. */
+tn_status tni_curves_save(const char *path, const char *title,
+                          const tni_named_curve *runs, size_t count,
+                          tn_error *err);
+
 /* `columns` by `rows` characters of braille dots with axes, as UTF-8 lines. */
 const char *tni_curve_text(tni_arena *arena, const tni_curve *curve,
                            uint32_t columns, uint32_t rows);

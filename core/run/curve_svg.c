@@ -1,5 +1,8 @@
 /*
- * curve_svg.c - loss.svg: two lines, two axes, nothing to install to see it.
+ * curve_svg.c - losses as SVG: lines, two axes, nothing to install to see them.
+ *
+ * loss.svg is one run, training and validation; a comparison has many runs and
+ * a legend below the axes.
  */
 #include <errno.h>
 #include <math.h>
@@ -17,7 +20,8 @@ enum {
     RIGHT = 776,
     TOP = 56,
     BOTTOM = 372,
-    MOST_POINTS = 500
+    MOST_POINTS = 500,
+    LEGEND = 20, /* height of a row */
 };
 
 static double at_x(const tni_curve *c, double x)
@@ -30,13 +34,13 @@ static double at_y(const tni_curve *c, double y)
     return BOTTOM - (BOTTOM - TOP) * (y - c->y_min) / (c->y_max - c->y_min);
 }
 
-static void put_frame(FILE *to)
+static void put_frame(FILE *to, int height)
 {
     fprintf(to,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" "
             "font-family=\"system-ui, sans-serif\" font-size=\"13\">\n"
             "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
-            WIDTH, HEIGHT);
+            WIDTH, height);
 }
 
 /* The title is the run's name: a user's text. */
@@ -114,7 +118,7 @@ static void put_legend(FILE *to, const tni_curve *c)
 
 static void put_svg(FILE *to, const tni_curve *c, const char *title)
 {
-    put_frame(to);
+    put_frame(to, HEIGHT);
     put_title(to, title);
     put_axes(to, c);
     put_line(to, c, c->train, c->train_count,
@@ -128,6 +132,76 @@ static void put_svg(FILE *to, const tni_curve *c, const char *title)
                 at_x(c, c->val[i].x), at_y(c, c->val[i].y));
     put_legend(to, c);
     fputs("</svg>\n", to);
+}
+
+/* ---- several runs ---- */
+
+/* Told apart by people who see no red or no green (Okabe and Ito 2008); a
+ * second round is dashed, a third dotted. */
+static const char *style_of(char to[96], size_t run, const char **colour)
+{
+    static const char *const colours[] = {"#0072b2", "#d55e00", "#009e73",
+                                          "#cc79a7", "#e69f00", "#56b4e9",
+                                          "#444444"};
+    static const char *const dashes[] = {"", " stroke-dasharray=\"6 3\"",
+                                         " stroke-dasharray=\"2 2\""};
+    enum { COLOURS = sizeof colours / sizeof colours[0], DASHES = 3 };
+    *colour = colours[run % COLOURS];
+    snprintf(to, 96, "stroke=\"%s\" stroke-width=\"1.6\"%s", *colour,
+             dashes[run / COLOURS % DASHES]);
+    return to;
+}
+
+static void put_run(FILE *to, const tni_curve *window,
+                    const tni_named_curve *run, size_t index)
+{
+    const tni_curve *c = &run->curve;
+    const int y = HEIGHT + LEGEND * (int)index;
+    const char *colour;
+    char style[96];
+    style_of(style, index, &colour);
+    put_line(to, window, c->train, c->train_count, style);
+    for (size_t i = 0; i < c->val_count; i++)
+        fprintf(to, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>\n",
+                at_x(window, c->val[i].x), at_y(window, c->val[i].y), colour);
+    fprintf(to, "<path d=\"M%d %dh28\" %s/><text x=\"%d\" y=\"%d\">", LEFT,
+            y + 5, style, LEFT + 38, y + 10);
+    put_escaped(to, run->name);
+    if (c->train_count)
+        fprintf(to, ": %.4f", c->train[c->train_count - 1].y);
+    if (c->val_count)
+        fprintf(to, ", validation %.4f", c->val[c->val_count - 1].y);
+    fputs("</text>\n", to);
+}
+
+static void put_comparison(FILE *to, const tni_curve *window, const char *title,
+                           const tni_named_curve *runs, size_t count)
+{
+    put_frame(to, HEIGHT + LEGEND * (int)count);
+    put_title(to, title);
+    put_axes(to, window);
+    for (size_t i = 0; i < count; i++)
+        put_run(to, window, &runs[i], i);
+    fputs("</svg>\n", to);
+}
+
+/* ---- files ---- */
+
+tn_status tni_curves_save(const char *path, const char *title,
+                          const tni_named_curve *runs, size_t count,
+                          tn_error *err)
+{
+    const tni_curve window = tni_curve_window(runs, count);
+    char *text = NULL;
+    size_t bytes;
+    FILE *to = open_memstream(&text, &bytes);
+    if (!to)
+        return tn_fail(err, TN_ENOMEM, "no memory to draw the loss curves");
+    put_comparison(to, &window, title, runs, count);
+    fclose(to);
+    const tn_status status = tni_file_replace(path, text, bytes, err);
+    free(text);
+    return status;
 }
 
 static tn_status draw(tni_arena *arena, const char *dir, const char *title,

@@ -106,16 +106,26 @@ static tn_status fill(tni_recipe *r, const tn_option_table *table,
 }
 
 /* "configs/nano.yaml" names its run "nano". */
-static void default_name(tni_recipe *r, const char *path)
+const char *tni_recipe_name(tni_arena *arena, const char *path)
 {
-    if (present(r, "name"))
-        return;
-    char *name = tni_path_basename(r->reader.arena, path);
+    char *name = tni_path_basename(arena, path);
     char *dot = strrchr(name, '.');
     if (dot && dot != name)
         *dot = '\0';
-    tni_yaml_put(r->reader.arena, r->root, "name",
-                 tni_yaml_scalar(r->reader.arena, name));
+    return name;
+}
+
+const char *tni_recipe_dir(tni_arena *arena, const char *name)
+{
+    return tni_arena_printf(arena, "runs/%s", name);
+}
+
+/* A text under `key` of a map that has none. */
+static void put_default(tni_recipe *r, tni_yaml *map, const char *key,
+                        const char *text)
+{
+    tni_yaml_put(r->reader.arena, map, key,
+                 tni_yaml_scalar(r->reader.arena, text));
 }
 
 static tn_status read_top(tni_recipe *r, const char *path, tn_error *err)
@@ -134,7 +144,8 @@ static tn_status read_top(tni_recipe *r, const char *path, tn_error *err)
                              "a config is a map of sections (name, model, data "
                              "...)");
     TN_TRY(tni_check_keys(r->root, "", keys, sizeof keys / sizeof *keys, err));
-    default_name(r, path);
+    if (!present(r, "name"))
+        put_default(r, r->root, "name", tni_recipe_name(r->reader.arena, path));
     TN_TRY(tni_options_fill(r->reader.arena, &top, r->root, "config", sections,
                             r->reader.base, &options, err));
     r->name = options.name;
@@ -148,8 +159,7 @@ static tn_status read_backend(tni_recipe *r, tn_error *err)
 {
     tni_yaml *node = present(r, "backend");
     if (!node) {
-        tni_yaml_put(r->reader.arena, r->root, "backend",
-                     tni_yaml_scalar(r->reader.arena, "auto"));
+        put_default(r, r->root, "backend", "auto");
         return TN_OK;
     }
     if (node->kind == TNI_YAML_SCALAR && strcmp(node->scalar, "auto") == 0)
@@ -236,8 +246,7 @@ static void default_max_steps(tni_recipe *r, tni_yaml *node)
     const tni_yaml *epochs = tni_yaml_get(node, "epochs");
     if (epochs && epochs->scalar && strcmp(epochs->scalar, "0") &&
         !tni_yaml_get(node, "max_steps"))
-        tni_yaml_put(r->reader.arena, node, "max_steps",
-                     tni_yaml_scalar(r->reader.arena, "0"));
+        put_default(r, node, "max_steps", "0");
 }
 
 static tn_status read_train(tni_recipe *r, tn_error *err)
@@ -257,10 +266,9 @@ static tn_status read_train(tni_recipe *r, tn_error *err)
                              (long long)r->train.seq_len, (long long)longest);
     if (!r->train.seq_len) {
         r->train.seq_len = longest;
-        tni_yaml_put(r->reader.arena, node, "seq_len",
-                     tni_yaml_scalar(r->reader.arena,
-                                     tni_arena_printf(r->reader.arena, "%lld",
-                                                      (long long)longest)));
+        put_default(
+            r, node, "seq_len",
+            tni_arena_printf(r->reader.arena, "%lld", (long long)longest));
     }
     return TN_OK;
 }
@@ -269,10 +277,7 @@ static tn_status read_checkpoint(tni_recipe *r, tn_error *err)
 {
     tni_yaml *node = section(r, "checkpoint");
     if (node->kind == TNI_YAML_MAP && !tni_yaml_get(node, "dir"))
-        tni_yaml_put(r->reader.arena, node, "dir",
-                     tni_yaml_scalar(r->reader.arena,
-                                     tni_arena_printf(r->reader.arena,
-                                                      "runs/%s", r->name)));
+        put_default(r, node, "dir", tni_recipe_dir(r->reader.arena, r->name));
     return fill(r, &checkpoint, "checkpoint", &r->checkpoint, err);
 }
 

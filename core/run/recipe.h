@@ -87,6 +87,11 @@ tn_status tni_recipe_load(tni_arena *arena, tni_registry *registry,
                           const tni_recipe_request *request,
                           tni_recipe **recipe, tn_error *err);
 
+/* What a run is called whose config has no name, and where it lies whose config
+ * says nothing of checkpoint.dir. */
+const char *tni_recipe_name(tni_arena *arena, const char *path);
+const char *tni_recipe_dir(tni_arena *arena, const char *name);
+
 /* The schedule's multiplier for the update numbered `step` from 0. */
 double tni_recipe_multiplier(const tni_recipe *recipe, int64_t step);
 
