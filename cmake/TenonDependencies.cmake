@@ -18,6 +18,8 @@ endfunction()
 
 tenon_need(tenon_libyaml yaml.h yaml libyaml-dev "Reading configs")
 tenon_need(tenon_jansson jansson.h jansson libjansson-dev "Reading JSON")
+tenon_need(tenon_zlib zlib.h z zlib1g-dev "Reading gzip texts")
+tenon_need(tenon_zstd zstd.h zstd libzstd-dev "Reading zstd texts")
 tenon_need(tenon_pcre2 pcre2.h pcre2-8 libpcre2-dev "The tokenizer bpe")
 # The CPU backend opens OpenBLAS when it starts (backends/cpu/blas.c says why):
 # the library has to be here, its headers need not.

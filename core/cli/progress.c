@@ -6,46 +6,11 @@
  */
 #include "cli/progress.h"
 
-#include <math.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "cli/bar.h"
 #include "cli/term.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* 31250 -> "31.2k", 1.5e9 -> "1.50G" */
-static const char *scaled(double value, char *to, size_t size)
-{
-    static const char *const unit[] = {"", "k", "M", "G", "T", "P"};
-    int u = 0;
-    while (value >= 1000.0 && u < 5) {
-        value /= 1000.0;
-        u++;
-    }
-    snprintf(to, size,
-             value >= 100 || !u ? "%.0f%s"
-             : value >= 10      ? "%.1f%s"
-                                : "%.2f%s",
-             value, unit[u]);
-    return to;
-}
-
-static const char *duration(double seconds, char *to, size_t size)
-{
-    const long s = (long)fmin(fmax(seconds, 0), 3.6e8);
-    if (s >= 3600)
-        snprintf(to, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
-    else
-        snprintf(to, size, "%ld:%02ld", s / 60, s % 60);
-    return to;
-}
 
 void tni_progress_view_init(tni_progress_view *view, const tni_cli *cli,
                             const tni_recipe *recipe, int headless)
@@ -54,7 +19,7 @@ void tni_progress_view_init(tni_progress_view *view, const tni_cli *cli,
         .host = cli->host,
         .headless = headless || !isatty(STDOUT_FILENO),
         .max_steps = recipe->train.max_steps,
-        .began = now(),
+        .began = tni_seconds(),
     };
 }
 
@@ -74,14 +39,15 @@ static void on_start(void *to, const tni_train_start *s)
     tni_progress_view *v = to;
     char params[16], memory[16], flops[16], text[512];
     v->first_step = s->step;
-    v->began = now();
+    v->began = tni_seconds();
     snprintf(text, sizeof text,
              "%s parameters on %s (%s), %sB of memory, %lld tokens a step, "
              "%sFLOP a token; run folder %s%s%s",
-             scaled((double)s->parameters, params, sizeof params), s->backend,
-             s->device, scaled((double)s->memory_bytes, memory, sizeof memory),
+             tni_scaled((double)s->parameters, params, sizeof params),
+             s->backend, s->device,
+             tni_scaled((double)s->memory_bytes, memory, sizeof memory),
              (long long)s->tokens_per_step,
-             scaled(s->flops_per_token, flops, sizeof flops), s->dir,
+             tni_scaled(s->flops_per_token, flops, sizeof flops), s->dir,
              s->resumed_from ? "; continues " : "",
              s->resumed_from ? s->resumed_from : "");
     if (v->headless)
@@ -104,14 +70,14 @@ static void draw_bar(char *to, double share, int cells)
 static double seconds_left(const tni_progress_view *v, int64_t step)
 {
     const double done = (double)(step - v->first_step);
-    return (now() - v->began) / done * (double)(v->max_steps - step);
+    return (tni_seconds() - v->began) / done * (double)(v->max_steps - step);
 }
 
 static void on_step(void *to, const tni_metrics *m)
 {
     tni_progress_view *v = to;
     char bar[3 * 20 + 1], speed[16], left[24], text[256];
-    const double t = now();
+    const double t = tni_seconds();
     if (v->headless || (t - v->shown < 0.1 && m->step < v->max_steps))
         return;
     v->shown = t;
@@ -120,8 +86,8 @@ static void on_step(void *to, const tni_metrics *m)
              " %lld/%lld  loss %.4f  grad %.2f  lr %.1e  %s tok/s  %s left",
              (long long)m->step, (long long)v->max_steps, m->loss, m->grad_norm,
              m->learning_rate,
-             scaled(m->tokens_per_second, speed, sizeof speed),
-             duration(seconds_left(v, m->step), left, sizeof left));
+             tni_scaled(m->tokens_per_second, speed, sizeof speed),
+             tni_duration(seconds_left(v, m->step), left, sizeof left));
     /* a line that wraps cannot be taken back */
     const int room = (int)tni_term_width(stdout) - 21;
     printf("\r\033[K%s%.*s", bar, room > 0 ? room : 0, text);
@@ -134,7 +100,7 @@ static void print_report(const tni_metrics *m)
     char speed[16];
     printf("step %6lld  loss %.4f  grad %6.3f  lr %.2e  %s tok/s",
            (long long)m->step, m->loss, m->grad_norm, m->learning_rate,
-           scaled(m->tokens_per_second, speed, sizeof speed));
+           tni_scaled(m->tokens_per_second, speed, sizeof speed));
     if (m->auxiliary != 0.0)
         printf("  auxiliary %.4f", m->auxiliary);
     if (m->has_val)

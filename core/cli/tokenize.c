@@ -1,13 +1,18 @@
 /*
- * tokenize.c - `tenon tokenize`: a text becomes a file of token ids.
+ * tokenize.c - `tenon tokenize`: texts become token ids, in shards or, one text
+ * alone, in a file.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "cli/bar.h"
+#include "cli/interrupt.h"
 #include "cli/recipes.h"
 #include "run/component.h"
+#include "run/prepare.h"
+#include "run/token_writer.h"
 
 typedef struct {
     FILE *to;
@@ -21,17 +26,8 @@ static tn_status put(void *to, const int32_t *ids, uint64_t count,
                      tn_error *err)
 {
     writer *w = to;
-    for (uint64_t i = 0; i < count; i++) {
-        const uint32_t id = (uint32_t)ids[i];
-        const unsigned char raw[4] = {
-            (unsigned char)id, (unsigned char)(id >> 8),
-            (unsigned char)(id >> 16), (unsigned char)(id >> 24)};
-        if (fwrite(raw, 1, w->bytes, w->to) != w->bytes)
-            return tn_fail(err, TN_EIO, "%s: cannot write: %s", w->path,
-                           strerror(errno));
-    }
     w->count += count;
-    return TN_OK;
+    return tni_write_ids(w->to, w->path, w->bytes, ids, count, err);
 }
 
 static tn_status write_tokens(const tn_tokenizer_handle *tokenizer,
@@ -49,12 +45,16 @@ static tn_status write_tokens(const tn_tokenizer_handle *tokenizer,
 }
 
 typedef struct {
-    const char *in, *out, *tokenizer, *dtype;
+    const char *out, *tokenizer, *dtype, *field, *begin;
+    int64_t shard_tokens, threads;
+    const char *const *in;
+    size_t in_count;
 } arguments;
 
 /* "byte", or a map as in a config: "{plugin: x, path: y}". */
 static tn_status open_tokenizer(tni_cli *cli, const arguments *a,
-                                tn_tokenizer_handle *tokenizer, tn_error *err)
+                                tn_tokenizer_handle *tokenizer,
+                                const char **name, tn_error *err)
 {
     const tni_reader reader = {.arena = cli->arena,
                                .registry = cli->registry,
@@ -66,35 +66,41 @@ static tn_status open_tokenizer(tni_cli *cli, const arguments *a,
                             strlen(a->tokenizer), &node, err));
     TN_TRY(tni_use_read(&reader, TN_KIND_TOKENIZER, node, "tokenizer", NULL,
                         &use, err));
+    *name = use.name;
     return tni_tokenizer_open(cli->host, &use, tokenizer, err);
 }
 
-static tn_status id_bytes(const arguments *a, uint32_t vocab_size,
-                          uint32_t *bytes, tn_error *err)
+/* 0 where it is not given. */
+static tn_status id_bytes(const arguments *a, uint32_t *bytes, tn_error *err)
 {
-    const int narrow = strcmp(a->dtype, "u16") == 0;
-    if (!narrow && strcmp(a->dtype, "u32") != 0)
+    *bytes = 0;
+    if (!a->dtype)
+        return TN_OK;
+    *bytes = strcmp(a->dtype, "u16") == 0 ? 2 : 4;
+    if (*bytes == 4 && strcmp(a->dtype, "u32") != 0)
         return tn_fail(err, TN_EINVALID, "--dtype %s: u16 or u32 is possible",
                        a->dtype);
-    if (narrow && vocab_size > 1u << 16)
+    return TN_OK;
+}
+
+/* ---- one text, one file ---- */
+
+static tn_status one_file(tni_cli *cli, const arguments *a,
+                          const tn_tokenizer_handle *tokenizer, uint32_t width,
+                          tn_error *err)
+{
+    const uint32_t vocab_size = tokenizer->vtable->vocab_size(tokenizer->self);
+    const char *aside = tni_arena_printf(cli->arena, "%s.tmp", a->out);
+    writer w = {.path = aside, .bytes = width ? width : 4};
+    char *text;
+    size_t bytes;
+    if (w.bytes == 2 && vocab_size > 1u << 16)
         return tn_fail(err, TN_EINVALID,
                        "--dtype u16 holds ids below 65536, the tokenizer has "
                        "%u; use u32",
                        vocab_size);
-    *bytes = narrow ? 2 : 4;
-    return TN_OK;
-}
-
-static tn_status convert(tni_cli *cli, const arguments *a,
-                         const tn_tokenizer_handle *tokenizer, tn_error *err)
-{
-    const char *aside = tni_arena_printf(cli->arena, "%s.tmp", a->out);
-    writer w = {.path = aside};
-    char *text;
-    size_t bytes;
-    TN_TRY(id_bytes(a, tokenizer->vtable->vocab_size(tokenizer->self), &w.bytes,
-                    err));
-    TN_TRY(tni_file_read(cli->arena, a->in, SIZE_MAX / 4, &text, &bytes, err));
+    TN_TRY(
+        tni_file_read(cli->arena, a->in[0], SIZE_MAX / 4, &text, &bytes, err));
     tn_status status = write_tokens(tokenizer, text, bytes, &w, err);
     if (status == TN_OK)
         status = tni_file_rename(aside, a->out, err);
@@ -107,10 +113,96 @@ static tn_status convert(tni_cli *cli, const arguments *a,
     return TN_OK;
 }
 
+/* ---- a folder of shards ---- */
+
+typedef struct {
+    tni_bar bar;
+    double first; /* share that was done before; below 0: not known yet */
+    double began;
+} view;
+
+static void on_progress(void *to, const tni_prepare_progress *p)
+{
+    view *v = to;
+    char text[16], tokens[16], documents[16];
+    const double share = (double)p->read_bytes / (double)p->all_bytes;
+    if (v->first < 0)
+        v->first = share;
+    tni_bar_draw(&v->bar, share, v->first,
+                 "%sB of text  %s documents  %s tokens",
+                 tni_scaled((double)p->text_bytes, text, sizeof text),
+                 tni_scaled((double)p->documents, documents, sizeof documents),
+                 tni_scaled((double)p->tokens, tokens, sizeof tokens));
+}
+
+static tn_status shards(tni_cli *cli, const arguments *a,
+                        const tn_tokenizer_handle *tokenizer, uint32_t width,
+                        const char *name, tn_error *err)
+{
+    view v = {.first = -1, .began = tni_seconds()};
+    tni_token_index x;
+    const tni_prepare_request request = {
+        .host = cli->host,
+        .tokenizer = tokenizer,
+        .tokenizer_name = name,
+        .paths = a->in,
+        .path_count = a->in_count,
+        .dir = a->out,
+        .field = a->field,
+        .begin = a->begin,
+        .width = width,
+        .shard_tokens = (uint64_t)a->shard_tokens,
+        .threads = (uint32_t)a->threads,
+        .stop = tni_interrupt_watch(),
+        .progress = on_progress,
+        .to = &v,
+    };
+    tni_bar_init(&v.bar, stderr);
+    const tn_status status = tni_prepare(cli->arena, &request, &x, err);
+    tni_bar_clear(&v.bar);
+    TN_TRY(status);
+    const double seconds = tni_seconds() - v.began;
+    printf("%s: %llu tokens of %u bytes in %zu shard%s, %llu document%s, from "
+           "%llu bytes of text (%.1f s)\n",
+           a->out, (unsigned long long)x.tokens, x.width, x.shard_count,
+           x.shard_count == 1 ? "" : "s", (unsigned long long)x.documents,
+           x.documents == 1 ? "" : "s", (unsigned long long)x.text_bytes,
+           seconds);
+    return TN_OK;
+}
+
+/* ---- */
+
+static int ends_in_bin(const char *path)
+{
+    const size_t n = strlen(path);
+    return n > 4 && strcmp(path + n - 4, ".bin") == 0;
+}
+
+static tn_status convert(tni_cli *cli, const arguments *a, tn_error *err)
+{
+    tn_tokenizer_handle tokenizer = {0};
+    const char *name;
+    uint32_t width;
+    TN_TRY(id_bytes(a, &width, err));
+    if (ends_in_bin(a->out) && a->in_count > 1)
+        return tn_fail(err, TN_EINVALID,
+                       "-o %s: one file holds one text, these are %zu; give "
+                       "the name of a folder",
+                       a->out, a->in_count);
+    TN_TRY(open_tokenizer(cli, a, &tokenizer, &name, err));
+    const tn_status status = ends_in_bin(a->out)
+                                 ? one_file(cli, a, &tokenizer, width, err)
+                                 : shards(cli, a, &tokenizer, width, name, err);
+    tni_tokenizer_close(&tokenizer);
+    return status;
+}
+
 static int run(tni_cli *cli, int argc, char **argv)
 {
-    arguments a = {.tokenizer = "byte", .dtype = "u32"};
-    tn_tokenizer_handle tokenizer = {0};
+    arguments a = {.tokenizer = "byte",
+                   .field = "text",
+                   .shard_tokens = 100 * 1000 * 1000};
     tn_error err = {0};
     int rest;
     const tni_flag flags[] = {
@@ -118,9 +210,10 @@ static int run(tni_cli *cli, int argc, char **argv)
          .letter = 'o',
          .kind = TNI_FLAG_STRING,
          .to = &a.out,
-         .value = "FILE",
+         .value = "FOLDER|FILE.bin",
          .help = "where the ids go"},
         {.name = "tokenizer",
+         .letter = 't',
          .kind = TNI_FLAG_STRING,
          .to = &a.tokenizer,
          .value = "NAME",
@@ -129,29 +222,56 @@ static int run(tni_cli *cli, int argc, char **argv)
          .kind = TNI_FLAG_STRING,
          .to = &a.dtype,
          .value = "u16|u32",
-         .help = "of an id; u32"},
+         .help =
+             "of an id; u32 in a file, what the vocabulary needs in shards"},
+        {.name = "field",
+         .kind = TNI_FLAG_STRING,
+         .to = &a.field,
+         .value = "NAME",
+         .help = "where a line of JSON has its text; text"},
+        {.name = "begin",
+         .kind = TNI_FLAG_STRING,
+         .to = &a.begin,
+         .value = "TOKEN|none",
+         .help = "special token before each document; the vocabulary's "
+                 "<|bos|> or <|endoftext|>"},
+        {.name = "shard-tokens",
+         .kind = TNI_FLAG_INT,
+         .to = &a.shard_tokens,
+         .help = "of a shard, about; 100000000"},
+        {.name = "threads",
+         .kind = TNI_FLAG_INT,
+         .to = &a.threads,
+         .help = "0, one per core"},
     };
     const int stop =
         tni_cli_parse(cli, &tni_command_tokenize, flags,
                       sizeof flags / sizeof *flags, argc, argv, &rest);
     if (stop)
         return stop < 0 ? TNI_EXIT_OK : stop;
-    if (rest != 1 || !a.out)
+    if (rest < 1 || !a.out)
         return tni_cli_misuse(&tni_command_tokenize,
-                              "a text and -o FILE are expected");
-    a.in = argv[0];
-    tn_status status = open_tokenizer(cli, &a, &tokenizer, &err);
-    if (status == TN_OK)
-        status = convert(cli, &a, &tokenizer, &err);
-    tni_tokenizer_close(&tokenizer);
-    return status == TN_OK ? TNI_EXIT_OK : tni_cli_fail(&err);
+                              "texts and -o FOLDER are expected");
+    if (a.shard_tokens < 1 || a.threads < 0 || a.threads > 4096)
+        return tni_cli_misuse(&tni_command_tokenize,
+                              a.shard_tokens < 1
+                                  ? "--shard-tokens is less than 1"
+                                  : "--threads is outside 0 to 4096");
+    a.in = (const char *const *)argv;
+    a.in_count = (size_t)rest;
+    return convert(cli, &a, &err) == TN_OK ? TNI_EXIT_OK : tni_cli_fail(&err);
 }
 
 const tni_command tni_command_tokenize = {
     .name = "tokenize",
-    .summary = "turn a text into a file of token ids",
-    .usage = "TEXT -o OUT.bin [--tokenizer NAME] [--dtype u16|u32]\n\n"
-             "  Little-endian ids without a header, as the dataset token_file "
-             "reads them.",
+    .summary = "turn texts into token ids, for training",
+    .usage =
+        "TEXT... -o FOLDER [--tokenizer NAME] [--field NAME]\n"
+        "       tenon tokenize TEXT -o OUT.bin [--tokenizer NAME]\n\n"
+        "  A TEXT is a file, a pattern or a folder; plain text or JSON lines "
+        "(.jsonl), also\n  .gz and .zst. FOLDER receives shards and an index "
+        "for the dataset token_file;\n  interrupted, the same command goes on "
+        "after the last whole shard. OUT.bin is\n  little-endian ids without a "
+        "header.",
     .run = run,
 };
