@@ -472,7 +472,15 @@ TN_AT_(tn_dataset, restore, 72);
 
 /* ---- tokenizer.h ---- */
 
-TN_SIZE_(tn_tokenizer, 88);
+TN_SIZE_(tn_tokenizer_training, 40);
+TN_AT_(tn_tokenizer_training, struct_size, 0);
+TN_AT_(tn_tokenizer_training, reserved, 4);
+TN_AT_(tn_tokenizer_training, vocab_size, 8);
+TN_AT_(tn_tokenizer_training, from, 16);
+TN_AT_(tn_tokenizer_training, next, 24);
+TN_AT_(tn_tokenizer_training, progress, 32);
+
+TN_SIZE_(tn_tokenizer, 96);
 TN_AT_(tn_tokenizer, summary, 0);
 TN_AT_(tn_tokenizer, options, 8);
 TN_AT_(tn_tokenizer, open, 32);
@@ -482,6 +490,7 @@ TN_AT_(tn_tokenizer, encode, 56);
 TN_AT_(tn_tokenizer, bytes_of, 64);
 TN_AT_(tn_tokenizer, special, 72);
 TN_AT_(tn_tokenizer, special_at, 80);
+TN_AT_(tn_tokenizer, train, 88);
 
 TN_SIZE_(tn_tokenizer_handle, 32);
 TN_AT_(tn_tokenizer_handle, struct_size, 0);

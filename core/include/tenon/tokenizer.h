@@ -12,6 +12,21 @@ TN_BEGIN_DECLS
 typedef tn_status (*tn_token_sink)(void *to, const int32_t *ids, uint64_t count,
                                    tn_error *err);
 
+/* What a tokenizer learns from. */
+typedef struct tn_tokenizer_training {
+    uint32_t struct_size;
+    uint32_t reserved;
+    int64_t vocab_size; /* special tokens included */
+    void *from;         /* goes to both functions */
+    /* The next document, lent until the next call; *bytes 0 past the last. */
+    tn_status (*next)(void *from, const char **text, uint64_t *bytes,
+                      tn_error *err);
+    /* Called often: what is being done, and how much of it, 0 to 1 (below 0:
+     * the caller knows, who has counted what `next` gave). Not 0: stop, with
+     * TN_EINTERRUPTED. May be NULL. */
+    int32_t (*progress)(void *from, const char *doing, double share);
+} tn_tokenizer_training;
+
 typedef struct tn_tokenizer {
     TN_COMPONENT_HEAD;
     tn_status (*open)(const tn_host *host, const void *options, void **self,
@@ -38,6 +53,12 @@ typedef struct tn_tokenizer {
      * tokenizer) and id. TN_EEND past the last. NULL: there are none. */
     tn_status (*special_at)(const void *self, uint32_t index, const char **text,
                             int32_t *id);
+
+    /* Learn a vocabulary and write it where `open` with the same options finds
+     * it. The same documents give the same vocabulary, whatever the number of
+     * threads. NULL: cannot be trained. */
+    tn_status (*train)(const tn_host *host, const void *options,
+                       const tn_tokenizer_training *how, tn_error *err);
 } tn_tokenizer;
 
 /* An opened tokenizer as other plugins receive it. */

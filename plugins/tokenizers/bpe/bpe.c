@@ -14,12 +14,14 @@
 #include "file.h"
 #include "model.h"
 #include "ranks_file.h"
+#include "train.h"
 
 typedef struct bpe_options {
     const char *path;
     const char *pattern;
     tn_strings special_tokens;
     int32_t invalid;
+    int32_t alphabet;
 } bpe_options;
 
 static const tn_option options[] = {
@@ -29,7 +31,8 @@ static const tn_option options[] = {
     TN_OPTION_STRING(bpe_options, pattern, "auto",
                      "how text is split: gpt2, cl100k, o200k, llama3, qwen2, "
                      "nanochat, or a regular expression; auto: as the file "
-                     "says, or as OpenAI's file of these contents is known to"),
+                     "says, or as OpenAI's file of these contents is known to "
+                     "(training: nanochat)"),
     TN_OPTION_STRINGS(bpe_options, special_tokens,
                       "special tokens beside those of the file, with the ids "
                       "after its last"),
@@ -37,6 +40,10 @@ static const tn_option options[] = {
                    TNI_INVALID_BYTES,
                    "text that is not UTF-8: its bytes as they are, U+FFFD, or "
                    "an error"),
+    TN_OPTION_ENUM(bpe_options, alphabet, "bytes|gpt2", TNI_ALPHABET_BYTES,
+                   "for training: ids 0 to 255 by the byte's value, or in the "
+                   "order of GPT-2's alphabet as Hugging Face's trainer has "
+                   "them"),
 };
 
 /* ---- opening ---- */
@@ -211,6 +218,33 @@ static int32_t bpe_special(const void *self, const char *text)
     return find_special(&((const tni_model *)self)->vocabulary, text);
 }
 
+static tn_status bpe_special_at(const void *self, uint32_t index,
+                                const char **text, int32_t *id)
+{
+    const tni_vocabulary *v = &((const tni_model *)self)->vocabulary;
+    if (index >= v->special_count)
+        return TN_EEND;
+    *text = v->special[index].text;
+    *id = v->special[index].id;
+    return TN_OK;
+}
+
+/* ---- training ---- */
+
+static tn_status bpe_train(const tn_host *host, const void *options_,
+                           const tn_tokenizer_training *how, tn_error *err)
+{
+    const bpe_options *o = options_;
+    const int undecided = !strcmp(o->pattern, "auto");
+    const tni_training_options training = {
+        .folder = o->path,
+        .pattern = undecided ? "nanochat" : o->pattern,
+        .special = &o->special_tokens,
+        .alphabet = o->alphabet,
+    };
+    return tni_bpe_train(host, &training, how, err);
+}
+
 TN_TOKENIZER(bpe) = {
     .summary = "byte pair encoding over bytes: tiktoken's and Hugging Face's",
     .options = TN_OPTIONS(bpe_options, options),
@@ -220,4 +254,6 @@ TN_TOKENIZER(bpe) = {
     .encode = bpe_encode,
     .bytes_of = bpe_bytes_of,
     .special = bpe_special,
+    .special_at = bpe_special_at,
+    .train = bpe_train,
 };

@@ -148,42 +148,27 @@ static tn_status gave_up(const tni_encoder *e, const char *at, const char *end)
 static tn_status cut(tni_encoder *e, uint32_t stage, const char *at,
                      const char *end)
 {
-    const tni_splitter *splitter = &e->model->stage[stage];
-    const int last = stage + 1 == e->model->stage_count;
+    if (stage == e->model->stage_count)
+        return put_piece(e, at, (size_t)(end - at));
     while (at < end) {
-        const char *stop = tni_split(splitter, at, end);
+        const char *stop = tni_split(&e->model->stage[stage], at, end);
         if (!stop)
             return gave_up(e, at, end);
-        TN_TRY(last ? put_piece(e, at, (size_t)(stop - at))
-                    : cut(e, stage + 1, at, stop));
+        TN_TRY(cut(e, stage + 1, at, stop));
         at = stop;
     }
     return TN_OK;
-}
-
-static tn_status put_run(tni_encoder *e, const char *at, const char *end)
-{
-    if (at == end)
-        return TN_OK;
-    return e->model->stage_count ? cut(e, 0, at, end)
-                                 : put_piece(e, at, (size_t)(end - at));
-}
-
-static int begins_badly(const char *at, const char *end)
-{
-    return at < end && tni_utf8_invalid(at, end - at < 4 ? end : at + 4) == at;
 }
 
 /* Without special tokens in it. */
 static tn_status put_text(tni_encoder *e, const char *at, const char *end)
 {
     while (at < end) {
-        const char *bad = tni_utf8_invalid(at, end);
-        TN_TRY(put_run(e, at, bad));
-        for (at = bad; begins_badly(at, end);)
-            at = tni_utf8_skip_invalid(at, end);
-        if (at > bad)
-            TN_TRY(put_piece(e, bad, (size_t)(at - bad)));
+        int valid;
+        const char *stop = tni_utf8_run(at, end, &valid);
+        TN_TRY(valid ? cut(e, 0, at, stop)
+                     : put_piece(e, at, (size_t)(stop - at)));
+        at = stop;
     }
     return TN_OK;
 }

@@ -72,3 +72,19 @@ const char *tni_utf8_skip_invalid(const char *at, const char *end)
     int whole;
     return at + measure(at, end, &whole);
 }
+
+/* Four bytes are enough to see a character. */
+static int begins_badly(const char *at, const char *end)
+{
+    return at < end && tni_utf8_invalid(at, end - at < 4 ? end : at + 4) == at;
+}
+
+const char *tni_utf8_run(const char *at, const char *end, int *valid)
+{
+    *valid = !begins_badly(at, end);
+    if (*valid)
+        return tni_utf8_invalid(at, end);
+    while (begins_badly(at, end))
+        at = tni_utf8_skip_invalid(at, end);
+    return at;
+}

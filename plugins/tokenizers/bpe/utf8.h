@@ -14,4 +14,8 @@ const char *tni_utf8_invalid(const char *at, const char *end);
  * one byte; what Unicode advises to show as one U+FFFD. */
 const char *tni_utf8_skip_invalid(const char *at, const char *end);
 
+/* The end of the run of characters that begins at `at`, or of bytes that are
+ * none (*valid says which). at < end. */
+const char *tni_utf8_run(const char *at, const char *end, int *valid);
+
 #endif
