@@ -342,6 +342,8 @@ static tn_status checkpoint_section(const flat *f, tni_yaml *root)
             tni_path_join(f->arena, tni_path_absolute(f->arena, "."),
                           dir->scalar + 2 * !strncmp(dir->scalar, "./", 2)),
             dir);
+    else
+        move(f, f->trainer, "checkpoint_dir", checkpoint, "dir");
     move(f, f->trainer, "save_interval", checkpoint, "every");
     say_number(f, checkpoint, "keep", count ? count : KEEP_ALL, keep);
     tni_yaml_put(f->arena, root, "checkpoint", checkpoint);

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_ARGUMENTS = 4096, LOOK_EVERY_MS = 20 };
+enum { LOOK_EVERY_MS = 20 };
 
 static double now(void)
 {
@@ -46,17 +46,14 @@ static void take_cores(uint32_t slot, uint32_t slots)
 _Noreturn static void become(const tni_job *job, int log, uint32_t slot,
                              uint32_t slots)
 {
-    const char *words[MOST_ARGUMENTS + 2] = {"tenon"};
     const int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (size_t i = 0; job->arguments[i] && i < MOST_ARGUMENTS; i++)
-        words[i + 1] = job->arguments[i];
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGINT);
     dup2(nowhere, STDIN_FILENO);
     dup2(nowhere, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
     take_cores(slot, slots);
-    execv("/proc/self/exe", (char *const *)words);
+    execv("/proc/self/exe", (char *const *)job->words);
     fprintf(stderr, "tenon: cannot start itself: %s\n", strerror(errno));
     _exit(127);
 }

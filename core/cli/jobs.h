@@ -9,7 +9,7 @@
 #include "cli/command.h"
 
 typedef struct tni_job {
-    const char *const *arguments; /* after "tenon", NULL-ended */
+    const char *const *words; /* "tenon", its arguments, NULL */
     const char *log; /* where its stderr is added; stdout is lost */
     int started;
     int status; /* its exit status, 128 + signal where one ended it */

@@ -68,6 +68,7 @@ static const char *const *command_of(const desk *d, uint32_t run)
     const char **words = NULL;
     size_t count = 0, capacity = 0;
 #define ADD(word) add_word(cli->arena, &words, &count, &capacity, (word))
+    ADD("tenon");
     for (uint32_t i = 0; i < cli->plugin_files.count; i++) {
         ADD("--plugin");
         ADD(cli->plugin_files.at[i]);
@@ -100,7 +101,7 @@ static void make_jobs(desk *d)
         if (d->state[i] == TNI_SWEEP_DONE)
             continue;
         tni_job *job = &d->jobs[d->job_count];
-        job->arguments = command_of(d, i);
+        job->words = command_of(d, i);
         job->log = tni_arena_printf(arena, "%s.log", d->sweep.runs[i].dir);
         d->job_of[i] = job;
         d->run_of[d->job_count++] = i;

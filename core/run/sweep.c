@@ -289,6 +289,10 @@ static tn_status read_sections(maker *m)
     settings point = {0};
     TN_TRY(tni_check_keys(m->node, "sweep: ", keys, 3, m->err));
     m->pattern = text_at(m->node, "name");
+    if (!m->pattern && tni_yaml_get(m->node, "name"))
+        return tni_yaml_fail(
+            tni_yaml_get(m->node, "name"), m->err,
+            "sweep.name: is no text, as \"lr-{optimizer.lr}\"");
     if (!list && !grid)
         return tni_yaml_fail(m->node, m->err,
                              "sweep: has neither grid nor list; for example "

@@ -233,6 +233,24 @@ static void it_trains_on_tokens_in_their_order(void **state)
     assert_non_null(strstr(config, "max_steps: 1000"));
 }
 
+static void experts_train_as_well(void **state)
+{
+    program *p = *state;
+    write_tokens(p);
+    for (int chosen = 1; chosen <= 2; chosen++) {
+        char line[128];
+        snprintf(line, sizeof line,
+                 "  intermediate_size: 48\n  num_experts: 4\n"
+                 "  experts_per_tok: %d",
+                 chosen);
+        write_variant(p, line);
+        assert_int_equal(RUN(p, "train", "-f", "models/variant.yaml", "-d",
+                             "combined.bin", "--max-steps", "2"),
+                         0);
+        assert_non_null(strstr(p->out, "auxiliary_loss"));
+    }
+}
+
 static void max_steps_is_a_limit_beside_the_epochs(void **state)
 {
     program *p = *state;
@@ -311,6 +329,7 @@ int main(void)
         WITH_MODELS(the_translation_is_what_the_keys_mean),
         WITH_MODELS(keys_without_meaning_are_warned_about),
         WITH_MODELS(it_trains_on_tokens_in_their_order),
+        WITH_MODELS(experts_train_as_well),
         WITH_MODELS(max_steps_is_a_limit_beside_the_epochs),
         WITH_MODELS(our_words_change_the_translation),
         WITH_MODELS(mistakes_are_shown_where_they_stand),

@@ -129,6 +129,7 @@ static void refuses_what_makes_no_runs(void **state)
     refuses(rig, "{name: same, grid: {seed: [1, 2]}}", "sweep.name");
     refuses(rig, "{name: \"{sed}\", grid: {seed: [1, 2]}}", "{sed}");
     refuses(rig, "{name: \"{seed\", grid: {seed: [1, 2]}}", "{seed");
+    refuses(rig, "{name: [seed], grid: {seed: [1]}}", "sweep.name");
     refuses(rig, "{name: \"..\", grid: {seed: [1]}}", "no name");
     refuses(rig, "{name: \"/\", grid: {seed: [1]}}", "no name");
 }
