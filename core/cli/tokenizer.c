@@ -61,6 +61,7 @@ static const tni_command *const parts[] = {
     &tni_command_tokenizer_encode,
     &tni_command_tokenizer_decode,
     &tni_command_tokenizer_train,
+    &tni_command_tokenizer_eval,
 };
 
 enum { PARTS = sizeof parts / sizeof *parts };

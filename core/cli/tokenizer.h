@@ -10,6 +10,7 @@
 extern const tni_command tni_command_tokenizer_encode;
 extern const tni_command tni_command_tokenizer_decode;
 extern const tni_command tni_command_tokenizer_train;
+extern const tni_command tni_command_tokenizer_eval;
 
 /* The plugin that reads tokenizers from files, and makes them. */
 #define TNI_TOKENIZER_OF_FILES "bpe"
