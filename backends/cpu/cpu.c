@@ -26,6 +26,7 @@ enum { HUGE_PAGE = 2 * 1024 * 1024 };
 typedef struct cpu_options {
     int64_t threads;
     int32_t vectors;
+    int32_t native;
 } cpu_options;
 
 enum { VECTORS_AUTO, VECTORS_AVX2, VECTORS_AVX512 };
@@ -35,6 +36,9 @@ static const tn_option options[] = {
                   "threads to compute with; 0 is one for each core"),
     TN_OPTION_ENUM(cpu_options, vectors, "auto|avx2|avx512", VECTORS_AUTO,
                    "which instructions to use; auto takes the widest"),
+    TN_OPTION_BOOL(cpu_options, native, 1,
+                   "compute composites by kernels of their own; false: let "
+                   "the core decompose them, to compare"),
 };
 
 /* ---- devices ---- */
@@ -92,6 +96,7 @@ static tn_status open_device(tn_device *d, const cpu_options *o, tn_error *err)
 {
     cpu_detect(&d->features);
     TN_TRY(choose_kernels(d, o ? o->vectors : VECTORS_AUTO, err));
+    d->decompose = o && !o->native;
     TN_TRY(cpu_blas_open(d, err));
     d->pool = d->host->pool(d->host, o ? (uint32_t)o->threads : 0);
     if (!d->pool)
@@ -137,7 +142,8 @@ static void cpu_caps(const tn_device *d, tn_backend_caps *caps)
 
 static uint32_t cpu_supports(const tn_device *d, const tn_plan_node *node)
 {
-    if (node->op >= TN_OP_COUNT || !d->kernels[node->op].compile)
+    if (d->decompose || node->op >= TN_OP_COUNT ||
+        !d->kernels[node->op].compile)
         return 0;
     return cpu_check_dtypes(&d->kernels[node->op], node, NULL) == TN_OK;
 }

@@ -107,6 +107,7 @@ struct tn_device {
     tn_pool *pool;
     uint32_t threads;
     uint32_t profiling;
+    uint32_t decompose; /* claim no composite */
     cpu_features features;
     const cpu_kernel *kernels;
     void *blas; /* the library's handle */

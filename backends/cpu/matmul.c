@@ -1,5 +1,5 @@
 /*
- * matmul.c - MATMUL and GROUPED_MATMUL, cut into slices that any thread takes.
+ * matmul.c - MATMUL, cut into slices that any thread takes.
  *
  * Threads call the library on slices of the result instead of letting it use
  * threads of its own: slices are the same for any number of threads, so the
@@ -279,94 +279,4 @@ void ISA(emit_product)(cpu_compiler *c, const shared_product *s)
     p->add = s->add;
     p->batches = 1;
     emit(c, p);
-}
-
-/* ---- grouped: rows of each expert by the expert's matrix ---- */
-
-typedef struct grouped {
-    int64_t R, K, N, E;
-    gemm_matrix a, b;
-    int64_t expert; /* stride of b from one expert to the next */
-    const int32_t *offsets;
-    float *c;
-    uint32_t add;
-    uint32_t node;
-    int64_t slice, parts; /* of N; with transpose_a of K */
-} grouped;
-
-/* The expert's rows, none where the offsets are not such. */
-static int64_t rows_of(const grouped *g, cpu_worker *w, int64_t expert,
-                       int64_t *first)
-{
-    const int64_t from = g->offsets[expert], to = g->offsets[expert + 1];
-    *first = from;
-    if (from >= 0 && from <= to && to <= g->R)
-        return to - from;
-    cpu_fault(w, g->node, from >= 0 && from <= to ? to : from, 0, g->R + 1);
-    return 0;
-}
-
-static void run_grouped(const void *argument, cpu_worker *w, int64_t task)
-{
-    const grouped *g = argument;
-    const int64_t expert = task / g->parts, n = task % g->parts * g->slice;
-    const int64_t columns = cpu_min(g->slice, g->N - n);
-    int64_t first;
-    const int64_t rows = rows_of(g, w, expert, &first);
-    if (rows == 0)
-        return;
-    gemm_matrix a = g->a, b = g->b;
-    a.at += first * a.row;
-    b.at += expert * g->expert + n * b.column;
-    ISA(gemm_blas)
-    (w, rows, columns, g->K, a, b, g->c + first * g->N + n, g->N, g->add);
-}
-
-static void run_grouped_transposed(const void *argument, cpu_worker *w,
-                                   int64_t task)
-{
-    const grouped *g = argument;
-    const int64_t expert = task / g->parts, k = task % g->parts * g->slice;
-    const int64_t kept = cpu_min(g->slice, g->K - k);
-    float *c = g->c + (expert * g->K + k) * g->N;
-    int64_t first;
-    const int64_t rows = rows_of(g, w, expert, &first);
-    if (rows == 0) {
-        for (int64_t i = 0; i < kept * g->N && !g->add; i++)
-            c[i] = 0.0f;
-        return;
-    }
-    const gemm_matrix a = {g->a.at + first * g->a.row + k * g->a.column,
-                           g->a.column, g->a.row};
-    gemm_matrix b = g->b;
-    b.at += first * b.row;
-    ISA(gemm_blas)(w, kept, g->N, rows, a, b, c, g->N, g->add);
-}
-
-tn_status ISA(compile_grouped_matmul)(cpu_compiler *c, const tn_plan_node *node,
-                                      tn_error *err)
-{
-    const tn_grouped_matmul_attr *attr = node->attr;
-    const tn_operand *a = &node->in[0], *b = &node->in[1], *out = &node->out[0];
-    grouped *g = CPU_ARGUMENT(c, grouped);
-    g->R = a->shape[0];
-    g->K = a->shape[1];
-    g->N = out->shape[out->rank - 1];
-    g->E = node->in[2].shape[0] - 1;
-    g->a = matrix_of(c, a);
-    g->b = matrix_of(c, b);
-    g->expert = b->rank == 3 ? b->stride[0] : 0;
-    g->offsets = cpu_at(c, &node->in[2]);
-    g->c = cpu_at(c, out);
-    g->add = node->accumulate & 1u;
-    g->node = cpu_node(c);
-    TN_TRY(check_sizes(node, g->R, g->N, g->K, err));
-    const int64_t sliced = attr->transpose_a ? g->K : g->N;
-    g->slice = cpu_max(SLICE_ROUND, cpu_parts(sliced, 4));
-    g->parts = cpu_parts(sliced, g->slice);
-    if (g->R * g->K * g->N == 0 && !attr->transpose_a)
-        return TN_OK;
-    cpu_step(c, attr->transpose_a ? run_grouped_transposed : run_grouped, g,
-             g->E * g->parts);
-    return TN_OK;
 }

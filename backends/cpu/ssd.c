@@ -15,6 +15,7 @@
 
 enum {
     FEW_ROWS = 8,
+    CHUNK_ROWS = 64,
     ENOUGH_TASKS = 8,
     MOST_SPANS = 16,
     TASK_ELEMENTS = 64 * 1024, /* of states times rows, for a few rows */
@@ -274,7 +275,7 @@ static void compile_few(cpu_compiler *c, scan *k)
     const ssd *s = &k->s;
     const int64_t elements = cpu_max(1, s->P * s->N * s->T);
     k->heads_per_task = cpu_max(1, TASK_ELEMENTS / elements);
-    cpu_step(c, run_few, k, cpu_parts(s->B * s->H, k->heads_per_task));
+    ISA(ssd_step)(c, run_few, k, cpu_parts(s->B * s->H, k->heads_per_task));
 }
 
 static void compile_spans(cpu_compiler *c, scan *k)
@@ -282,9 +283,9 @@ static void compile_spans(cpu_compiler *c, scan *k)
     const int64_t heads = k->s.B * k->s.H;
     k->starts = floats(c, heads * k->spans * k->state);
     k->totals = floats(c, heads * k->spans);
-    cpu_step(c, run_span, k, heads * (k->spans - 1));
+    ISA(ssd_step)(c, run_span, k, heads * (k->spans - 1));
     cpu_barrier(c);
-    cpu_step(c, run_chain, k, heads);
+    ISA(ssd_step)(c, run_chain, k, heads);
 }
 
 static void compile_chunks(cpu_compiler *c, scan *k)
@@ -299,11 +300,11 @@ static void compile_chunks(cpu_compiler *c, scan *k)
     k->products = floats(c, s->B * s->G * s->Z * s->L * s->L);
     cpu_scratch(c,
                 cpu_max(work_floats(k), s->N * s->L) * (int64_t)sizeof(float));
-    cpu_step(c, run_products, k, s->B * s->G * s->Z);
+    ISA(ssd_step)(c, run_products, k, s->B * s->G * s->Z);
     if (k->spans > 1)
         compile_spans(c, k);
     cpu_barrier(c);
-    cpu_step(c, run_scan, k, heads * k->spans);
+    ISA(ssd_step)(c, run_scan, k, heads * k->spans);
 }
 
 tn_status ISA(compile_ssd_scan)(cpu_compiler *c, const tn_plan_node *node,
@@ -311,7 +312,7 @@ tn_status ISA(compile_ssd_scan)(cpu_compiler *c, const tn_plan_node *node,
 {
     (void)err;
     scan *k = CPU_ARGUMENT(c, scan);
-    ISA(ssd_fill)(&k->s, c, node->in);
+    ISA(ssd_fill)(&k->s, c, node->in, CHUNK_ROWS);
     k->first_state = node->in_count > 5 ? cpu_at(c, &node->in[5]) : NULL;
     k->y = cpu_at(c, &node->out[0]);
     k->last_state = cpu_at(c, &node->out[1]);

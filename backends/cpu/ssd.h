@@ -10,6 +10,9 @@
  * No exponent is above 0. C B' depends on the group alone and is computed once
  * for all its heads. Products of rows of a chunk are triangles: they are done
  * in blocks of SSD_BLOCK rows that end at the diagonal.
+ *
+ * A decaying state and W pass through the subnormal numbers on their way to 0,
+ * where an operation takes a hundred cycles: ssd_step's tasks round those to 0.
  */
 #ifndef CPU_SSD_H
 #define CPU_SSD_H
@@ -29,8 +32,13 @@ typedef struct ssd {
     int64_t P_pitch; /* of packed rows of x: P in whole vectors */
 } ssd;
 
-/* in: x, dt, A, Bm, Cm */
-void ISA(ssd_fill)(ssd *s, const cpu_compiler *c, const tn_operand *in);
+/* in: x, dt, A, Bm, Cm; L: up to SSD_MOST_ROWS, in whole vectors */
+void ISA(ssd_fill)(ssd *s, const cpu_compiler *c, const tn_operand *in,
+                   int64_t L);
+
+/* cpu_step, with subnormal numbers taken for 0 while a task runs. */
+void ISA(ssd_step)(cpu_compiler *c, cpu_task task, const void *argument,
+                   int64_t tasks);
 
 /* A chunk of a batch row: `count` rows from `first`, which counts all rows. */
 typedef struct ssd_chunk {

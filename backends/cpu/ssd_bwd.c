@@ -21,9 +21,13 @@
 #include "kernels.h"
 #include "ssd.h"
 
-static const int64_t most_states = 64 << 20; /* bytes, of one group at least */
+static const int64_t most_states = 16 << 20; /* bytes, of one group at least */
 
 enum { CHAIN_ELEMENTS = 4096, DA_COLUMNS = 64 };
+
+/* Rows of a chunk: the more there are, the fewer states stand in memory, but
+ * the more pairs there are. */
+enum { CHUNK_ROWS = 64, CHUNK_ROWS_OF_WIDE = 128, WIDE = 96 };
 
 typedef struct scan_bwd {
     ssd s;
@@ -405,12 +409,12 @@ static void compile_units(cpu_compiler *c, const scan_bwd *all, int64_t first,
     *k = *all;
     k->first_unit = first;
     if (k->slots) {
-        cpu_step(c, run_states, k, units * k->s.R * k->s.Z);
+        ISA(ssd_step)(c, run_states, k, units * k->s.R * k->s.Z);
         cpu_barrier(c);
-        cpu_step(c, run_chain, k, units * k->s.R * k->slices);
+        ISA(ssd_step)(c, run_chain, k, units * k->s.R * k->slices);
         cpu_barrier(c);
     }
-    cpu_step(c, run_chunk, k, units * k->s.Z);
+    ISA(ssd_step)(c, run_chunk, k, units * k->s.Z);
     cpu_barrier(c);
 }
 
@@ -431,7 +435,7 @@ static void compile_all(cpu_compiler *c, scan_bwd *k)
     cpu_scratch(c, lay_out(s, NULL, &unused) * (int64_t)sizeof(float));
     for (int64_t first = 0; first < units; first += at_once)
         compile_units(c, k, first, cpu_min(at_once, units - first));
-    cpu_step(c, run_dA, k, cpu_parts(s->H, DA_COLUMNS));
+    ISA(ssd_step)(c, run_dA, k, cpu_parts(s->H, DA_COLUMNS));
 }
 
 tn_status ISA(compile_ssd_scan_bwd)(cpu_compiler *c, const tn_plan_node *node,
@@ -439,7 +443,9 @@ tn_status ISA(compile_ssd_scan_bwd)(cpu_compiler *c, const tn_plan_node *node,
 {
     (void)err;
     scan_bwd *k = CPU_ARGUMENT(c, scan_bwd);
-    ISA(ssd_fill)(&k->s, c, node->in + 1);
+    const int64_t N = node->in[4].shape[3];
+    ISA(ssd_fill)
+    (&k->s, c, node->in + 1, N < WIDE ? CHUNK_ROWS : CHUNK_ROWS_OF_WIDE);
     k->slots = k->s.Z - 1;
     k->dy = cpu_at(c, &node->in[0]);
     k->dx = cpu_at(c, &node->out[0]);

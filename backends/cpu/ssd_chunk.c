@@ -4,10 +4,8 @@
 #include "kernels.h"
 #include "ssd.h"
 
-/* Products over pairs of rows grow with L, memory for states shrinks. */
-enum { FEW_COLUMNS = 64 };
-
-void ISA(ssd_fill)(ssd *s, const cpu_compiler *c, const tn_operand *in)
+void ISA(ssd_fill)(ssd *s, const cpu_compiler *c, const tn_operand *in,
+                   int64_t L)
 {
     s->x = cpu_at(c, &in[0]);
     s->dt = cpu_at(c, &in[1]);
@@ -21,10 +19,39 @@ void ISA(ssd_fill)(ssd *s, const cpu_compiler *c, const tn_operand *in)
     s->G = in[3].shape[2];
     s->N = in[3].shape[3];
     s->R = s->H / s->G;
-    s->L = s->N > FEW_COLUMNS ? SSD_MOST_ROWS : SSD_MOST_ROWS / 2;
+    s->L = L;
     s->Z = cpu_parts(s->T, s->L);
     s->P_pitch = v_round_up(s->P);
 }
+
+/* ---- without subnormal numbers ---- */
+
+enum { FLUSH_TO_ZERO = 0x8000, DENORMALS_ARE_ZERO = 0x0040 }; /* of MXCSR */
+
+typedef struct flushed {
+    cpu_task task;
+    const void *argument;
+} flushed;
+
+static void run_flushed(const void *argument, cpu_worker *w, int64_t task)
+{
+    const flushed *f = argument;
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(before | FLUSH_TO_ZERO | DENORMALS_ARE_ZERO);
+    f->task(f->argument, w, task);
+    _mm_setcsr(before);
+}
+
+void ISA(ssd_step)(cpu_compiler *c, cpu_task task, const void *argument,
+                   int64_t tasks)
+{
+    flushed *f = CPU_ARGUMENT(c, flushed);
+    f->task = task;
+    f->argument = argument;
+    cpu_step(c, run_flushed, f, tasks);
+}
+
+/* ---- parts of a chunk ---- */
 
 /* s is summed in double: errors of a long sum would all go into e^s. */
 void ISA(ssd_decay_of)(const ssd *s, ssd_chunk k, int64_t h, ssd_decay *d)

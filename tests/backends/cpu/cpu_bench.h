@@ -24,7 +24,7 @@ typedef struct bench {
     tn_buffer *buffer;
     char *memory;
     int64_t used;
-    tn_operand in[12], out[4];
+    tn_operand in[12], out[8];
     uint32_t in_count, out_count, accumulate;
     tn_exec *exec;
     tn_plan plan;
