@@ -8,45 +8,47 @@
  * In order: window i starts at token i * seq_len of the split; an epoch has
  * (tokens - 1) / seq_len of them.
  *
- * Shuffled: an epoch is a permutation of its windows, and starts at a phase of
- * 0 to seq_len - 1 tokens, so that over the epochs a token is met at every
- * place of a window. To leave room for the phase it has (tokens - seq_len) /
- * seq_len windows, one at least. Permutation and phase are functions of (seed,
- * epoch) alone: nothing is stored, and the place in the sequence is one number.
+ * Shuffled: an epoch is a permutation of its windows (order.h), and starts at a
+ * phase of 0 to seq_len - 1 tokens, so that over the epochs a token is met at
+ * every place of a window. To leave room for the phase it has (tokens -
+ * seq_len) / seq_len windows, one at least.
  */
 #ifndef TENON_WINDOWS_H
 #define TENON_WINDOWS_H
 
 #include <tenon/dataset.h>
 
+#include "ids.h"
+#include "lengths.h"
+#include "order.h"
+
 typedef struct tni_windows {
-    /* the file: `total` little-endian ids of `width` bytes (2 or 4) */
-    const char *path;
-    const unsigned char *tokens;
-    int64_t width, total;
-    /* the part of it that is used */
-    int64_t first, count;
-    int64_t batch_size, seq_len, vocab_size;
-    int64_t per_epoch;
-    uint64_t seed;
-    uint64_t shuffle;
-    uint64_t next;     /* windows cut so far, over all epochs */
-    uint32_t *lengths; /* bytes of text of each id; NULL without tokenizer */
-    uint32_t length_count;
+    const char *path; /* for messages */
+    tni_ids ids;
+    int64_t first, count; /* the part of them that is used */
+    int64_t batch_size, seq_len;
+    tni_order order;
+    uint64_t next; /* windows cut so far, over all epochs */
+    tni_lengths lengths;
+    int32_t *row; /* seq_len + 1 */
 } tni_windows;
 
-/* What the file holds, and what the options say. */
+/* What there is, and what the options say. */
 typedef struct tni_windows_source {
     const char *path;
-    const void *tokens; /* borrowed until fini */
-    int64_t width, total;
-    const double *split; /* [from, to) as fractions of the file */
+    tni_ids ids;         /* parts are borrowed until fini */
+    const double *split; /* [from, to) as fractions of the ids */
     int32_t shuffle;
 } tni_windows_source;
 
+/* On failure there is nothing to give back. */
 tn_status tni_windows_init(tni_windows *w, const tni_windows_source *source,
                            const tn_dataset_request *request, tn_error *err);
 void tni_windows_fini(tni_windows *w);
+
+/* From split[0] to split[1] of `total`; a sentence where that is empty. */
+tn_status tni_split(const char *path, const double split[2], int64_t total,
+                    int64_t *first, int64_t *end, tn_error *err);
 
 void tni_windows_info(const tni_windows *w, tn_dataset_info *info);
 

@@ -35,6 +35,7 @@ typedef struct text_file {
     unsigned char *ids;
     int64_t width, count, capacity; /* of ids: bytes each, how many, room */
     int64_t vocab_size;
+    tni_ids_part part;
     tni_windows windows;
 } text_file;
 
@@ -102,11 +103,13 @@ static tn_status fill(text_file *self, const text_file_options *o,
     self->vocab_size = request->vocab_size;
     self->width = request->vocab_size <= 65536 ? 2 : 4;
     TN_TRY(tokenize(self, request->tokenizer, err));
+    self->part = (tni_ids_part){.path = o->path,
+                                .at = self->ids,
+                                .width = self->width,
+                                .count = self->count};
     const tni_windows_source source = {
         .path = o->path,
-        .tokens = self->ids,
-        .width = self->width,
-        .total = self->count,
+        .ids = {.parts = &self->part, .part_count = 1, .total = self->count},
         .split = o->split,
         .shuffle = o->shuffle,
     };

@@ -1,62 +1,85 @@
 /*
  * token_file.c - a dataset of raw token ids, mapped into memory.
  *
- * The file is little-endian u32 or u16 ids and nothing else: no header. It may
- * be larger than memory; only the pages of the windows in use are read. Ids are
- * checked as they are cut, which costs nothing beside reading them. Windows,
- * shuffling and the cursor: ../windows.h.
+ * A file is little-endian u32 or u16 ids and nothing else: no header. Several
+ * of them, or the shards that `tenon tokenize` writes, are one row of tokens.
+ * They may be larger than memory; only the pages of the windows in use are
+ * read. Ids are checked as they are cut, which costs nothing beside reading
+ * them. Windows, shuffling and the cursor: ../windows.h; rows that begin with
+ * documents: documents.h.
  */
 #include <stdlib.h>
 
 #include <tenon/dataset.h>
 
-#include "../mapped_file.h"
+#include "../shards.h"
 #include "../windows.h"
+#include "documents.h"
 
 typedef struct token_file_options {
-    const char *path;
+    tn_strings path;
+    double split[2];
     int32_t dtype;
     int32_t shuffle;
-    double split[2];
+    int32_t packing;
+    int32_t reserved;
 } token_file_options;
 
-enum { U32, U16 };
+enum { WINDOW, DOCUMENT_START };
 
 static const tn_option options[] = {
-    TN_OPTION_PATH_REQUIRED(token_file_options, path, "the file of token ids"),
-    TN_OPTION_ENUM(token_file_options, dtype, "u32|u16", U32,
-                   "type of the ids, little-endian"),
+    TN_OPTION_PATHS_REQUIRED(token_file_options, path,
+                             "token ids: a file, a folder of tenon tokenize, a "
+                             "pattern, or a list of these"),
+    TN_OPTION_ENUM(token_file_options, dtype, "auto|u32|u16", TNI_DTYPE_AUTO,
+                   "type of the ids, little-endian; auto: what the folder's "
+                   "index says, u32 without one"),
+    TN_OPTION_ENUM(token_file_options, packing, "window|document_start", WINDOW,
+                   "a row is: any stretch of the tokens; documents from their "
+                   "start, best fit, no target across their borders"),
     TN_OPTION_BOOL(token_file_options, shuffle, 1,
                    "a seeded permutation of the windows in each epoch; false: "
                    "file order"),
     TN_OPTION_FLOATS(token_file_options, split, 2, "0, 1", 0, 1,
-                     "the part of the file to use: from and to, as fractions"),
+                     "the part of the tokens to use: from and to, as "
+                     "fractions"),
 };
 
 typedef struct token_file {
-    tni_mapped_file file;
+    tni_shards shards;
+    int32_t packing;
+    int32_t reserved;
     tni_windows windows;
+    tni_documents documents;
 } token_file;
 
-static tn_status cut_windows(token_file *self, const token_file_options *o,
-                             const tn_dataset_request *request, tn_error *err)
+static tn_status make_rows(token_file *self, const token_file_options *o,
+                           const tn_host *host,
+                           const tn_dataset_request *request, tn_error *err)
 {
-    const int64_t width = o->dtype == U16 ? 2 : 4;
-    if (self->file.count % width != 0)
-        return tn_fail(err, TN_EFORMAT,
-                       "%s: %lld bytes are no whole number of %lld-byte ids; "
-                       "is dtype: %s right, and the file complete?",
-                       o->path, (long long)self->file.count, (long long)width,
-                       o->dtype == U16 ? "u16" : "u32");
+    const tni_shards *s = &self->shards;
     const tni_windows_source source = {
-        .path = o->path,
-        .tokens = self->file.bytes,
-        .width = width,
-        .total = self->file.count / width,
+        .path = o->path.at[0],
+        .ids = {.parts = s->parts, .part_count = s->count, .total = s->total},
         .split = o->split,
         .shuffle = o->shuffle,
     };
-    return tni_windows_init(&self->windows, &source, request, err);
+    self->packing = o->packing;
+    if (o->packing == WINDOW)
+        return tni_windows_init(&self->windows, &source, request, err);
+    return tni_documents_init(&self->documents, o->path.at[0], s, o->split,
+                              o->shuffle, host, request, err);
+}
+
+static tn_status open_files(token_file *self, const token_file_options *o,
+                            const tn_host *host,
+                            const tn_dataset_request *request, tn_error *err)
+{
+    TN_TRY(tni_shards_open(&self->shards, &o->path, o->dtype, request, err));
+    const tn_status status = make_rows(self, o, host, request, err);
+    if (status != TN_OK)
+        tni_shards_close(&self->shards);
+    return status;
 }
 
 static tn_status token_file_open(const tn_host *host,
@@ -64,21 +87,14 @@ static tn_status token_file_open(const tn_host *host,
                                  const void *options_, void **self_,
                                  tn_error *err)
 {
-    (void)host;
-    const token_file_options *o = options_;
     token_file *self = calloc(1, sizeof *self);
     if (!self)
-        return tn_fail(err, TN_ENOMEM, "%s: out of memory", o->path);
-    tn_status status = tni_mapped_file_open(&self->file, o->path, err);
-    if (status == TN_OK) {
-        status = cut_windows(self, o, request, err);
-        if (status == TN_OK) {
-            *self_ = self;
-            return TN_OK;
-        }
-        tni_mapped_file_close(&self->file);
-    }
-    free(self);
+        return tn_fail(err, TN_ENOMEM, "no memory for a file of tokens");
+    const tn_status status = open_files(self, options_, host, request, err);
+    if (status == TN_OK)
+        *self_ = self;
+    else
+        free(self);
     return status;
 }
 
@@ -86,35 +102,48 @@ static void token_file_close(void *self_)
 {
     token_file *self = self_;
     tni_windows_fini(&self->windows);
-    tni_mapped_file_close(&self->file);
+    tni_documents_fini(&self->documents);
+    tni_shards_close(&self->shards);
     free(self);
 }
 
-static void token_file_info(const void *self, tn_dataset_info *info)
+static void token_file_info(const void *self_, tn_dataset_info *info)
 {
-    tni_windows_info(&((const token_file *)self)->windows, info);
+    const token_file *self = self_;
+    if (self->packing == WINDOW)
+        tni_windows_info(&self->windows, info);
+    else
+        tni_documents_info(&self->documents, info);
 }
 
 static tn_status token_file_next(void *self_, tn_batch *batch, tn_error *err)
 {
     token_file *self = self_;
-    TN_TRY(tni_mapped_file_check(&self->file, err));
-    return tni_windows_next(&self->windows, batch, err);
+    return self->packing == WINDOW
+               ? tni_windows_next(&self->windows, batch, err)
+               : tni_documents_next(&self->documents, batch, err);
 }
 
-static void token_file_save(const void *self, tn_cursor *cursor)
+static void token_file_save(const void *self_, tn_cursor *cursor)
 {
-    tni_windows_save(&((const token_file *)self)->windows, cursor);
+    const token_file *self = self_;
+    if (self->packing == WINDOW)
+        tni_windows_save(&self->windows, cursor);
+    else
+        tni_documents_save(&self->documents, cursor);
 }
 
-static tn_status token_file_restore(void *self, const tn_cursor *cursor,
+static tn_status token_file_restore(void *self_, const tn_cursor *cursor,
                                     tn_error *err)
 {
-    return tni_windows_restore(&((token_file *)self)->windows, cursor, err);
+    token_file *self = self_;
+    return self->packing == WINDOW
+               ? tni_windows_restore(&self->windows, cursor, err)
+               : tni_documents_restore(&self->documents, cursor, err);
 }
 
 TN_DATASET(token_file) = {
-    .summary = "windows of a raw file of u32 or u16 token ids",
+    .summary = "rows of a file or shards of u32 or u16 token ids",
     .options = TN_OPTIONS(token_file_options, options),
     .open = token_file_open,
     .close = token_file_close,

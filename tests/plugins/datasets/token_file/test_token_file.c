@@ -120,7 +120,12 @@ static void bad_files_are_refused_with_a_sentence(void **state)
     } cases[] = {
         {"{path: none.bin}", "none.bin: No such file"},
         {"{path: empty.bin}", "empty.bin is empty"},
-        {"{path: folder}", "folder is a folder, not a plain file"},
+        {"{path: folder}", "folder: no file of tokens"},
+        {"{path: 'none*.bin'}", "none*.bin: no file of tokens"},
+        {"{path: [eight.bin, none.bin]}", "none.bin: No such file"},
+        {"{path: eight.bin, packing: document_start}",
+         "eight.bin: packing: document_start needs to know where documents "
+         "start; make a folder of tokens with an index"},
         {"{path: odd.bin}",
          "odd.bin: 21 bytes are no whole number of 4-byte ids; is dtype: u32 "
          "right, and the file complete?"},
@@ -200,6 +205,208 @@ static void a_file_that_changes_its_size_is_noticed(void **state)
     closed(d);
 }
 
+/* ------------------------------------------------------------------------ */
+/* Shards                                                                     */
+
+static void files_lists_and_patterns_are_one_row_of_tokens(void **state)
+{
+    rig *r = *state;
+    uint32_t ids[100];
+    for (uint32_t i = 0; i < 100; i++)
+        ids[i] = i;
+    rig_file(r, "whole.bin", ids, sizeof ids);
+    rig_file(r, "part0.bin", ids, 33 * 4);
+    rig_file(r, "part1.bin", ids + 33, 4);
+    rig_file(r, "part2.bin", ids + 34, 66 * 4);
+    static const char *const same[] = {
+        "{path: [part0.bin, part1.bin, part2.bin]}", "{path: 'part*.bin'}"};
+    for (int i = 0; i < 2; i++) {
+        reading *a =
+            opened(r, "token_file", "{path: whole.bin}", request(3, 7, 5));
+        reading *b = opened(r, "token_file", same[i], request(3, 7, 5));
+        assert_int_equal(info_of(b).tokens, 100);
+        for (int batch = 0; batch < 30; batch++) {
+            next(a);
+            next(b);
+            assert_memory_equal(a->tokens, b->tokens, 21 * 4);
+            assert_memory_equal(a->targets, b->targets, 21 * 4);
+        }
+        closed(a);
+        closed(b);
+    }
+}
+
+static const char index_text[] =
+    "{\"format\": \"tenon-tokens\", \"version\": 1, \"complete\": %s, "
+    "\"dtype\": \"u16\", \"vocab_size\": 256, \"tokenizer\": \"byte\", "
+    "\"identity\": \"%s\", \"begin\": %d, \"shards\": ["
+    "{\"file\": \"shard-00000.bin\", \"tokens\": 20, \"documents\": 3}, "
+    "{\"file\": \"shard-00001.bin\", \"tokens\": %d, \"documents\": 2}]}";
+
+/*
+ * 31 tokens, 0 to 30; documents start at 0, 5, 17, 22 and 28: lengths 5, 12, 5,
+ * 6 and 3. The third goes on in the second shard.
+ */
+static void shards(rig *r, const char *complete, const char *identity,
+                   int begin, int second)
+{
+    uint16_t ids[31];
+    static const uint64_t first[] = {0, 5, 17}, then[] = {2, 8};
+    for (uint16_t i = 0; i < 31; i++)
+        ids[i] = i;
+    tn_assert_ok(
+        tni_folder_make(tni_path_join(r->arena, r->folder, "web"), NULL));
+    const char *text = tni_arena_printf(r->arena, index_text, complete,
+                                        identity, begin, second);
+    rig_file(r, "web/index.json", text, strlen(text));
+    rig_file(r, "web/shard-00000.bin", ids, 40);
+    rig_file(r, "web/shard-00001.bin", ids + 20, 22);
+    rig_file(r, "web/shard-00000.starts", first, sizeof first);
+    rig_file(r, "web/shard-00001.starts", then, sizeof then);
+}
+
+static void an_index_says_what_its_shards_are(void **state)
+{
+    rig *r = *state;
+    shards(r, "true", "0123", -1, 11);
+    reading *d = opened(r, "token_file", "{path: web, shuffle: false}",
+                        request(1, 30, 1));
+    assert_int_equal(info_of(d).tokens, 31);
+    next(d);
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(d->targets[i], i + 1);
+    closed(d);
+}
+
+/*
+ * Rows of 8: the documents' lengths are 5, 8 (cut from 12), 5, 6 and 3: the
+ * packing is {8}, {6}, {5}, {5, 3}.
+ */
+static void rows_begin_with_documents_and_targets_stay_inside(void **state)
+{
+    rig *r = *state;
+    shards(r, "true", "0123", -1, 11);
+    reading *d = opened(r, "token_file",
+                        "{path: web, shuffle: false, packing: document_start}",
+                        request(4, 8, 1));
+    static const int32_t tokens[4][8] = {{5, 6, 7, 8, 9, 10, 11, 12},
+                                         {22, 23, 24, 25, 26, 27, 0, 0},
+                                         {0, 1, 2, 3, 4, 0, 0, 0},
+                                         {17, 18, 19, 20, 21, 28, 29, 30}};
+    static const int32_t targets[4][8] = {{6, 7, 8, 9, 10, 11, 12, 13},
+                                          {23, 24, 25, 26, 27, -1, -1, -1},
+                                          {1, 2, 3, 4, -1, -1, -1, -1},
+                                          {18, 19, 20, 21, -1, 29, 30, -1}};
+    assert_int_equal(info_of(d).rows_per_epoch, 4);
+    next(d);
+    assert_memory_equal(d->tokens, tokens, sizeof tokens);
+    assert_memory_equal(d->targets, targets, sizeof targets);
+    closed(d);
+
+    /* documents that begin with token 9: their end predicts it */
+    shards(r, "true", "0123", 9, 11);
+    d = opened(r, "token_file",
+               "{path: web, shuffle: false, packing: document_start}",
+               request(4, 8, 1));
+    next(d);
+    assert_int_equal(d->targets[7], 13); /* cut, not ended */
+    assert_int_equal(d->targets[13], 9);
+    assert_int_equal(d->tokens[14], 9); /* padding */
+    assert_int_equal(d->targets[14], -1);
+    assert_int_equal(d->targets[20], 9);
+    assert_int_equal(d->targets[28], 9);
+    assert_int_equal(d->targets[31], 9);
+    closed(d);
+}
+
+static void packed_rows_come_once_an_epoch_and_resume_exactly(void **state)
+{
+    rig *r = *state;
+    static const char yaml[] = "{path: web, packing: document_start}";
+    shards(r, "true", "0123", -1, 11);
+    reading *whole = opened(r, "token_file", yaml, request(1, 8, 3));
+    int32_t seen[12][8];
+    for (int i = 0; i < 12; i++) {
+        next(whole);
+        memcpy(seen[i], whole->tokens, sizeof seen[i]);
+    }
+    closed(whole);
+    for (int epoch = 0; epoch < 3; epoch++) { /* a row is told by its first */
+        unsigned firsts = 0;
+        for (int i = 0; i < 4; i++)
+            firsts |= 1u << seen[4 * epoch + i][0];
+        assert_int_equal(firsts, 1u << 0 | 1u << 5 | 1u << 17 | 1u << 22);
+    }
+    for (int stop = 0; stop < 12; stop++) {
+        tn_cursor cursor;
+        reading *a = opened(r, "token_file", yaml, request(1, 8, 3));
+        for (int i = 0; i < stop; i++)
+            next(a);
+        a->vtable->save(a->self, &cursor);
+        closed(a);
+        reading *b = opened(r, "token_file", yaml, request(1, 8, 3));
+        tn_assert_ok(b->vtable->restore(b->self, &cursor, NULL));
+        next(b);
+        assert_memory_equal(b->tokens, seen[stop], sizeof seen[stop]);
+        closed(b);
+    }
+    tn_cursor cursor;
+    tn_error err = TN_ERROR_NONE;
+    reading *windows = opened(r, "token_file", "{path: web}", request(1, 8, 3));
+    windows->vtable->save(windows->self, &cursor);
+    closed(windows);
+    reading *packed = opened(r, "token_file", yaml, request(1, 8, 3));
+    assert_int_equal(packed->vtable->restore(packed->self, &cursor, &err),
+                     TN_EINVALID);
+    closed(packed);
+}
+
+static void damaged_or_foreign_shards_are_refused(void **state)
+{
+    rig *r = *state;
+    tn_tokenizer_handle byte = {.struct_size = sizeof byte,
+                                .vtable =
+                                    rig_vtable(r, TN_KIND_TOKENIZER, "byte"),
+                                .identity = "aaaabbbbccccdddd"};
+    tn_assert_ok(byte.vtable->open(r->host, rig_options(r, byte.vtable, "{}"),
+                                   &byte.self, NULL));
+    tn_dataset_request asked = request(1, 8, 1);
+    asked.tokenizer = &byte;
+    shards(r, "true", "aaaabbbbccccdddd", -1, 11);
+    closed(opened(r, "token_file", "{path: web}", asked));
+    shards(r, "true", "0000bbbbccccdddd", -1, 11);
+    fails_to_open(r, "token_file", "{path: web}", asked,
+                  "index.json: its tokens were made with another vocabulary "
+                  "(byte, 256 ids, 0000bbbbcccc) than the configured "
+                  "tokenizer's (256 ids, aaaabbbbcccc)");
+    asked.tokenizer = NULL;
+    shards(r, "false", "0", -1, 11);
+    fails_to_open(r, "token_file", "{path: web}", asked,
+                  "the texts are not all tokenized yet");
+    shards(r, "true", "0", -1, 12);
+    fails_to_open(r, "token_file", "{path: web}", asked,
+                  "shard-00001.bin has 11 tokens and index.json says 12");
+    shards(r, "true", "0", -1, 11);
+    static const uint64_t unsorted[] = {3, 3}, outside[] = {2, 11};
+    rig_file(r, "web/shard-00001.starts", unsorted, sizeof unsorted);
+    fails_to_open(r, "token_file", "{path: web}", asked,
+                  "document 1 starts at 3, which is not between 4 and");
+    rig_file(r, "web/shard-00001.starts", outside, sizeof outside);
+    fails_to_open(r, "token_file", "{path: web}", asked,
+                  "document 1 starts at 11, which is not between 3 and");
+    rig_file(r, "web/index.json", "{\"format\": 3}", 13);
+    fails_to_open(r, "token_file", "{path: web}", asked,
+                  "index.json: not an index of token shards");
+    rig_file(r, "web/index.json", "{", 1);
+    fails_to_open(r, "token_file", "{path: web}", asked, "index.json:1:");
+    static const char escape[] =
+        "{\"format\": \"tenon-tokens\", \"complete\": true, "
+        "\"dtype\": \"u16\", \"shards\": [{\"file\": \"../x.bin\"}]}";
+    rig_file(r, "web/index.json", escape, sizeof escape - 1);
+    fails_to_open(r, "token_file", "{path: web}", asked,
+                  "\"../x.bin\" is not the name of a shard");
+}
+
 static void text_bytes_are_counted_where_a_tokenizer_is_given(void **state)
 {
     rig *r = *state;
@@ -237,6 +444,11 @@ int main(void)
         RIG_TEST(a_pipe_is_refused_at_once),
         RIG_TEST(an_id_outside_the_vocabulary_is_named_with_its_place),
         RIG_TEST(a_file_that_changes_its_size_is_noticed),
+        RIG_TEST(files_lists_and_patterns_are_one_row_of_tokens),
+        RIG_TEST(an_index_says_what_its_shards_are),
+        RIG_TEST(rows_begin_with_documents_and_targets_stay_inside),
+        RIG_TEST(packed_rows_come_once_an_epoch_and_resume_exactly),
+        RIG_TEST(damaged_or_foreign_shards_are_refused),
         RIG_TEST(text_bytes_are_counted_where_a_tokenizer_is_given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

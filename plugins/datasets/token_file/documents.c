@@ -1,0 +1,216 @@
+/*
+ * documents.c - packing once, reading row by row.
+ */
+#include "documents.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../windows.h"
+
+/* ---- rows ---- */
+
+static int64_t document_end(const tni_documents *d, int64_t document)
+{
+    const tni_shards *s = d->shards;
+    return document + 1 < s->document_count ? s->starts[document + 1]
+                                            : s->total;
+}
+
+/* One document into a row, from `at` on. */
+static tn_status put(const tni_documents *d, uint32_t piece, int32_t *tokens,
+                     int32_t *targets, tn_error *err)
+{
+    const int64_t document = d->first + piece;
+    const int64_t n = d->length[piece], from = d->shards->starts[document];
+    TN_TRY(tni_ids_read(&d->ids, from, n, tokens, err));
+    memcpy(targets, tokens + 1, (size_t)(n - 1) * sizeof *targets);
+    targets[n - 1] = (int32_t)d->shards->begin;
+    if (from + n < document_end(d, document))
+        return tni_ids_read(&d->ids, from + n, 1, targets + n - 1, err);
+    return TN_OK;
+}
+
+static tn_status fill(const tni_documents *d, uint64_t row, int32_t *tokens,
+                      int32_t *targets, tn_error *err)
+{
+    const tni_packing *p = &d->packing;
+    const int32_t padding =
+        d->shards->begin > 0 ? (int32_t)d->shards->begin : 0;
+    int64_t at = 0;
+    for (uint32_t i = p->start[row]; i < p->start[row + 1]; i++) {
+        TN_TRY(put(d, p->piece[i], tokens + at, targets + at, err));
+        at += d->length[p->piece[i]];
+    }
+    for (; at < d->seq_len; at++) {
+        tokens[at] = padding;
+        targets[at] = -1;
+    }
+    return TN_OK;
+}
+
+tn_status tni_documents_next(tni_documents *d, tn_batch *batch, tn_error *err)
+{
+    const int64_t elements = d->batch_size * d->seq_len;
+    for (int64_t row = 0; row < d->batch_size; row++)
+        TN_TRY(fill(d, tni_order_at(&d->order, d->next + (uint64_t)row),
+                    batch->tokens + row * d->seq_len,
+                    batch->targets + row * d->seq_len, err));
+    batch->bytes = tni_lengths_sum(&d->lengths, batch->targets, elements);
+    d->next += (uint64_t)d->batch_size;
+    return TN_OK;
+}
+
+/* ---- packing ---- */
+
+/* Documents that begin between two tokens. */
+static void take_documents(tni_documents *d, int64_t from, int64_t end)
+{
+    const tni_shards *s = d->shards;
+    while (d->first < s->document_count && s->starts[d->first] < from)
+        d->first++;
+    while (d->first + d->count < s->document_count &&
+           s->starts[d->first + d->count] < end)
+        d->count++;
+}
+
+static tn_status measure(tni_documents *d, int64_t *kept, tn_error *err)
+{
+    if (d->count > UINT32_MAX - 2)
+        return tn_fail(err, TN_EINVALID,
+                       "%s: %lld documents are more than packing: "
+                       "document_start can count; split the data or use "
+                       "packing: window",
+                       d->path, (long long)d->count);
+    d->length = calloc((size_t)d->count + 1, sizeof *d->length);
+    if (!d->length)
+        return tn_fail(err, TN_ENOMEM, "%s: no memory for %lld documents",
+                       d->path, (long long)d->count);
+    for (int64_t i = 0; i < d->count; i++) {
+        const int64_t n =
+            document_end(d, d->first + i) - d->shards->starts[d->first + i];
+        const int64_t taken = n < d->seq_len ? n : d->seq_len;
+        d->length[i] = n > 1 ? (uint32_t)taken : 0;
+        d->tokens += n;
+        *kept += d->length[i];
+    }
+    return TN_OK;
+}
+
+static void tell(const tni_documents *d, int64_t kept, const tn_host *host)
+{
+    const double room = (double)d->packing.rows * (double)d->seq_len;
+    host->log(host, TN_LOG_INFO,
+              "%s: %lld documents in %u rows of %lld tokens: %.1f%% padding, "
+              "%.1f%% of the tokens cut off documents longer than a row",
+              d->path, (long long)d->count, d->packing.rows,
+              (long long)d->seq_len, 100.0 * (1.0 - (double)kept / room),
+              100.0 * (1.0 - (double)kept / (double)d->tokens));
+}
+
+static tn_status init(tni_documents *d, const double split[2],
+                      const tn_host *host, const tn_dataset_request *request,
+                      tn_error *err)
+{
+    const tni_shards *s = d->shards;
+    int64_t from = 0, end = 0, kept = 0;
+    if (!s->starts || s->unindexed)
+        return tn_fail(err, TN_EINVALID,
+                       "%s: packing: document_start needs to know where "
+                       "documents start; make a folder of tokens with an "
+                       "index by tenon tokenize, or use packing: window",
+                       d->path);
+    TN_TRY(tni_split(d->path, split, s->total, &from, &end, err));
+    take_documents(d, from, end);
+    TN_TRY(measure(d, &kept, err));
+    if (!kept)
+        return tn_fail(err, TN_EINVALID,
+                       "%s: no document of two tokens or more begins in the "
+                       "split [%g, %g]",
+                       d->path, split[0], split[1]);
+    TN_TRY(tni_pack(d->length, (uint32_t)d->count, (uint32_t)d->seq_len, 0,
+                    &d->packing, err));
+    d->order.count = d->packing.rows;
+    tell(d, kept, host);
+    return tni_lengths_init(&d->lengths, d->path, request->tokenizer, err);
+}
+
+tn_status tni_documents_init(tni_documents *d, const char *path,
+                             const tni_shards *shards, const double split[2],
+                             int32_t shuffle, const tn_host *host,
+                             const tn_dataset_request *request, tn_error *err)
+{
+    *d = (tni_documents){
+        .path = path,
+        .shards = shards,
+        .ids = {.parts = shards->parts,
+                .part_count = shards->count,
+                .total = shards->total,
+                .vocab_size = request->vocab_size},
+        .batch_size = request->batch_size,
+        .seq_len = request->seq_len,
+        .order = {.seed = request->seed, .shuffle = shuffle != 0},
+    };
+    const tn_status status = init(d, split, host, request, err);
+    if (status != TN_OK)
+        tni_documents_fini(d);
+    return status;
+}
+
+void tni_documents_fini(tni_documents *d)
+{
+    tni_lengths_fini(&d->lengths);
+    tni_packing_free(&d->packing);
+    free(d->length);
+    d->length = NULL;
+}
+
+void tni_documents_info(const tni_documents *d, tn_dataset_info *info)
+{
+    info->rows_per_epoch = d->packing.rows;
+    info->tokens = d->tokens;
+}
+
+/* ---- cursor ---- */
+
+enum { NEXT, TOTAL, FIRST, COUNT, SEQ_LEN, SHUFFLE, SEED, PACKED };
+
+void tni_documents_save(const tni_documents *d, tn_cursor *cursor)
+{
+    *cursor = (tn_cursor){.word = {
+                              [NEXT] = d->next,
+                              [TOTAL] = (uint64_t)d->shards->total,
+                              [FIRST] = (uint64_t)d->first,
+                              [COUNT] = (uint64_t)d->count,
+                              [SEQ_LEN] = (uint64_t)d->seq_len,
+                              [SHUFFLE] = d->order.shuffle,
+                              [SEED] = d->order.seed,
+                              [PACKED] = 1,
+                          }};
+}
+
+tn_status tni_documents_restore(tni_documents *d, const tn_cursor *cursor,
+                                tn_error *err)
+{
+    static const char *const what[] = {
+        [TOTAL] = "tokens in the files",
+        [FIRST] = "first document of the split",
+        [COUNT] = "documents in the split",
+        [SEQ_LEN] = "seq_len",
+        [SHUFFLE] = "shuffle",
+        [SEED] = "seed",
+        [PACKED] = "packing",
+    };
+    tn_cursor now;
+    tni_documents_save(d, &now);
+    for (int i = TOTAL; i <= PACKED; i++)
+        if (now.word[i] != cursor->word[i])
+            return tn_fail(err, TN_EINVALID,
+                           "%s: %s was %llu when the run was saved and is %llu "
+                           "now; resume with what it was, or start a new run",
+                           d->path, what[i],
+                           (unsigned long long)cursor->word[i],
+                           (unsigned long long)now.word[i]);
+    d->next = cursor->word[NEXT];
+    return TN_OK;
+}
