@@ -11,6 +11,7 @@
 
 #include <math.h>
 
+#include <tenon/map_value.h>
 #include <tenon/philox.h>
 
 /* Both words of an rng tensor lie side by side, whatever shape it was given. */
@@ -27,89 +28,6 @@ static double coordinate(int64_t element, uint32_t rank, const int64_t *shape,
     for (uint32_t i = rank; i-- > axis + 1;)
         element /= shape[i];
     return (double)(element % shape[axis]);
-}
-
-static double smaller(double a, double b)
-{
-    return isnan(a) || a < b ? a : b;
-}
-
-static double larger(double a, double b)
-{
-    return isnan(a) || a > b ? a : b;
-}
-
-/* Long because it is a table: one line for each row of map.def. */
-static double compute(tn_map_op op, double a, double b, double c)
-{
-    switch (op) {
-    case TN_MAP_NEG:
-        return -a;
-    case TN_MAP_ABS:
-        return fabs(a);
-    case TN_MAP_SQRT:
-        return sqrt(a);
-    case TN_MAP_RSQRT:
-        return 1.0 / sqrt(a);
-    case TN_MAP_EXP:
-        return exp(a);
-    case TN_MAP_EXPM1:
-        return expm1(a);
-    case TN_MAP_LOG:
-        return log(a);
-    case TN_MAP_LOG1P:
-        return log1p(a);
-    case TN_MAP_TANH:
-        return tanh(a);
-    case TN_MAP_SIGMOID:
-        return 1.0 / (1.0 + exp(-a));
-    case TN_MAP_ERF:
-        return erf(a);
-    case TN_MAP_SIN:
-        return sin(a);
-    case TN_MAP_COS:
-        return cos(a);
-    case TN_MAP_FLOOR:
-        return floor(a);
-    case TN_MAP_ROUND:
-        return nearbyint(a);
-    case TN_MAP_SIGN:
-        return (a > 0.0) - (a < 0.0);
-    case TN_MAP_NOT:
-        return a == 0.0;
-    case TN_MAP_FINITE:
-        return isfinite(a) ? 1.0 : 0.0;
-    case TN_MAP_ADD:
-        return a + b;
-    case TN_MAP_SUB:
-        return a - b;
-    case TN_MAP_MUL:
-        return a * b;
-    case TN_MAP_DIV:
-        return a / b;
-    case TN_MAP_MIN:
-        return isnan(b) ? b : smaller(a, b);
-    case TN_MAP_MAX:
-        return isnan(b) ? b : larger(a, b);
-    case TN_MAP_POW:
-        return pow(a, b);
-    case TN_MAP_LT:
-        return a < b;
-    case TN_MAP_LE:
-        return a <= b;
-    case TN_MAP_EQ:
-        return a == b;
-    case TN_MAP_AND:
-        return a != 0.0 && b != 0.0;
-    case TN_MAP_OR:
-        return a != 0.0 || b != 0.0;
-    case TN_MAP_FMA:
-        return fma(a, b, c);
-    case TN_MAP_SELECT:
-        return a != 0.0 ? b : c;
-    default: /* the core has checked the program */
-        return (double)NAN;
-    }
 }
 
 /* Fields of operands that an instruction does not have may hold anything. */
@@ -132,8 +50,8 @@ void ref_program_run(const ref_node *n, const tn_program *p, int64_t element,
         else if (it.op == TN_MAP_RANDOM)
             r[i] = uniform(&n->in[it.a], p->constant[it.b], element);
         else
-            r[i] = compute(it.op, operand(r, it.a, i), operand(r, it.b, i),
-                           operand(r, it.c, i));
+            r[i] = tn_map_value(it.op, operand(r, it.a, i), operand(r, it.b, i),
+                                operand(r, it.c, i));
     }
 }
 

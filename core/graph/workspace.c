@@ -3,80 +3,9 @@
  */
 #include "graph/workspace.h"
 
-#include <math.h>
 #include <string.h>
 
-/* The meaning of map.def, in double. */
-static double value_of(tn_map_op op, double a, double b, double c)
-{
-    switch (op) {
-    case TN_MAP_NEG:
-        return -a;
-    case TN_MAP_ABS:
-        return fabs(a);
-    case TN_MAP_SQRT:
-        return sqrt(a);
-    case TN_MAP_RSQRT:
-        return 1.0 / sqrt(a);
-    case TN_MAP_EXP:
-        return exp(a);
-    case TN_MAP_EXPM1:
-        return expm1(a);
-    case TN_MAP_LOG:
-        return log(a);
-    case TN_MAP_LOG1P:
-        return log1p(a);
-    case TN_MAP_TANH:
-        return tanh(a);
-    case TN_MAP_SIGMOID:
-        return 1.0 / (1.0 + exp(-a));
-    case TN_MAP_ERF:
-        return erf(a);
-    case TN_MAP_SIN:
-        return sin(a);
-    case TN_MAP_COS:
-        return cos(a);
-    case TN_MAP_FLOOR:
-        return floor(a);
-    case TN_MAP_ROUND:
-        return rint(a);
-    case TN_MAP_SIGN:
-        return (double)((a > 0.0) - (a < 0.0));
-    case TN_MAP_NOT:
-        return a == 0.0;
-    case TN_MAP_FINITE:
-        return isfinite(a) ? 1.0 : 0.0;
-    case TN_MAP_ADD:
-        return a + b;
-    case TN_MAP_SUB:
-        return a - b;
-    case TN_MAP_MUL:
-        return a * b;
-    case TN_MAP_DIV:
-        return a / b;
-    case TN_MAP_MIN:
-        return isnan(a) || a < b ? a : b;
-    case TN_MAP_MAX:
-        return isnan(a) || a > b ? a : b;
-    case TN_MAP_POW:
-        return pow(a, b);
-    case TN_MAP_LT:
-        return a < b;
-    case TN_MAP_LE:
-        return a <= b;
-    case TN_MAP_EQ:
-        return a == b;
-    case TN_MAP_AND:
-        return a != 0.0 && b != 0.0;
-    case TN_MAP_OR:
-        return a != 0.0 || b != 0.0;
-    case TN_MAP_FMA:
-        return fma(a, b, c);
-    case TN_MAP_SELECT:
-        return a != 0.0 ? b : c;
-    }
-    return (double)NAN; /* leaves have no meaning without a tensor */
-}
+#include <tenon/map_value.h>
 
 /* ---- writing ---- */
 
@@ -129,9 +58,9 @@ tni_register tni_work_emit(tni_work *w, tni_work_instruction s)
 {
     tni_register same;
     if (all_constant(w, &s))
-        return tni_work_constant(w,
-                                 value_of(s.op, w->at[s.a].value,
-                                          w->at[s.b].value, w->at[s.c].value));
+        return tni_work_constant(w, tn_map_value(s.op, w->at[s.a].value,
+                                                 w->at[s.b].value,
+                                                 w->at[s.c].value));
     if (is_identity(w, &s, &same))
         return same;
     if (is_commutative(s.op) && s.a > s.b) {
