@@ -705,8 +705,11 @@ static inline tn_tensor tn_dropout_at(tn_builder *b, tn_tensor x, tn_tensor rng,
 /* tn_rope(b, x, positions, .theta = 10000) */
 #define tn_rope(b, x, positions, ...)                                          \
     tn_rope_at(b, x, positions, &(const tn_rope_attr){__VA_ARGS__}, TN_HERE)
-/* tn_attention(b, q, k, v, positions, .window = 256) */
-#define tn_attention(b, q, k, v, positions, ...)                               \
+/* tn_attention(b, q, k, v, positions), and any of tn_attention_attr's members:
+ * tn_attention(b, q, k, v, positions, .window = 256) */
+#define tn_attention(b, q, k, v, ...)                                          \
+    tn_attention_with_(b, q, k, v, __VA_ARGS__, .reserved = 0)
+#define tn_attention_with_(b, q, k, v, positions, ...)                         \
     tn_attention_at(b, q, k, v, positions,                                     \
                     &(const tn_attention_attr){__VA_ARGS__}, TN_HERE)
 #define tn_linear_cross_entropy(b, x, w, target, softcap)                      \
