@@ -104,6 +104,13 @@ int tn_rig_computes(const tn_rig *rig, tn_dtype dtype)
     return (rig->caps.precisions & bit) != 0;
 }
 
+uint32_t tn_rig_score(const tn_rig *rig)
+{
+    tn_device_info info = {.struct_size = (uint32_t)sizeof info};
+    return rig->backend->probe(rig->host, 0, &info, NULL) == TN_OK ? info.score
+                                                                   : 0;
+}
+
 /* ---- finding ---- */
 
 static int can_run(const char *name)

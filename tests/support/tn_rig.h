@@ -33,6 +33,10 @@ void tn_rig_close(tn_rig *rig);
 int tn_rig_has_option(const tn_rig *rig, const char *name);
 int tn_rig_computes(const tn_rig *rig, tn_dtype dtype);
 
+/* What the backend's best device scores: 1 is an oracle, or a GPU in software,
+ * which gets fewer cases. */
+uint32_t tn_rig_score(const tn_rig *rig);
+
 /* Names of the backend plugins that lie in TENON_PLUGIN_PATH and whose probe
  * says that they can run here, sorted; the caller frees each. Says aloud which
  * it leaves out. */

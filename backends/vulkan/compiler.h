@@ -1,0 +1,110 @@
+/*
+ * compiler.h - what the files that compile ops see of a plan being compiled.
+ *
+ * A node becomes dispatches: a kernel, its argument block and a number of
+ * workgroups. Dispatches of a node stand in phases; those of one phase run at
+ * the same time as the same phase of the other nodes of the group, and a
+ * barrier stands between phases.
+ *
+ *     ops.c        which file compiles which op, and the dtypes it takes
+ *     op_*.c       families of ops
+ *     emit.h       kernels made here, as SPIR-V: map, reduce, copies
+ *     kernels/     kernels written in GLSL: products, rows, selection
+ *
+ * Addresses are known while compiling: arenas stay where they are.
+ */
+#ifndef VULKAN_COMPILER_H
+#define VULKAN_COMPILER_H
+
+#include "gpu.h"
+
+typedef struct gpu_compiler gpu_compiler;
+
+tn_device *gpu_device_of(const gpu_compiler *c);
+
+/* Address of element 0; 0 for an absent operand. */
+uint64_t gpu_at(const gpu_compiler *c, const tn_operand *operand);
+
+/* Device memory that is the node's own until its group is over; 0 where there
+ * is none left, which fails the compilation at its end. */
+uint64_t gpu_scratch(gpu_compiler *c, int64_t bytes);
+
+/* Append a dispatch to the current phase. `arguments` is copied. The number of
+ * workgroups is spread over two axes where one does not hold them: kernels take
+ * x + y * (workgroups along x). */
+tn_status gpu_dispatch(gpu_compiler *c, const gpu_code *code,
+                       const void *arguments, size_t bytes, int64_t groups,
+                       tn_error *err);
+/* The same with the axes given. */
+tn_status gpu_dispatch_3d(gpu_compiler *c, const gpu_code *code,
+                          const void *arguments, size_t bytes,
+                          const int64_t groups[3], tn_error *err);
+
+/* What follows reads what has been dispatched so far. */
+void gpu_next_phase(gpu_compiler *c);
+
+/* TN_EUNSUPPORTED with the node's name and place before the sentence. */
+TN_PRINTF(3, 4)
+tn_status gpu_refuse(const tn_plan_node *node, tn_error *err,
+                     const char *format, ...);
+
+/*
+ * The table of ops. `in` and `out` say which dtypes an op takes, a letter per
+ * operand: f F32, i I32, x either; a '*' repeats the letter before it.
+ */
+typedef struct gpu_op {
+    tn_status (*compile)(gpu_compiler *c, const tn_plan_node *node,
+                         tn_error *err);
+    const char *in, *out;
+} gpu_op;
+
+extern const gpu_op gpu_ops[TN_OP_COUNT];
+
+tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
+                           tn_error *err);
+
+/* op_map.c, op_copy.c, op_matmul.c, op_rows.c, op_select.c */
+#define GPU_OP_MAP(XX)                                                         \
+    XX(MAP, "x*", "x*", gpu_compile_map)                                       \
+    XX(REDUCE, "x*", "f", gpu_compile_reduce)                                  \
+    XX(CUMSUM, "f", "f", gpu_compile_cumsum)                                   \
+    XX(MATMUL, "ff", "f", gpu_compile_matmul)                                  \
+    XX(COPY, "x", "x", gpu_compile_copy)                                       \
+    XX(CONCAT, "x*", "x", gpu_compile_concat)                                  \
+    XX(GATHER_ROWS, "xi", "x", gpu_compile_gather_rows)                        \
+    XX(SCATTER_ADD_ROWS, "if", "f", gpu_compile_scatter_add_rows)              \
+    XX(SET_ROWS, "xix", "x", gpu_compile_set_rows)                             \
+    XX(ASSIGN, "xx", "x", gpu_compile_assign)                                  \
+    XX(TOPK, "f", "fi", gpu_compile_topk)                                      \
+    XX(ARGMAX, "f", "i", gpu_compile_argmax)                                   \
+    XX(EXPERT_PLAN, "i", "iii", gpu_compile_expert_plan)                       \
+    XX(GROUPED_MATMUL, "ffi", "f", gpu_compile_grouped_matmul)                 \
+    XX(FILL, "", "x", gpu_compile_fill)
+
+#define XX(op, in, out, name)                                                  \
+    tn_status name(gpu_compiler *c, const tn_plan_node *node, tn_error *err);
+GPU_OP_MAP(XX)
+#undef XX
+
+/* ---- small helpers of the op files ---- */
+
+static inline int64_t gpu_product(const int64_t *shape, uint32_t from,
+                                  uint32_t to)
+{
+    int64_t product = 1;
+    for (uint32_t i = from; i < to; i++)
+        product *= shape[i];
+    return product;
+}
+
+static inline int64_t gpu_elements(const tn_operand *o)
+{
+    return gpu_product(o->shape, 0, o->rank);
+}
+
+static inline int64_t gpu_ceil(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+#endif

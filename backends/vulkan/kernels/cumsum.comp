@@ -1,0 +1,81 @@
+#version 460
+/*
+ * cumsum - running sums along an axis.
+ *
+ * With many lines, an invocation walks each. With few long ones a workgroup
+ * scans each by tiles: a tree in shared memory, then what came before.
+ */
+#extension GL_GOOGLE_include_directive : require
+#include "common.glsl"
+
+layout(local_size_x = 128) in;
+layout(constant_id = 0) const bool BY_WORKGROUP = false;
+layout(constant_id = 1) const bool REVERSE = false;
+layout(constant_id = 2) const bool EXCLUSIVE = false;
+
+layout(buffer_reference, std430) readonly buffer Arguments
+{
+    uint64_t x, y;
+    uint lines, count, inner; /* count elements of a line, `inner` apart */
+};
+
+shared float running[128];
+
+uint64_t line_begin(Arguments a, uint line)
+{
+    const uint64_t first =
+        uint64_t(line / a.inner) * a.count * a.inner + line % a.inner;
+    return 4 * first;
+}
+
+uint at(Arguments a, uint i)
+{
+    return (REVERSE ? a.count - 1 - i : i) * a.inner;
+}
+
+void walk(Arguments a, uint line)
+{
+    Floats x = Floats(a.x + line_begin(a, line));
+    Floats y = Floats(a.y + line_begin(a, line));
+    float total = 0.0;
+    for (uint i = 0; i < a.count; i++) {
+        const float value = x.at[at(a, i)];
+        y.at[at(a, i)] = EXCLUSIVE ? total : total + value;
+        total += value;
+    }
+}
+
+void scan(Arguments a, uint line, uint me)
+{
+    Floats x = Floats(a.x + line_begin(a, line));
+    Floats y = Floats(a.y + line_begin(a, line));
+    float before = 0.0;
+    for (uint begin = 0; begin < a.count; begin += 128) {
+        const uint i = begin + me;
+        running[me] = i < a.count ? x.at[at(a, i)] : 0.0;
+        for (uint reach = 1; reach < 128; reach *= 2) {
+            barrier();
+            const float add = me >= reach ? running[me - reach] : 0.0;
+            barrier();
+            running[me] += add;
+        }
+        barrier();
+        const float left = me > 0 ? running[me - 1] : 0.0;
+        if (i < a.count)
+            y.at[at(a, i)] = before + (EXCLUSIVE ? left : running[me]);
+        before += running[127];
+        barrier();
+    }
+}
+
+void main()
+{
+    Arguments a = Arguments(push.arguments);
+    const uint me = gl_LocalInvocationID.x;
+    if (BY_WORKGROUP) {
+        if (workgroup() < a.lines)
+            scan(a, workgroup(), me);
+    } else if (workgroup() * 128 + me < a.lines) {
+        walk(a, workgroup() * 128 + me);
+    }
+}

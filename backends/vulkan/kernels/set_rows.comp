@@ -1,0 +1,28 @@
+#version 460
+/*
+ * set_rows - state[b, index[b, t]] = x[b, t] for the rows that are kept. Bits
+ * are moved, whatever they mean.
+ */
+#extension GL_GOOGLE_include_directive : require
+#include "common.glsl"
+
+layout(local_size_x = 64) in;
+
+layout(buffer_reference, std430) readonly buffer Arguments
+{
+    uint64_t index, keep, x, state;
+    uint count, steps, rows, width, blocks; /* blocks of 64 columns */
+};
+
+void main()
+{
+    Arguments a = Arguments(push.arguments);
+    const uint i = workgroup() / a.blocks;
+    const uint c = workgroup() % a.blocks * 64 + gl_LocalInvocationID.x;
+    if (i >= a.count || c >= a.width || Ints(a.keep).at[i] == 0)
+        return;
+    const uint64_t pitch = 4 * uint64_t(a.width);
+    const uint64_t row =
+        uint64_t(i / a.steps) * a.rows + Ints(a.index).at[i];
+    Ints(a.state + row * pitch).at[c] = Ints(a.x + i * pitch).at[c];
+}

@@ -1,0 +1,293 @@
+/*
+ * memory.c - few large blocks, cut into buffers.
+ *
+ * Drivers allow some thousand allocations and take their time for each, so a
+ * buffer is a span of a block: first fit, free spans sorted and joined. A
+ * request larger than an ordinary block gets a block of its own; a block that
+ * is wholly free goes back to the driver.
+ *
+ * Where the CPU and the device share memory (integrated GPUs, lavapipe) blocks
+ * are mapped for good and transfers are memcpy; elsewhere, and with `staging:
+ * true`, they go through transfer.c's staging buffers.
+ */
+#include "gpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- memory types ---- */
+
+static int find_type(const VkPhysicalDeviceMemoryProperties *p,
+                     VkMemoryPropertyFlags wanted, uint32_t *type)
+{
+    for (uint32_t i = 0; i < p->memoryTypeCount; i++)
+        if ((p->memoryTypes[i].propertyFlags & wanted) == wanted) {
+            *type = i;
+            return 1;
+        }
+    return 0;
+}
+
+static void choose_types(tn_device *d, int staging)
+{
+    const VkMemoryPropertyFlags local = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
+    const VkMemoryPropertyFlags seen = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+                                       VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+    const VkMemoryPropertyFlags cached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+    const int shared = gpu_is_software(&d->card) ||
+                       d->card.type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
+    VkPhysicalDeviceMemoryProperties p;
+    gpu_memory *m = &d->memory;
+    d->instance.api.GetPhysicalDeviceMemoryProperties(d->card.handle, &p);
+    if (!find_type(&p, seen | cached, &m->host_type))
+        find_type(&p, seen, &m->host_type); /* every driver has this one */
+    if (shared && !staging &&
+        (find_type(&p, local | seen | cached, &m->tensor_type) ||
+         find_type(&p, local | seen, &m->tensor_type)))
+        m->tensor_is_mapped = 1;
+    else
+        find_type(&p, local, &m->tensor_type);
+}
+
+tn_status gpu_memory_open(tn_device *d, int staging, tn_error *err)
+{
+    const int64_t most = (int64_t)256 << 20, least = (int64_t)16 << 20;
+    const int64_t part = d->card.memory_bytes / 32;
+    (void)err;
+    d->memory.block_bytes = part > most ? most : part < least ? least : part;
+    choose_types(d, staging);
+    return TN_OK;
+}
+
+/* ---- blocks ---- */
+
+static void block_destroy(tn_device *d, gpu_block *b)
+{
+    const gpu_api *api = &d->instance.api;
+    if (b->handle)
+        api->DestroyBuffer(d->handle, b->handle, NULL);
+    if (b->memory)
+        api->FreeMemory(d->handle, b->memory, NULL);
+    free(b->free);
+    free(b);
+}
+
+static tn_status block_fill(tn_device *d, int use, gpu_block *b, tn_error *err)
+{
+    const gpu_api *api = &d->instance.api;
+    const int host = use == GPU_FOR_HOST;
+    const VkBufferCreateInfo buffer = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+        .size = (VkDeviceSize)b->bytes,
+        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
+                 VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+                 VK_BUFFER_USAGE_TRANSFER_DST_BIT |
+                 VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT,
+    };
+    TN_TRY(gpu_check(api->CreateBuffer(d->handle, &buffer, NULL, &b->handle),
+                     "allocating memory", err));
+    VkMemoryRequirements needs;
+    api->GetBufferMemoryRequirements(d->handle, b->handle, &needs);
+    const VkMemoryAllocateFlagsInfo flags = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
+        .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT,
+    };
+    const VkMemoryAllocateInfo memory = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+        .pNext = &flags,
+        .allocationSize = needs.size,
+        .memoryTypeIndex = host ? d->memory.host_type : d->memory.tensor_type,
+    };
+    TN_TRY(gpu_check(api->AllocateMemory(d->handle, &memory, NULL, &b->memory),
+                     "allocating memory", err));
+    TN_TRY(gpu_check(api->BindBufferMemory(d->handle, b->handle, b->memory, 0),
+                     "allocating memory", err));
+    const VkBufferDeviceAddressInfo address = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO,
+        .buffer = b->handle,
+    };
+    b->address = api->GetBufferDeviceAddress(d->handle, &address);
+    if (!host && !d->memory.tensor_is_mapped)
+        return TN_OK;
+    void *mapped;
+    TN_TRY(gpu_check(
+        api->MapMemory(d->handle, b->memory, 0, VK_WHOLE_SIZE, 0, &mapped),
+        "mapping memory", err));
+    b->mapped = mapped;
+    return TN_OK;
+}
+
+static gpu_block **list_of(gpu_memory *m, int use)
+{
+    return use == GPU_FOR_HOST ? &m->host_blocks : &m->blocks;
+}
+
+static tn_status block_create(tn_device *d, int use, int64_t bytes,
+                              gpu_block **block, tn_error *err)
+{
+    const int64_t ordinary =
+        use == GPU_FOR_HOST ? (int64_t)4 << 20 : d->memory.block_bytes;
+    gpu_block *b = calloc(1, sizeof *b);
+    gpu_span *spans = malloc(8 * sizeof *spans);
+    if (!b || !spans) {
+        free(b);
+        free(spans);
+        return tn_fail(err, TN_ENOMEM, "backend vulkan: no memory");
+    }
+    b->bytes = bytes > ordinary ? bytes : ordinary;
+    b->free = spans;
+    b->free[0] = (gpu_span){0, b->bytes};
+    b->free_count = 1;
+    b->free_capacity = 8;
+    const tn_status status = block_fill(d, use, b, err);
+    if (status != TN_OK) {
+        block_destroy(d, b);
+        return status;
+    }
+    gpu_block **list = list_of(&d->memory, use);
+    b->next = *list;
+    *list = *block = b;
+    return TN_OK;
+}
+
+/* Cut `bytes` from the first span that has them; -1 where none has. */
+static int64_t block_take(gpu_block *b, int64_t bytes)
+{
+    for (uint32_t i = 0; i < b->free_count; i++) {
+        gpu_span *s = &b->free[i];
+        if (s->bytes < bytes)
+            continue;
+        const int64_t at = s->offset;
+        s->offset += bytes;
+        s->bytes -= bytes;
+        if (!s->bytes) {
+            b->free_count--;
+            memmove(s, s + 1, (b->free_count - i) * sizeof *s);
+        }
+        return at;
+    }
+    return -1;
+}
+
+/* Room for the spans of one more buffer, made before it is cut so that giving
+ * it back cannot fail: a block of n buffers has at most n + 1 free spans. */
+static tn_status block_reserve(gpu_block *b, tn_error *err)
+{
+    if (b->buffers + 2 < b->free_capacity)
+        return TN_OK;
+    gpu_span *more = realloc(b->free, 2u * b->free_capacity * sizeof *more);
+    if (!more)
+        return tn_fail(err, TN_ENOMEM, "backend vulkan: no memory");
+    b->free = more;
+    b->free_capacity *= 2;
+    return TN_OK;
+}
+
+static void block_give(gpu_block *b, gpu_span span)
+{
+    uint32_t i = 0;
+    while (i < b->free_count && b->free[i].offset < span.offset)
+        i++;
+    gpu_span *s = &b->free[i];
+    if (i < b->free_count && span.offset + span.bytes == s->offset) {
+        s->offset = span.offset;
+        s->bytes += span.bytes;
+    } else {
+        memmove(s + 1, s, (b->free_count - i) * sizeof *s);
+        *s = span;
+        b->free_count++;
+    }
+    if (i > 0 && s[-1].offset + s[-1].bytes == s->offset) {
+        s[-1].bytes += s->bytes;
+        b->free_count--;
+        memmove(s, s + 1, (b->free_count - i) * sizeof *s);
+    }
+}
+
+/* ---- buffers ---- */
+
+static int64_t rounded(int64_t bytes)
+{
+    return (bytes + TN_ALIGNMENT - 1) / TN_ALIGNMENT * TN_ALIGNMENT;
+}
+
+static tn_status place(tn_device *d, int use, tn_buffer *buffer, tn_error *err)
+{
+    const int64_t bytes = rounded(buffer->bytes);
+    gpu_block *b = *list_of(&d->memory, use);
+    int64_t at = -1;
+    for (; b; b = b->next) {
+        at = block_take(b, bytes);
+        if (at >= 0)
+            break;
+    }
+    if (!b) {
+        TN_TRY(block_create(d, use, bytes, &b, err));
+        at = block_take(b, bytes);
+    }
+    if (block_reserve(b, err) != TN_OK) {
+        block_give(b, (gpu_span){at, bytes});
+        return TN_ENOMEM;
+    }
+    b->buffers++;
+    buffer->block = b;
+    buffer->offset = at;
+    return TN_OK;
+}
+
+tn_status gpu_buffer_create(tn_device *d, int use, int64_t bytes,
+                            tn_buffer **out, tn_error *err)
+{
+    if (bytes < 0 || bytes > d->card.max_buffer)
+        return tn_fail(err, TN_ENOMEM,
+                       "backend vulkan: a buffer of %lld bytes is larger than "
+                       "the %lld that %s gives at once",
+                       (long long)bytes, (long long)d->card.max_buffer,
+                       d->card.name);
+    tn_buffer *b = calloc(1, sizeof *b);
+    if (!b)
+        return tn_fail(err, TN_ENOMEM, "backend vulkan: no memory");
+    b->bytes = bytes;
+    const tn_status status = bytes ? place(d, use, b, err) : TN_OK;
+    if (status != TN_OK) {
+        free(b);
+        return status;
+    }
+    *out = b;
+    return TN_OK;
+}
+
+static void release_block(tn_device *d, gpu_block *b)
+{
+    gpu_block **link = &d->memory.blocks;
+    while (*link && *link != b)
+        link = &(*link)->next;
+    if (!*link) {
+        link = &d->memory.host_blocks;
+        while (*link != b)
+            link = &(*link)->next;
+    }
+    *link = b->next;
+    block_destroy(d, b);
+}
+
+void gpu_buffer_free(tn_device *d, tn_buffer *buffer)
+{
+    if (!buffer)
+        return;
+    gpu_block *b = buffer->block;
+    if (b) {
+        block_give(b, (gpu_span){buffer->offset, rounded(buffer->bytes)});
+        if (--b->buffers == 0)
+            release_block(d, b);
+    }
+    free(buffer);
+}
+
+void gpu_memory_close(tn_device *d)
+{
+    while (d->memory.blocks)
+        release_block(d, d->memory.blocks);
+    while (d->memory.host_blocks)
+        release_block(d, d->memory.host_blocks);
+}

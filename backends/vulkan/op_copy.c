@@ -1,0 +1,75 @@
+/*
+ * op_copy.c - moving values: copies, casts, concatenation, fills. All of them
+ * are emitted: a copy is a map of one instruction, or of none where bits only
+ * move.
+ */
+#include "emit_dispatch.h"
+
+#include <string.h>
+
+/* y = x in y's dtype, x at any strides, y dense */
+static tn_status copy(gpu_compiler *c, const tn_operand *x, const tn_operand *y,
+                      tn_error *err)
+{
+    int64_t dense[TN_MAX_RANK];
+    gpu_dense(y->rank, y->shape, dense);
+    if (x->dtype == y->dtype)
+        return gpu_dispatch_move(c, y->rank, y->shape, gpu_at(c, x), x->stride,
+                                 gpu_at(c, y), dense, err);
+    gpu_map_spec s = {.rank = y->rank, .in_count = 1, .out_count = 1};
+    const gpu_addresses a = {{gpu_at(c, x), gpu_at(c, y)}, 2};
+    memcpy(s.shape, y->shape, sizeof s.shape);
+    memcpy(s.in[0].stride, x->stride, sizeof x->stride);
+    memcpy(s.out[0].stride, dense, sizeof dense);
+    s.in[0].dtype = x->dtype;
+    s.out[0].dtype = y->dtype;
+    s.program.instruction[0] = (tn_instruction){.op = TN_MAP_INPUT};
+    s.program.instruction_count = 1;
+    return gpu_dispatch_map(c, &s, &a, err);
+}
+
+tn_status gpu_compile_copy(gpu_compiler *c, const tn_plan_node *n,
+                           tn_error *err)
+{
+    return copy(c, &n->in[0], &n->out[0], err);
+}
+
+/* The output lies on the target, input 0. */
+tn_status gpu_compile_assign(gpu_compiler *c, const tn_plan_node *n,
+                             tn_error *err)
+{
+    return copy(c, &n->in[1], &n->out[0], err);
+}
+
+/* Seen from outside the axis, each input is a run of consecutive elements of
+ * the output's: its part of the axis times everything inside it. */
+tn_status gpu_compile_concat(gpu_compiler *c, const tn_plan_node *n,
+                             tn_error *err)
+{
+    const tn_concat_attr *attr = n->attr;
+    const tn_operand *y = n->out;
+    const int64_t outer = gpu_product(y->shape, 0, attr->axis);
+    const int64_t pitch = gpu_product(y->shape, attr->axis, y->rank);
+    uint64_t to = gpu_at(c, y);
+    for (uint32_t i = 0; i < n->in_count; i++) {
+        const tn_operand *x = &n->in[i];
+        const int64_t run = gpu_product(x->shape, attr->axis, x->rank);
+        const int64_t shape[] = {outer, run};
+        if (x->dtype != y->dtype)
+            return gpu_refuse(n, err, "input %u is %s and the output %s", i,
+                              tn_dtype_name(x->dtype), tn_dtype_name(y->dtype));
+        TN_TRY(gpu_dispatch_move(c, 2, shape, gpu_at(c, x),
+                                 (const int64_t[]){run, 1}, to,
+                                 (const int64_t[]){pitch, 1}, err));
+        to += (uint64_t)run * 4;
+    }
+    return TN_OK;
+}
+
+tn_status gpu_compile_fill(gpu_compiler *c, const tn_plan_node *n,
+                           tn_error *err)
+{
+    const tn_fill_attr *attr = n->attr;
+    return gpu_dispatch_fill(c, gpu_at(c, &n->out[0]), gpu_elements(&n->out[0]),
+                             n->out[0].dtype, attr->value, err);
+}

@@ -1,0 +1,56 @@
+/*
+ * ops.c - the table of ops, and what is checked for all of them alike.
+ */
+#include "compiler.h"
+
+const gpu_op gpu_ops[TN_OP_COUNT] = {
+#define XX(op, in, out, name) [TN_OP_##op] = {name, in, out},
+    GPU_OP_MAP(XX)
+#undef XX
+};
+
+tn_status gpu_refuse(const tn_plan_node *node, tn_error *err,
+                     const char *format, ...)
+{
+    char sentence[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(sentence, sizeof sentence, format, args);
+    va_end(args);
+    return tn_fail(err, TN_EUNSUPPORTED, "%s:%d: %s: backend vulkan: %s",
+                   node->file ? node->file : "(graph)", (int)node->line,
+                   node->name, sentence);
+}
+
+static tn_status check(const tn_plan_node *node, const tn_operand *x,
+                       const char *what, uint32_t index, char allowed,
+                       tn_error *err)
+{
+    if (!x->arena || (x->dtype == TN_F32 && allowed != 'i') ||
+        (x->dtype == TN_I32 && allowed != 'f'))
+        return TN_OK;
+    return gpu_refuse(node, err, "%s %u is %s; it takes %s here", what, index,
+                      tn_dtype_name(x->dtype),
+                      allowed == 'f'   ? "F32"
+                      : allowed == 'i' ? "I32"
+                                       : "F32 or I32");
+}
+
+static tn_status check_all(const tn_plan_node *node, const tn_operand *x,
+                           uint32_t count, const char *letter, const char *what,
+                           tn_error *err)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        TN_TRY(check(node, &x[i], what, i, *letter, err));
+        if (letter[0] && letter[1] != '*' && letter[1])
+            letter++;
+    }
+    return TN_OK;
+}
+
+tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
+                           tn_error *err)
+{
+    TN_TRY(check_all(node, node->in, node->in_count, op->in, "input", err));
+    return check_all(node, node->out, node->out_count, op->out, "output", err);
+}

@@ -1,0 +1,152 @@
+/*
+ * vulkan.c - the Vulkan backend: any GPU with a driver for Vulkan 1.2.
+ *
+ * The face of the folder. In the order in which things happen:
+ *
+ *     loader.c, instance.c, card.c     the library, and which devices there are
+ *     device.c, memory.c, transfer.c   a queue, memory, bytes to and fro
+ *     compile.c, op_*.c                a plan to dispatches
+ *     emit*.c, spirv.c                 kernels made for a plan: map, reduce
+ *     kernels/, kernels.c              kernels that are written in GLSL
+ *     pipeline.c                       SPIR-V to pipelines, each once
+ *     record.c, run.c                  command buffers: recorded once, run
+ * often
+ *
+ * Kernels find everything through addresses (buffer device addresses): there
+ * are no descriptors. Everything is computed in F32.
+ */
+#include "exec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const tn_option options[] = {
+    TN_OPTION_STRING(gpu_options, device, "auto",
+                     "auto, the number that `tenon devices` shows, or a part "
+                     "of the device's name"),
+    TN_OPTION_BOOL(gpu_options, staging, 0,
+                   "copy through staging buffers even where the CPU sees the "
+                   "device's memory (for tests)"),
+    TN_OPTION_BOOL(gpu_options, validation, 0,
+                   "load the Khronos validation layer; its first complaint "
+                   "fails the run"),
+    TN_OPTION_BOOL(gpu_options, cache, 1,
+                   "keep compiled kernels in the user's cache folder"),
+};
+
+/* ---- devices ---- */
+
+static void describe(const gpu_card *card, tn_device_info *info)
+{
+    info->score = card->score;
+    info->memory_bytes = card->memory_bytes;
+    snprintf(info->name, sizeof info->name, "%.127s", card->name);
+    if (card->missing[0])
+        snprintf(info->note, sizeof info->note,
+                 "its driver lacks %s, which this backend needs",
+                 card->missing);
+    else if (gpu_is_software(card))
+        snprintf(info->note, sizeof info->note,
+                 "a software device: for tests; auto prefers any other "
+                 "backend");
+    else
+        snprintf(info->note, sizeof info->note, "computes in f32");
+}
+
+static tn_status probe(const tn_host *host, uint32_t index,
+                       tn_device_info *info, tn_error *err)
+{
+    gpu_instance instance;
+    gpu_card cards[GPU_MAX_CARDS];
+    tn_error why = {0};
+    uint32_t count = 0;
+    tn_status status = gpu_instance_open(&instance, host, 0, &why);
+    if (status == TN_OK) {
+        status = gpu_cards(&instance, cards, &count, &why);
+        gpu_instance_close(&instance);
+    }
+    if (status == TN_OK && index < count) {
+        describe(&cards[index], info);
+        return TN_OK;
+    }
+    if (index > 0)
+        return tn_fail(err, TN_EEND, "backend vulkan: there are %u devices",
+                       count);
+    info->score = 0;
+    snprintf(info->name, sizeof info->name, "none");
+    snprintf(info->note, sizeof info->note, "%.380s",
+             status == TN_OK ? "the Vulkan drivers here find no device"
+                             : why.message);
+    return TN_OK;
+}
+
+static tn_status open_device(const tn_host *host, const void *given,
+                             tn_device **device, tn_error *err)
+{
+    static const gpu_options ordinary = {.cache = 1};
+    return gpu_device_open(host, given ? given : &ordinary, device, err);
+}
+
+static void caps(const tn_device *d, tn_backend_caps *out)
+{
+    out->precisions = TN_PRECISION_F32;
+    out->flags = d->memory.tensor_is_mapped ? TN_UNIFIED_MEMORY : 0;
+    out->map_inputs = TN_MAP_MAX_INPUTS;
+    out->map_instructions = TN_MAP_MAX_INSTRUCTIONS;
+    out->memory_bytes = d->card.memory_bytes;
+}
+
+/* Composites are expanded: there are only primitives here. */
+static uint32_t supports(const tn_device *d, const tn_plan_node *node)
+{
+    (void)d;
+    return node->op < TN_OP_COUNT && gpu_ops[node->op].compile &&
+           gpu_check_dtypes(&gpu_ops[node->op], node, NULL) == TN_OK;
+}
+
+/* ---- memory ---- */
+
+static tn_status alloc(tn_device *d, int64_t bytes, tn_buffer **out,
+                       tn_error *err)
+{
+    tn_buffer *b;
+    TN_TRY(gpu_buffer_create(d, GPU_FOR_TENSORS, bytes, &b, err));
+    const tn_status status = gpu_zero(d, b, err);
+    if (status != TN_OK) {
+        gpu_buffer_free(d, b);
+        return status;
+    }
+    *out = b;
+    return TN_OK;
+}
+
+static void free_buffer(tn_device *d, tn_buffer *buffer)
+{
+    gpu_wait_for(d, d->submitted, NULL);
+    gpu_buffer_free(d, buffer);
+}
+
+static void *map(tn_device *d, tn_buffer *buffer)
+{
+    (void)d;
+    return gpu_buffer_mapped(buffer);
+}
+
+TN_BACKEND(vulkan) = {
+    .summary = "any GPU with a driver for Vulkan 1.2, in f32",
+    .options = TN_OPTIONS(gpu_options, options),
+    .probe = probe,
+    .open = open_device,
+    .close = gpu_device_close,
+    .caps = caps,
+    .supports = supports,
+    .alloc = alloc,
+    .free = free_buffer,
+    .map = map,
+    .upload = gpu_upload,
+    .download = gpu_download,
+    .compile = gpu_compile,
+    .exec_free = gpu_exec_free,
+    .run = gpu_run,
+    .wait = gpu_wait,
+};
