@@ -87,16 +87,23 @@ static tn_status check_special(const tni_vocabulary *v, int64_t id,
     return TN_OK;
 }
 
+/* Once all tokens are known: none has a special token's id. */
+static tn_status check_special_ids(const tni_vocabulary *v, tn_error *err)
+{
+    for (size_t i = 0; i < v->special_count; i++)
+        if (v->token[v->special[i].id].count)
+            return tn_fail(err, TN_EFORMAT,
+                           "%s: special token %s has the id %d of an ordinary "
+                           "token",
+                           v->path, v->special[i].text, v->special[i].id);
+    return TN_OK;
+}
+
 tn_status tni_vocabulary_add_special(tni_vocabulary *v, int64_t id,
                                      const char *text, size_t count, int always,
                                      tn_error *err)
 {
     TN_TRY(check_special(v, id, text, count, err));
-    if ((size_t)id < v->size && v->token[id].count)
-        return tn_fail(err, TN_EFORMAT,
-                       "%s: special token %.*s has the id %lld of an ordinary "
-                       "token",
-                       v->path, (int)count, text, (long long)id);
     char *copy = malloc(count + 1);
     if (!copy || !reach(v, (size_t)id) ||
         !tni_grow(&v->special, &v->special_capacity, v->special_count + 1,
@@ -111,7 +118,7 @@ tn_status tni_vocabulary_add_special(tni_vocabulary *v, int64_t id,
         v->special[at] = v->special[at - 1];
     v->special[at] =
         (tni_special){copy, (uint32_t)count, (int32_t)id, always != 0};
-    return TN_OK;
+    return v->slot ? check_special_ids(v, err) : TN_OK;
 }
 
 /* ---- by bytes ---- */
@@ -187,6 +194,7 @@ static tn_status index_single_bytes(tni_vocabulary *v, tn_error *err)
 
 tn_status tni_vocabulary_index(tni_vocabulary *v, tn_error *err)
 {
+    TN_TRY(check_special_ids(v, err));
     const size_t slots = tni_table_slots(v->size);
     v->slot = malloc(slots * sizeof *v->slot);
     if (!v->slot)
