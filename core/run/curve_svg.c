@@ -180,6 +180,10 @@ static void put_comparison(FILE *to, const tni_curve *window, const char *title,
     put_frame(to, HEIGHT + LEGEND * (int)count);
     put_title(to, title);
     put_axes(to, window);
+    fprintf(to,
+            "<text x=\"%d\" y=\"30\" text-anchor=\"end\" fill=\"#666\">"
+            "training loss, nats per token; dots: validation</text>\n",
+            RIGHT);
     for (size_t i = 0; i < count; i++)
         put_run(to, window, &runs[i], i);
     fputs("</svg>\n", to);
