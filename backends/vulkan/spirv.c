@@ -5,7 +5,6 @@
 #include "spirv.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum { MAGIC = 0x07230203, VERSION_1_5 = 0x00010500, HEADER_WORDS = 5 };
 
@@ -32,6 +31,13 @@ static uint32_t *grow(spv_module *m, uint32_t section, uint32_t words)
     return at;
 }
 
+/* Of 0 words, `from` may be NULL. */
+static void copy_words(uint32_t *to, const uint32_t *from, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        to[i] = from[i];
+}
+
 void spv_write(spv_module *m, uint32_t section, uint32_t opcode, uint32_t count,
                const uint32_t *operands)
 {
@@ -39,7 +45,7 @@ void spv_write(spv_module *m, uint32_t section, uint32_t opcode, uint32_t count,
     if (!at)
         return;
     at[0] = (count + 1) << 16 | opcode;
-    memcpy(at + 1, operands, count * sizeof *operands);
+    copy_words(at + 1, operands, count);
 }
 
 spv_id spv_compute(spv_module *m, uint32_t opcode, spv_id type, uint32_t count,
@@ -52,8 +58,16 @@ spv_id spv_compute(spv_module *m, uint32_t opcode, spv_id type, uint32_t count,
     at[0] = (count + 3) << 16 | opcode;
     at[1] = type;
     at[2] = id;
-    memcpy(at + 3, operands, count * sizeof *operands);
+    copy_words(at + 3, operands, count);
     return id;
+}
+
+static int same_words(const uint32_t *a, const uint32_t *b, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (a[i] != b[i])
+            return 0;
+    return 1;
 }
 
 /* The result of a global instruction with this first word, these words before
@@ -66,7 +80,7 @@ static spv_id find(const spv_module *m, uint32_t first, spv_id type,
     for (uint32_t i = 0; i < s->count; i += s->words[i] >> 16) {
         const uint32_t *w = s->words + i;
         if (w[0] == first && (!before || w[1] == type) &&
-            !memcmp(w + 2 + before, behind, count * sizeof *behind))
+            same_words(w + 2 + before, behind, count))
             return w[1 + before];
     }
     return 0;
@@ -88,7 +102,7 @@ static spv_id once(spv_module *m, uint32_t opcode, spv_id type, uint32_t count,
     if (before)
         at[1] = type;
     at[1 + before] = id;
-    memcpy(at + 2 + before, behind, count * sizeof *behind);
+    copy_words(at + 2 + before, behind, count);
     return id;
 }
 
@@ -114,12 +128,11 @@ uint32_t *spv_finish(spv_module *m, uint32_t *word_count)
         return NULL;
     const uint32_t header[HEADER_WORDS] = {MAGIC, VERSION_1_5, 0,
                                            m->last_id + 1, 0};
-    memcpy(words, header, sizeof header);
+    copy_words(words, header, HEADER_WORDS);
     uint32_t *at = words + HEADER_WORDS;
     for (uint32_t i = 0; i < SPV_SECTIONS; i++) {
         const spv_section *s = &m->section[i];
-        if (s->count)
-            memcpy(at, s->words, s->count * sizeof *at);
+        copy_words(at, s->words, s->count);
         at += s->count;
     }
     *word_count = count;

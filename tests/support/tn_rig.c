@@ -49,8 +49,7 @@ static void *fill_options(tn_rig *rig, const char *text)
     return options;
 }
 
-/* Everything but the device. */
-static tn_rig *create(const char *backend)
+tn_rig *tn_rig_find(const char *backend)
 {
     tn_rig *rig = calloc(1, sizeof *rig);
     assert_non_null(rig);
@@ -65,7 +64,7 @@ static tn_rig *create(const char *backend)
 
 tn_rig *tn_rig_open(const char *backend, const char *options)
 {
-    tn_rig *rig = create(backend);
+    tn_rig *rig = tn_rig_find(backend);
     tn_error err = TN_ERROR_NONE;
     if (rig->backend->open(rig->host, fill_options(rig, options), &rig->device,
                            &err) != TN_OK)
@@ -117,7 +116,7 @@ static int can_run(const char *name)
 {
     tn_device_info info = {.struct_size = (uint32_t)sizeof info};
     tn_error err = TN_ERROR_NONE;
-    tn_rig *rig = create(name);
+    tn_rig *rig = tn_rig_find(name);
     const tn_status status = rig->backend->probe(rig->host, 0, &info, &err);
     const int can = status == TN_OK && info.score > 0;
     if (!can)

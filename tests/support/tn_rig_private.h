@@ -20,6 +20,9 @@ struct tn_rig {
     tn_backend_caps caps;
 };
 
+/* Everything but the device. */
+tn_rig *tn_rig_find(const char *backend);
+
 /* Fail the running test with a sentence. */
 _Noreturn TN_PRINTF(1, 2) void tn_rig_give_up(const char *format, ...);
 
