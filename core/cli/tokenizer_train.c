@@ -213,10 +213,11 @@ static tn_status report(tni_cli *cli, const arguments *a, const source *s,
     const tni_tokenizer_flags flags = {.tokenizer = a->out};
     TN_TRY(tni_tokenizer_use(cli, &flags, &use, err));
     TN_TRY(tni_tokenizer_open(cli->host, &use, &made, err));
-    printf("%s: %u tokens from %llu documents, %llu bytes of text, in %.1f s\n",
-           a->out, made.vtable->vocab_size(made.self),
-           (unsigned long long)s->documents, (unsigned long long)s->text_bytes,
-           seconds);
+    printf(
+        "%s: %u tokens from %llu document%s, %llu bytes of text, in %.1f s\n",
+        a->out, made.vtable->vocab_size(made.self),
+        (unsigned long long)s->documents, s->documents == 1 ? "" : "s",
+        (unsigned long long)s->text_bytes, seconds);
     tni_tokenizer_close(&made);
     return TN_OK;
 }
