@@ -5,11 +5,12 @@
  *     dx[t] = sum_k w[:, k] dy[t + K - 1 - k]
  *     dw[:, k] = sum_{b, t} dy[t] x[t - K + 1 + k]
  *
- * A task owns some rows of one batch row and a slice of the channels, few
- * enough to stay in L1 with the rows around them. Backward it reads each row of
- * dy once for dx and dw; dw is summed over the rows of a task in float, as far
- * as registers hold it, and over tasks, in double, by a second step. Kernels
- * of more than MOST_TAPS taps take those so many at a time.
+ * A part is some rows of one batch row and a slice of the channels, few enough
+ * to stay in L1 with the rows around them; a task has one, or several small.
+ * Backward, dx and dw of a part follow each other, so that rows come from
+ * memory once; dw is summed over the part in float and over parts, in double,
+ * by a second step. Kernels of more than MOST_TAPS taps take those so many at a
+ * time.
  */
 #include "kernels.h"
 
@@ -29,6 +30,7 @@ typedef struct conv {
     float *y, *dx, *dw;
     int64_t B, T, C, K;
     int64_t row_blocks, slices;
+    int64_t parts, parts_per_task; /* several where rows are few: decoding */
     int64_t partial; /* (B row_blocks, K, C) of dw, in shared memory */
 } conv;
 
@@ -37,11 +39,11 @@ typedef struct part {
     int64_t b, first, end, c, width;
 } part;
 
-static part part_of(const conv *v, int64_t task)
+static part part_of(const conv *v, int64_t number)
 {
-    const int64_t block = task / v->slices % v->row_blocks;
-    const int64_t c = task % v->slices * CHANNELS;
-    return (part){.b = task / v->slices / v->row_blocks,
+    const int64_t block = number / v->slices % v->row_blocks;
+    const int64_t c = number % v->slices * CHANNELS;
+    return (part){.b = number / v->slices / v->row_blocks,
                   .first = block * ROWS,
                   .end = cpu_min((block + 1) * ROWS, v->T),
                   .c = c,
@@ -110,10 +112,8 @@ static void weigh_rows(int taps, int64_t width, const float *w,
     }
 }
 
-static void run_conv(const void *argument, cpu_worker *worker, int64_t task)
+static void convolve(const conv *v, cpu_worker *worker, part p)
 {
-    const conv *v = argument;
-    const part p = part_of(v, task);
     const float *w = worker->scratch;
     const float *zeros = load_taps(v, &p, worker->scratch);
     for (int64_t t = p.first; t < p.end; t++)
@@ -125,6 +125,14 @@ static void run_conv(const void *argument, cpu_worker *worker, int64_t task)
             weigh_rows(taps, p.width, w + k * CHANNELS, rows,
                        v->y + (p.b * v->T + t) * v->C + p.c, k > 0);
         }
+}
+
+static void run_conv(const void *argument, cpu_worker *worker, int64_t task)
+{
+    const conv *v = argument;
+    const int64_t end = cpu_min((task + 1) * v->parts_per_task, v->parts);
+    for (int64_t i = task * v->parts_per_task; i < end; i++)
+        convolve(v, worker, part_of(v, i));
 }
 
 /* ---- backward ---- */
@@ -245,6 +253,8 @@ static conv *new_conv(cpu_compiler *c, const tn_plan_node *node, uint32_t x,
     v->K = node->in[x + 1].shape[1];
     v->row_blocks = cpu_parts(v->T, ROWS);
     v->slices = cpu_parts(v->C, CHANNELS);
+    v->parts = v->B * v->row_blocks * v->slices;
+    v->parts_per_task = cpu_max(1, ROWS / cpu_max(1, v->T));
     cpu_scratch(c, (2 * v->K + 1) * CHANNELS * (int64_t)sizeof(float));
     return v;
 }
@@ -255,7 +265,7 @@ tn_status ISA(compile_conv)(cpu_compiler *c, const tn_plan_node *node,
     (void)err;
     conv *v = new_conv(c, node, 0, 2);
     v->y = cpu_at(c, &node->out[0]);
-    cpu_step(c, run_conv, v, v->B * v->row_blocks * v->slices);
+    cpu_step(c, run_conv, v, cpu_parts(v->parts, v->parts_per_task));
     return TN_OK;
 }
 
@@ -269,7 +279,7 @@ tn_status ISA(compile_conv_bwd)(cpu_compiler *c, const tn_plan_node *node,
     v->dw = cpu_at(c, &node->out[1]);
     v->partial = cpu_shared(c, v->B * v->row_blocks * v->K * v->C *
                                    (int64_t)sizeof(float));
-    cpu_step(c, run_conv_bwd, v, v->B * v->row_blocks * v->slices);
+    cpu_step(c, run_conv_bwd, v, v->parts);
     cpu_barrier(c);
     cpu_step(c, run_dw, v, cpu_parts(v->C, SUM_COLUMNS) * v->K);
     return TN_OK;
