@@ -12,19 +12,7 @@ enum {
 
 /* ---- short: every pair, every time ---- */
 
-typedef struct candidate {
-    uint32_t rank;
-    int32_t id;
-} candidate;
-
-static candidate look(const tni_vocabulary *v, int32_t left, int32_t right)
-{
-    const tni_pair *pair = tni_vocabulary_pair(v, left, right);
-    return pair ? (candidate){pair->rank, pair->id}
-                : (candidate){UINT32_MAX, TNI_NO_TOKEN};
-}
-
-static size_t least(const candidate *pair, size_t count)
+static size_t least(const tni_candidate *pair, size_t count)
 {
     size_t best = 0;
     for (size_t i = 1; i < count; i++)
@@ -35,11 +23,12 @@ static size_t least(const candidate *pair, size_t count)
 
 /* id[0 .. count) in place; returns how many are left. pair[i] is what id[i]
  * and id[i + 1] would be. */
-static size_t merge_short(const tni_vocabulary *v, int32_t *id, size_t count)
+static size_t merge_short(const tni_vocabulary *v, const char *piece,
+                          int32_t *id, size_t count)
 {
-    candidate pair[SHORT];
+    tni_candidate pair[SHORT];
     for (size_t i = 0; i + 1 < count; i++)
-        pair[i] = look(v, id[i], id[i + 1]);
+        pair[i] = tni_vocabulary_byte_pair(v, piece + i);
     while (count > 1) {
         const size_t i = least(pair, count - 1);
         if (pair[i].id == TNI_NO_TOKEN)
@@ -49,9 +38,9 @@ static size_t merge_short(const tni_vocabulary *v, int32_t *id, size_t count)
         memmove(id + i + 1, id + i + 2, (count - i - 1) * sizeof *id);
         memmove(pair + i, pair + i + 1, (count - i - 1) * sizeof *pair);
         if (i > 0)
-            pair[i - 1] = look(v, id[i - 1], id[i]);
+            pair[i - 1] = tni_vocabulary_pair(v, id[i - 1], id[i]);
         if (i + 1 < count)
-            pair[i] = look(v, id[i], id[i + 1]);
+            pair[i] = tni_vocabulary_pair(v, id[i], id[i + 1]);
     }
     return count;
 }
@@ -97,24 +86,28 @@ static uint64_t pop(tni_merger *m)
     return top;
 }
 
-/* Look the pair that begins at `place` up again. Returns whether it merges. */
-static int rank_place(const tni_vocabulary *v, tni_merger *m, uint32_t place,
-                      uint32_t end)
+/* The pair that begins at `place` is now this one; the heap learns of it if it
+ * merges. */
+static void set_place(tni_merger *m, uint32_t place, tni_candidate pair)
 {
     tni_link *l = &m->link[place];
-    const tni_pair *pair =
-        l->after == end ? NULL
-                        : tni_vocabulary_pair(v, m->id[place], m->id[l->after]);
-    l->rank = pair ? (int64_t)pair->rank : NO_RANK;
-    l->merged = pair ? pair->id : TNI_NO_TOKEN;
-    return pair != NULL;
+    l->merged = pair.id;
+    l->rank = pair.id == TNI_NO_TOKEN ? NO_RANK : (int64_t)pair.rank;
 }
 
 static void push_place(const tni_vocabulary *v, tni_merger *m, uint32_t place,
                        uint32_t end)
 {
-    if (rank_place(v, m, place, end))
-        push(m, (uint64_t)m->link[place].rank << 32 | place);
+    const uint32_t after = m->link[place].after;
+    if (after == end) {
+        m->link[place].rank = NO_RANK;
+        return;
+    }
+    const tni_candidate pair =
+        tni_vocabulary_pair(v, m->id[place], m->id[after]);
+    set_place(m, place, pair);
+    if (pair.id != TNI_NO_TOKEN)
+        push(m, (uint64_t)pair.rank << 32 | place);
 }
 
 static void merge_place(const tni_vocabulary *v, tni_merger *m, uint32_t place,
@@ -132,22 +125,28 @@ static void merge_place(const tni_vocabulary *v, tni_merger *m, uint32_t place,
         push_place(v, m, l->before, end);
 }
 
-static void fill_heap(const tni_vocabulary *v, tni_merger *m, uint32_t end)
+static void fill_heap(const tni_vocabulary *v, tni_merger *m, const char *piece,
+                      uint32_t end)
 {
     m->heap_count = 0;
-    for (uint32_t i = 0; i < end; i++)
+    for (uint32_t i = 0; i < end; i++) {
         m->link[i] = (tni_link){.before = i ? i - 1 : 0, .after = i + 1};
-    for (uint32_t i = 0; i < end; i++)
-        if (rank_place(v, m, i, end))
+        m->link[i].rank = NO_RANK;
+        if (i + 1 == end)
+            break;
+        set_place(m, i, tni_vocabulary_byte_pair(v, piece + i));
+        if (m->link[i].rank != NO_RANK)
             m->heap[m->heap_count++] = (uint64_t)m->link[i].rank << 32 | i;
+    }
     m->pushed += m->heap_count;
     for (size_t i = m->heap_count / 2; i-- > 0;)
         sift_down(m->heap, m->heap_count, i);
 }
 
-static size_t merge_long(const tni_vocabulary *v, tni_merger *m, uint32_t end)
+static size_t merge_long(const tni_vocabulary *v, tni_merger *m,
+                         const char *piece, uint32_t end)
 {
-    fill_heap(v, m, end);
+    fill_heap(v, m, piece, end);
     while (m->heap_count) {
         const uint64_t entry = pop(m);
         const uint32_t place = (uint32_t)entry;
@@ -174,13 +173,13 @@ tn_status tni_merge(const tni_vocabulary *v, tni_merger *m, const char *piece,
     for (size_t i = 0; i < bytes; i++)
         m->id[i] = v->byte_id[(unsigned char)piece[i]];
     if (bytes <= SHORT) {
-        *count = merge_short(v, m->id, bytes);
+        *count = merge_short(v, piece, m->id, bytes);
         return TN_OK;
     }
     if (!tni_grow(&m->link, &m->link_capacity, bytes, sizeof *m->link) ||
         !tni_grow(&m->heap, &m->heap_capacity, 3 * bytes, sizeof *m->heap))
         return tni_no_memory("merging", err);
-    *count = merge_long(v, m, (uint32_t)bytes);
+    *count = merge_long(v, m, piece, (uint32_t)bytes);
     return TN_OK;
 }
 

@@ -20,6 +20,8 @@ void tni_vocabulary_fini(tni_vocabulary *v)
     free(v->bytes);
     free(v->slot);
     free(v->pair);
+    free(v->maybe);
+    free(v->byte_pair);
     *v = (tni_vocabulary){0};
 }
 
@@ -213,12 +215,11 @@ tn_status tni_vocabulary_expect_merges(tni_vocabulary *v, size_t count,
                                        tn_error *err)
 {
     const size_t slots = tni_table_slots(count);
-    tni_pair *table = malloc(slots * sizeof *table);
-    if (!table)
+    v->pair = malloc(slots * sizeof *v->pair);
+    v->maybe = calloc(4 * slots / 64, sizeof *v->maybe);
+    if (!v->pair || !v->maybe)
         return tni_no_memory(v->path, err);
-    memset(table, 0xff, slots * sizeof *table); /* TNI_NO_PAIR */
-    free(v->pair);
-    v->pair = table;
+    memset(v->pair, 0xff, slots * sizeof *v->pair); /* TNI_NO_PAIR */
     v->pair_mask = slots - 1;
     v->pair_count = 0;
     return TN_OK;
@@ -226,11 +227,14 @@ tn_status tni_vocabulary_expect_merges(tni_vocabulary *v, size_t count,
 
 static int put_pair(tni_vocabulary *v, tni_pair pair)
 {
-    size_t i = tni_hash_word(pair.key) & v->pair_mask;
+    const uint64_t hash = tni_hash_word(pair.key);
+    size_t i = hash & v->pair_mask;
+    const size_t bit = tni_pair_bit(v, hash);
     for (; v->pair[i].key != TNI_NO_PAIR; i = (i + 1) & v->pair_mask)
         if (v->pair[i].key == pair.key)
             return 0;
     v->pair[i] = pair;
+    v->maybe[bit / 64] |= UINT64_C(1) << bit % 64;
     v->pair_count++;
     return 1;
 }
@@ -260,12 +264,27 @@ tn_status tni_vocabulary_add_merge(tni_vocabulary *v, int32_t left,
     return TN_OK;
 }
 
-/* Every way to cut a token into two tokens; `put` counts or keeps them. */
-static size_t cut_token(tni_vocabulary *v, int32_t id, int keep)
+tn_status tni_vocabulary_pair_bytes(tni_vocabulary *v, tn_error *err)
+{
+    v->byte_pair = malloc(256 * 256 * sizeof *v->byte_pair);
+    if (!v->byte_pair)
+        return tni_no_memory(v->path, err);
+    for (size_t i = 0; i < 256 * 256; i++)
+        v->byte_pair[i] =
+            tni_vocabulary_pair(v, v->byte_id[i >> 8], v->byte_id[i & 255]);
+    return TN_OK;
+}
+
+typedef struct pair_list {
+    tni_pair *at;
+    size_t count, capacity;
+} pair_list;
+
+/* Every way to cut a token into two tokens. 0 when memory ran out. */
+static int cut_token(const tni_vocabulary *v, int32_t id, pair_list *list)
 {
     uint32_t count;
     const char *bytes = tni_vocabulary_bytes(v, id, &count);
-    size_t found = 0;
     for (uint32_t i = 1; i < count; i++) {
         const int32_t left = tni_vocabulary_find(v, bytes, i);
         if (left == TNI_NO_TOKEN)
@@ -273,20 +292,32 @@ static size_t cut_token(tni_vocabulary *v, int32_t id, int keep)
         const int32_t right = tni_vocabulary_find(v, bytes + i, count - i);
         if (right == TNI_NO_TOKEN)
             continue;
-        found++;
-        if (keep)
-            put_pair(v, (tni_pair){key_of(left, right), (uint32_t)id, id});
+        if (!tni_grow(&list->at, &list->capacity, list->count + 1,
+                      sizeof *list->at))
+            return 0;
+        list->at[list->count++] =
+            (tni_pair){key_of(left, right), (uint32_t)id, id};
     }
-    return found;
+    return 1;
+}
+
+static tn_status keep_pairs(tni_vocabulary *v, const pair_list *list,
+                            tn_error *err)
+{
+    TN_TRY(tni_vocabulary_expect_merges(v, list->count, err));
+    for (size_t i = 0; i < list->count; i++)
+        put_pair(v, list->at[i]);
+    return tni_vocabulary_pair_bytes(v, err);
 }
 
 tn_status tni_vocabulary_merge_by_bytes(tni_vocabulary *v, tn_error *err)
 {
-    size_t found = 0;
-    for (size_t id = 0; id < v->size; id++)
-        found += cut_token(v, (int32_t)id, 0);
-    TN_TRY(tni_vocabulary_expect_merges(v, found, err));
-    for (size_t id = 0; id < v->size; id++)
-        cut_token(v, (int32_t)id, 1);
-    return TN_OK;
+    pair_list list = {0};
+    int whole = 1;
+    for (size_t id = 0; whole && id < v->size; id++)
+        whole = cut_token(v, (int32_t)id, &list);
+    const tn_status status =
+        whole ? keep_pairs(v, &list, err) : tni_no_memory(v->path, err);
+    free(list.at);
+    return status;
 }

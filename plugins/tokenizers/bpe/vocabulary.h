@@ -41,6 +41,12 @@ typedef struct tni_pair {
 } tni_pair;
 #define TNI_NO_PAIR UINT64_MAX
 
+/* What two neighbours would be; rank UINT32_MAX where they do not merge. */
+typedef struct tni_candidate {
+    uint32_t rank;
+    int32_t id;
+} tni_candidate;
+
 /* A token's bytes in the hash table. */
 typedef struct tni_slot {
     uint32_t tag; /* of the hash, so that few bytes are compared in vain */
@@ -57,7 +63,13 @@ typedef struct tni_vocabulary {
     size_t slot_mask;
     tni_pair *pair;
     size_t pair_mask, pair_count;
+    /* Bits set by hash, four for each slot: most pairs asked for do not merge,
+     * and this says so from a table that stays in the processor's cache. */
+    uint64_t *maybe;
     int32_t byte_id[256];
+    /* Of two bytes, left << 8 | right: most lookups of a piece, and for any
+     * one script few different ones. */
+    tni_candidate *byte_pair;
     tni_special *special; /* longest first */
     size_t special_count, special_capacity;
     /* A piece that is a token is that token, whatever the merges say. */
@@ -87,6 +99,9 @@ tn_status tni_vocabulary_expect_merges(tni_vocabulary *v, size_t count,
 tn_status tni_vocabulary_add_merge(tni_vocabulary *v, int32_t left,
                                    int32_t right, uint32_t rank, tn_error *err);
 
+/* After the merges: fills byte_pair. Merging needs it. */
+tn_status tni_vocabulary_pair_bytes(tni_vocabulary *v, tn_error *err);
+
 /* The id of these bytes, or TNI_NO_TOKEN. */
 int32_t tni_vocabulary_find(const tni_vocabulary *v, const char *bytes,
                             size_t count);
@@ -98,18 +113,34 @@ static inline const char *tni_vocabulary_bytes(const tni_vocabulary *v,
     return v->bytes + v->token[id].at;
 }
 
-/* The merge of two tokens, or NULL. */
-static inline const tni_pair *tni_vocabulary_pair(const tni_vocabulary *v,
-                                                  int32_t left, int32_t right)
+/* The bit of `maybe` that a pair with this hash sets. */
+static inline size_t tni_pair_bit(const tni_vocabulary *v, uint64_t hash)
+{
+    return hash >> 10 & (4 * v->pair_mask + 3);
+}
+
+/* What two tokens would be. */
+static inline tni_candidate tni_vocabulary_pair(const tni_vocabulary *v,
+                                                int32_t left, int32_t right)
 {
     const uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    size_t i = tni_hash_word(key) & v->pair_mask;
+    const uint64_t hash = tni_hash_word(key);
+    size_t i = hash & v->pair_mask;
+    const size_t bit = tni_pair_bit(v, hash);
+    if (!(v->maybe[bit / 64] >> bit % 64 & 1))
+        return (tni_candidate){UINT32_MAX, TNI_NO_TOKEN};
     while (v->pair[i].key != key) {
         if (v->pair[i].key == TNI_NO_PAIR)
-            return NULL;
+            return (tni_candidate){UINT32_MAX, TNI_NO_TOKEN};
         i = (i + 1) & v->pair_mask;
     }
-    return &v->pair[i];
+    return (tni_candidate){v->pair[i].rank, v->pair[i].id};
+}
+
+static inline tni_candidate tni_vocabulary_byte_pair(const tni_vocabulary *v,
+                                                     const char *two)
+{
+    return v->byte_pair[(unsigned char)two[0] << 8 | (unsigned char)two[1]];
 }
 
 #endif
