@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "cli/bar.h"
 #include "cli/interrupt.h"
-#include "cli/recipes.h"
+#include "cli/tokenizer.h"
 #include "run/component.h"
 #include "run/prepare.h"
 #include "run/token_writer.h"
@@ -45,27 +45,19 @@ static tn_status write_tokens(const tn_tokenizer_handle *tokenizer,
 }
 
 typedef struct {
-    const char *out, *tokenizer, *dtype, *field, *begin;
+    tni_tokenizer_flags tokenizer;
+    const char *out, *dtype, *field, *begin;
     int64_t shard_tokens, threads;
     const char *const *in;
     size_t in_count;
 } arguments;
 
-/* "byte", or a map as in a config: "{plugin: x, path: y}". */
 static tn_status open_tokenizer(tni_cli *cli, const arguments *a,
                                 tn_tokenizer_handle *tokenizer,
                                 const char **name, tn_error *err)
 {
-    const tni_reader reader = {.arena = cli->arena,
-                               .registry = cli->registry,
-                               .host = cli->host,
-                               .base = NULL};
-    tni_yaml *node;
     tni_use use;
-    TN_TRY(tni_config_parse(cli->arena, "--tokenizer", a->tokenizer,
-                            strlen(a->tokenizer), &node, err));
-    TN_TRY(tni_use_read(&reader, TN_KIND_TOKENIZER, node, "tokenizer", NULL,
-                        &use, err));
+    TN_TRY(tni_tokenizer_use(cli, &a->tokenizer, &use, err));
     *name = use.name;
     return tni_tokenizer_open(cli->host, &use, tokenizer, err);
 }
@@ -200,7 +192,7 @@ static tn_status convert(tni_cli *cli, const arguments *a, tn_error *err)
 
 static int run(tni_cli *cli, int argc, char **argv)
 {
-    arguments a = {.tokenizer = "byte",
+    arguments a = {.tokenizer = {.tokenizer = "byte"},
                    .field = "text",
                    .shard_tokens = 100 * 1000 * 1000};
     tn_error err = {0};
@@ -212,12 +204,8 @@ static int run(tni_cli *cli, int argc, char **argv)
          .to = &a.out,
          .value = "FOLDER|FILE.bin",
          .help = "where the ids go"},
-        {.name = "tokenizer",
-         .letter = 't',
-         .kind = TNI_FLAG_STRING,
-         .to = &a.tokenizer,
-         .value = "NAME",
-         .help = "a tokenizer, or {plugin: NAME, option: value}; byte"},
+        TNI_FLAG_TOKENIZER(&a.tokenizer),
+        TNI_FLAG_PATTERN(&a.tokenizer),
         {.name = "dtype",
          .kind = TNI_FLAG_STRING,
          .to = &a.dtype,
@@ -266,8 +254,8 @@ const tni_command tni_command_tokenize = {
     .name = "tokenize",
     .summary = "turn texts into token ids, for training",
     .usage =
-        "TEXT... -o FOLDER [--tokenizer NAME] [--field NAME]\n"
-        "       tenon tokenize TEXT -o OUT.bin [--tokenizer NAME]\n\n"
+        "TEXT... -o FOLDER [-t TOKENIZER] [--field NAME]\n"
+        "       tenon tokenize TEXT -o OUT.bin [-t TOKENIZER]\n\n"
         "  A TEXT is a file, a pattern or a folder; plain text or JSON lines "
         "(.jsonl), also\n  .gz and .zst. FOLDER receives shards and an index "
         "for the dataset token_file;\n  interrupted, the same command goes on "

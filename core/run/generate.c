@@ -15,7 +15,7 @@ typedef struct {
     tni_utf8 utf8;
     int32_t *tokens; /* prompt and what was made */
     int64_t count, capacity;
-    int32_t end; /* the id that ends a text, -1: none */
+    int32_t end[2]; /* ids that end a text, -1: none */
     int said_full;
 } generation;
 
@@ -104,7 +104,8 @@ static tn_status open(generation *g, tn_error *err)
                               &g->decoder, err));
     TN_TRY(tni_sampler_init(&g->sampler, &q->sampling, sampled_ids(g), err));
     const tn_tokenizer *v = g->tokenizer.vtable;
-    g->end = v->special ? v->special(g->tokenizer.self, "<|endoftext|>") : -1;
+    g->end[0] = v->special(g->tokenizer.self, "<|endoftext|>");
+    g->end[1] = q->end ? v->special(g->tokenizer.self, q->end) : -1;
     return TN_OK;
 }
 
@@ -149,7 +150,7 @@ static tn_status go_on(generation *g, tni_generate_result *result,
     while (result->tokens < q->max_tokens && !(q->stop && *q->stop)) {
         int32_t token;
         TN_TRY(tni_sampler_next(&g->sampler, g->decoder->logits, &token, err));
-        if (token == g->end)
+        if (token == g->end[0] || token == g->end[1])
             break;
         TN_TRY(append(g, &token, 1, err));
         TN_TRY(say(g, token, err));

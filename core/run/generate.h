@@ -17,6 +17,7 @@ typedef struct tni_generate_request {
     uint64_t prompt_bytes;
     int64_t max_tokens;
     tni_sampling sampling;
+    const char *end;    /* a special token that ends the text as well; NULL */
     tni_text_sink sink; /* receives the new text, in whole characters */
     void *to;
     const volatile sig_atomic_t *stop; /* not 0: end after this token */
