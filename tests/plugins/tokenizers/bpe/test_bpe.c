@@ -253,6 +253,44 @@ static void text_that_is_not_utf8_is_kept_replaced_or_refused(void **state)
     bpe_close(&t);
 }
 
+/* Long forms, surrogates and what is past U+10FFFF are no characters: U+FFFD
+ * for every byte. The neighbours that are characters stay. */
+static void what_only_looks_like_utf8_is_not(void **state)
+{
+    rig *r = *state;
+    static const struct {
+        const char *text;
+        size_t replaced; /* 0: it is a character */
+    } cases[] = {
+        {"\xc1\xbf", 2},
+        {"\xc2\x80", 0},
+        {"\xe0\x9f\xbf", 3},
+        {"\xe0\xa0\x80", 0},
+        {"\xed\xa0\x80", 3},
+        {"\xed\x9f\xbf", 0},
+        {"\xee\x80\x80", 0},
+        {"\xf0\x8f\xbf\xbf", 4},
+        {"\xf0\x90\x80\x80", 0},
+        {"\xf4\x8f\xbf\xbf", 0},
+        {"\xf4\x90\x80\x80", 4},
+        {"\xf5\x80", 2},
+        {"\x80", 1},
+        {"\xe4\xb8", 1},
+    };
+    ranks_file(r, "r.tiktoken", "");
+    bpe t = bpe_open(r, "{path: r.tiktoken, pattern: gpt2, invalid: replace}");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *text = cases[i].text;
+        ids list = bpe_encode(&t, text, strlen(text), 0);
+        assert_int_equal(list.count, cases[i].replaced ? 3 * cases[i].replaced
+                                                       : strlen(text));
+        assert_int_equal(list.at[0] == 0xef && list.at[2] == 0xbd,
+                         cases[i].replaced > 0);
+        free(list.at);
+    }
+    bpe_close(&t);
+}
+
 /* ---- many threads ---- */
 
 enum { THREADS = 4 };
@@ -414,6 +452,7 @@ int main(void)
         RIG_TEST(openais_vocabularies_bring_their_special_tokens),
         RIG_TEST(random_bytes_come_back),
         RIG_TEST(text_that_is_not_utf8_is_kept_replaced_or_refused),
+        RIG_TEST(what_only_looks_like_utf8_is_not),
         RIG_TEST(threads_share_a_tokenizer),
         RIG_TEST(a_sink_that_refuses_is_heard),
         RIG_TEST(bad_rank_files_are_refused_with_their_line),
