@@ -193,8 +193,7 @@ static tn_status compile_plan(gpu_compiler *c, tn_error *err)
     tn_exec *x = c->exec;
     const tn_plan *plan = x->plan;
     x->segments = calloc(plan->segment_count + 1u, sizeof *x->segments);
-    x->seconds = calloc(plan->node_count + 1u, sizeof *x->seconds);
-    if (!x->segments || !x->seconds)
+    if (!x->segments)
         return tn_fail(err, TN_ENOMEM, "backend vulkan: no memory for plan %s",
                        plan->name);
     for (uint32_t i = 0; i < plan->segment_count; i++)

@@ -50,12 +50,14 @@ tn_status gpu_refuse(const tn_plan_node *node, tn_error *err,
 
 /*
  * The table of ops. `in` and `out` say which dtypes an op takes, a letter per
- * operand: f F32, i I32, x either; a '*' repeats the letter before it.
+ * operand: f F32, i I32, x either; a '*' repeats the letter before it. `fits`
+ * asks more of a composite's shapes.
  */
 typedef struct gpu_op {
     tn_status (*compile)(gpu_compiler *c, const tn_plan_node *node,
                          tn_error *err);
     const char *in, *out;
+    uint32_t (*fits)(const tn_plan_node *node);
 } gpu_op;
 
 extern const gpu_op gpu_ops[TN_OP_COUNT];
@@ -63,33 +65,44 @@ extern const gpu_op gpu_ops[TN_OP_COUNT];
 tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
                            tn_error *err);
 
-/* op_map.c, op_copy.c, op_matmul.c, op_rows.c, op_select.c */
+/* op_map.c, op_copy.c, op_matmul.c, op_rows.c, op_select.c,
+ * op_loss.c, op_attention.c */
 #define GPU_OP_MAP(XX)                                                         \
-    XX(MAP, "x*", "x*", gpu_compile_map)                                       \
-    XX(REDUCE, "x*", "f", gpu_compile_reduce)                                  \
-    XX(CUMSUM, "f", "f", gpu_compile_cumsum)                                   \
-    XX(MATMUL, "ff", "f", gpu_compile_matmul)                                  \
-    XX(COPY, "x", "x", gpu_compile_copy)                                       \
-    XX(CONCAT, "x*", "x", gpu_compile_concat)                                  \
-    XX(GATHER_ROWS, "xi", "x", gpu_compile_gather_rows)                        \
-    XX(SCATTER_ADD_ROWS, "if", "f", gpu_compile_scatter_add_rows)              \
-    XX(SET_ROWS, "xix", "x", gpu_compile_set_rows)                             \
-    XX(ASSIGN, "xx", "x", gpu_compile_assign)                                  \
-    XX(TOPK, "f", "fi", gpu_compile_topk)                                      \
-    XX(ARGMAX, "f", "i", gpu_compile_argmax)                                   \
-    XX(EXPERT_PLAN, "i", "iii", gpu_compile_expert_plan)                       \
-    XX(GROUPED_MATMUL, "ffi", "f", gpu_compile_grouped_matmul)                 \
-    XX(FILL, "", "x", gpu_compile_fill)
+    XX(MAP, "x*", "x*", gpu_compile_map, NULL)                                 \
+    XX(REDUCE, "x*", "f", gpu_compile_reduce, NULL)                            \
+    XX(CUMSUM, "f", "f", gpu_compile_cumsum, NULL)                             \
+    XX(MATMUL, "ff", "f", gpu_compile_matmul, NULL)                            \
+    XX(COPY, "x", "x", gpu_compile_copy, NULL)                                 \
+    XX(CONCAT, "x*", "x", gpu_compile_concat, NULL)                            \
+    XX(GATHER_ROWS, "xi", "x", gpu_compile_gather_rows, NULL)                  \
+    XX(SCATTER_ADD_ROWS, "if", "f", gpu_compile_scatter_add_rows, NULL)        \
+    XX(SET_ROWS, "xix", "x", gpu_compile_set_rows, NULL)                       \
+    XX(ASSIGN, "xx", "x", gpu_compile_assign, NULL)                            \
+    XX(TOPK, "f", "fi", gpu_compile_topk, NULL)                                \
+    XX(ARGMAX, "f", "i", gpu_compile_argmax, NULL)                             \
+    XX(EXPERT_PLAN, "i", "iii", gpu_compile_expert_plan, NULL)                 \
+    XX(GROUPED_MATMUL, "ffi", "f", gpu_compile_grouped_matmul, NULL)           \
+    XX(FILL, "", "x", gpu_compile_fill, NULL)                                  \
+    XX(LINEAR_CROSS_ENTROPY, "ffi", "f", gpu_compile_loss, NULL)               \
+    XX(LINEAR_CROSS_ENTROPY_BWD, "ffif", "fff", gpu_compile_loss_bwd, NULL)    \
+    XX(ATTENTION, "fffi", "ff", gpu_compile_attention, gpu_attention_fits)     \
+    XX(ATTENTION_BWD, "ffffffi", "fff", gpu_compile_attention_bwd,             \
+       gpu_attention_bwd_fits)
 
-#define XX(op, in, out, name)                                                  \
+#define XX(op, in, out, name, fits)                                            \
     tn_status name(gpu_compiler *c, const tn_plan_node *node, tn_error *err);
 GPU_OP_MAP(XX)
 #undef XX
 
+uint32_t gpu_attention_fits(const tn_plan_node *node);
+uint32_t gpu_attention_bwd_fits(const tn_plan_node *node);
+
+/* Whether the table has a kernel for this node. */
+uint32_t gpu_has_kernel(const tn_plan_node *node);
+
 /* ---- small helpers of the op files ---- */
 
-static inline int64_t gpu_product(const int64_t *shape, uint32_t from,
-                                  uint32_t to)
+static inline int64_t gpu_size(const int64_t *shape, uint32_t from, uint32_t to)
 {
     int64_t product = 1;
     for (uint32_t i = from; i < to; i++)
@@ -99,7 +112,7 @@ static inline int64_t gpu_product(const int64_t *shape, uint32_t from,
 
 static inline int64_t gpu_elements(const tn_operand *o)
 {
-    return gpu_product(o->shape, 0, o->rank);
+    return gpu_size(o->shape, 0, o->rank);
 }
 
 static inline int64_t gpu_ceil(int64_t a, int64_t b)

@@ -159,6 +159,7 @@ tn_status gpu_device_open(const tn_host *host, const gpu_options *options,
     if (!d)
         return tn_fail(err, TN_ENOMEM, "backend vulkan: no memory");
     d->host = host;
+    d->native = (uint32_t)options->native;
     const tn_status status = open_all(d, options, err);
     if (status != TN_OK)
         gpu_device_close(d);

@@ -30,7 +30,7 @@ tn_status gpu_dispatch_words(gpu_compiler *c, uint32_t *words,
 tn_status gpu_dispatch_map(gpu_compiler *c, gpu_map_spec *spec,
                            const gpu_addresses *a, tn_error *err)
 {
-    const int64_t elements = gpu_product(spec->shape, 0, spec->rank);
+    const int64_t elements = gpu_size(spec->shape, 0, spec->rank);
     uint32_t count = 0;
     if (!elements)
         return TN_OK;

@@ -38,6 +38,11 @@ tn_status gpu_dispatch_move(gpu_compiler *c, uint32_t rank,
 tn_status gpu_dispatch_fill(gpu_compiler *c, uint64_t to, int64_t count,
                             tn_dtype dtype, double value, tn_error *err);
 
+/* Everything but columns, lanes, splits and by_rows is given. It may take two
+ * phases. */
+tn_status gpu_dispatch_reduce(gpu_compiler *c, gpu_reduce_spec *spec,
+                              const gpu_addresses *a, tn_error *err);
+
 /* `count` results from `parts` partial ones each, which lie parts x count. */
 tn_status gpu_dispatch_join(gpu_compiler *c, uint32_t kind, int64_t parts,
                             uint64_t partial, uint64_t to, int64_t count,

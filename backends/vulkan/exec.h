@@ -33,9 +33,9 @@ struct tn_exec {
     uint32_t scratch_count, scratch_capacity;
     /* profile/1: while it is on, other commands with a timestamp around each
      * node */
-    gpu_segment *timed;
-    VkQueryPool queries;
-    double *seconds;
+    gpu_segment *timed;  /* NULL: never been on */
+    VkQueryPool queries; /* two for each node */
+    double *seconds;     /* of each node */
 };
 
 static inline const tn_plan_node *gpu_node(const tn_plan *plan, uint32_t i)
@@ -55,6 +55,12 @@ void gpu_exec_free(tn_device *d, tn_exec *exec);
 tn_status gpu_record(tn_exec *x, uint32_t segment, int timed, gpu_segment *into,
                      tn_error *err);
 void gpu_segment_free(tn_device *d, gpu_segment *segments, uint32_t count);
+
+/* profile.c */
+tn_status gpu_run_timed(tn_device *d, tn_exec *exec, uint32_t segment,
+                        tn_error *err);
+/* NULL where the device has no clock. */
+const tn_profile_extension *gpu_profile(const tn_device *d);
 
 /* run.c */
 tn_status gpu_run(tn_device *d, tn_exec *exec, uint32_t segment, tn_error *err);

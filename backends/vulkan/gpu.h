@@ -207,13 +207,15 @@ struct tn_device {
     tn_buffer *fault; /* a gpu_fault, mapped */
     tn_exec *running; /* whose node numbers the fault has */
     uint32_t profiling;
-    uint32_t fuses; /* its fma rounds once */
+    uint32_t fuses;  /* its fma rounds once */
+    uint32_t native; /* composites have kernels */
 };
 
 typedef struct gpu_options {
     const char *device;
     int32_t staging;
     int32_t validation;
+    int32_t native;
     int32_t cache;
 } gpu_options;
 

@@ -6,6 +6,15 @@
 #include <string.h>
 
 /* clang-format off */
+static const uint32_t words_of_attention[] = {
+#include "kernels/spirv/attention.inc"
+};
+static const uint32_t words_of_attention_dkv[] = {
+#include "kernels/spirv/attention_dkv.inc"
+};
+static const uint32_t words_of_attention_dq[] = {
+#include "kernels/spirv/attention_dq.inc"
+};
 static const uint32_t words_of_check_index[] = {
 #include "kernels/spirv/check_index.inc"
 };
@@ -20,6 +29,9 @@ static const uint32_t words_of_expert_place[] = {
 };
 static const uint32_t words_of_grouped_matmul[] = {
 #include "kernels/spirv/grouped_matmul.inc"
+};
+static const uint32_t words_of_loss[] = {
+#include "kernels/spirv/loss.inc"
 };
 static const uint32_t words_of_matmul[] = {
 #include "kernels/spirv/matmul.inc"

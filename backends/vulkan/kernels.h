@@ -7,11 +7,15 @@
 #include "gpu.h"
 
 #define GPU_KERNEL_MAP(XX)                                                     \
+    XX(attention)                                                              \
+    XX(attention_dkv)                                                          \
+    XX(attention_dq)                                                           \
     XX(check_index)                                                            \
     XX(cumsum)                                                                 \
     XX(expert_count)                                                           \
     XX(expert_place)                                                           \
     XX(grouped_matmul)                                                         \
+    XX(loss)                                                                   \
     XX(matmul)                                                                 \
     XX(scatter_link)                                                           \
     XX(scatter_sum)                                                            \

@@ -48,12 +48,12 @@ tn_status gpu_compile_concat(gpu_compiler *c, const tn_plan_node *n,
 {
     const tn_concat_attr *attr = n->attr;
     const tn_operand *y = n->out;
-    const int64_t outer = gpu_product(y->shape, 0, attr->axis);
-    const int64_t pitch = gpu_product(y->shape, attr->axis, y->rank);
+    const int64_t outer = gpu_size(y->shape, 0, attr->axis);
+    const int64_t pitch = gpu_size(y->shape, attr->axis, y->rank);
     uint64_t to = gpu_at(c, y);
     for (uint32_t i = 0; i < n->in_count; i++) {
         const tn_operand *x = &n->in[i];
-        const int64_t run = gpu_product(x->shape, attr->axis, x->rank);
+        const int64_t run = gpu_size(x->shape, attr->axis, x->rank);
         const int64_t shape[] = {outer, run};
         if (x->dtype != y->dtype)
             return gpu_refuse(n, err, "input %u is %s and the output %s", i,

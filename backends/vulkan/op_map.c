@@ -86,7 +86,7 @@ static void share_out(gpu_reduce_spec *s, int64_t outputs, int64_t reduced)
     s->splits = (uint32_t)(splits < 2 ? 1 : splits);
 }
 
-static tn_status dispatch_reduce(gpu_compiler *c, gpu_reduce_spec *s,
+static tn_status dispatch_shared(gpu_compiler *c, gpu_reduce_spec *s,
                                  const gpu_addresses *a, int64_t outputs,
                                  tn_error *err)
 {
@@ -112,7 +112,7 @@ tn_status gpu_dispatch_join(gpu_compiler *c, uint32_t kind, int64_t parts,
     s.lanes = (uint32_t)power_below(parts, 16);
     s.columns = GPU_LOCAL_SIZE / s.lanes;
     s.splits = 1;
-    return dispatch_reduce(c, &s, &a, count, err);
+    return dispatch_shared(c, &s, &a, count, err);
 }
 
 static tn_status reduce_in_parts(gpu_compiler *c, gpu_reduce_spec *s,
@@ -124,10 +124,24 @@ static tn_status reduce_in_parts(gpu_compiler *c, gpu_reduce_spec *s,
     const uint64_t partial = gpu_scratch(c, 4 * outputs * s->splits);
     first.accumulate = 0;
     to.at[to.count - 1] = partial;
-    TN_TRY(dispatch_reduce(c, &first, &to, outputs, err));
+    TN_TRY(dispatch_shared(c, &first, &to, outputs, err));
     gpu_next_phase(c);
     return gpu_dispatch_join(c, s->kind, s->splits, partial,
                              a->at[a->count - 1], outputs, s->accumulate, err);
+}
+
+tn_status gpu_dispatch_reduce(gpu_compiler *c, gpu_reduce_spec *s,
+                              const gpu_addresses *a, tn_error *err)
+{
+    int64_t outputs = 1, reduced = 1;
+    for (uint32_t i = 0; i < s->map.rank; i++)
+        *(s->axes >> i & 1u ? &reduced : &outputs) *= s->map.shape[i];
+    if (!outputs)
+        return TN_OK;
+    share_out(s, outputs, reduced);
+    if (s->splits > 1)
+        return reduce_in_parts(c, s, a, outputs, err);
+    return dispatch_shared(c, s, a, outputs, err);
 }
 
 tn_status gpu_compile_reduce(gpu_compiler *c, const tn_plan_node *n,
@@ -140,19 +154,12 @@ tn_status gpu_compile_reduce(gpu_compiler *c, const tn_plan_node *n,
     s.map.rank = n->out[0].rank;
     s.map.program = attr->program;
     s.map.out_count = 1;
-    s.map.out[0].dtype = n->out[0].dtype;
+    s.map.out[0].dtype = TN_F32;
     s.accumulate = n->accumulate & 1u;
     set_inputs(c, n, &s.map, &a);
     while (shaped + 1 < n->in_count && is_rng(&attr->program, shaped))
         shaped++;
     memcpy(s.map.shape, n->in[shaped].shape, sizeof s.map.shape);
     a.at[a.count++] = gpu_at(c, &n->out[0]);
-    const int64_t outputs = gpu_elements(&n->out[0]);
-    const int64_t all = gpu_product(s.map.shape, 0, s.map.rank);
-    if (!outputs)
-        return TN_OK;
-    share_out(&s, outputs, all / outputs);
-    if (s.splits > 1)
-        return reduce_in_parts(c, &s, &a, outputs, err);
-    return dispatch_reduce(c, &s, &a, outputs, err);
+    return gpu_dispatch_reduce(c, &s, &a, err);
 }

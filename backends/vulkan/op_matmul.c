@@ -8,8 +8,7 @@
  */
 #include "emit_dispatch.h"
 #include "kernels.h"
-
-#include <string.h>
+#include "product.h"
 
 typedef struct tile {
     uint32_t threads, bm, bn, bk, tm, tn;
@@ -36,8 +35,7 @@ static const tile *choose_tile(int64_t rows, int64_t columns, int64_t batches)
     return &tiles[rows > 64 && columns > 64 ? 1 : 2];
 }
 
-/* The 32-bit constants of tile.glsl; -1 for what is not contiguous anywhere
- * counts as along rows. */
+/* The constants of tile.glsl. */
 static gpu_code tile_code(uint32_t kernel, const tile *t, int a_along_k,
                           int b_along_k, uint32_t accumulate, uint32_t more)
 {
@@ -55,85 +53,113 @@ static gpu_code tile_code(uint32_t kernel, const tile *t, int a_along_k,
                            constants);
 }
 
-/* ---- matmul ---- */
+/* ---- products ---- */
 
-typedef struct matmul_arguments {
-    uint64_t a, b, y;
-    uint64_t a_stride[2], b_stride[2];
-    uint64_t a_batch[4], b_batch[4];
-    uint32_t batch[4];
-    uint32_t rows, columns, inner;
-    uint32_t parts;
-} matmul_arguments;
-
-/* Batch axes of the output, the last one last; operands that lack an axis, or
- * have size 1 there, repeat. */
-static void set_batch(matmul_arguments *g, const tn_operand *a,
-                      const tn_operand *b, const tn_operand *y)
+static int64_t batches_of(const gpu_product *p)
 {
+    int64_t batches = 1;
     for (uint32_t i = 0; i < 4; i++)
-        g->batch[i] = 1;
-    for (uint32_t back = 3; back <= y->rank; back++) {
-        const uint32_t at = 6 - back;
-        g->batch[at] = (uint32_t)y->shape[y->rank - back];
-        if (back <= a->rank && a->shape[a->rank - back] != 1)
-            g->a_batch[at] = (uint64_t)a->stride[a->rank - back];
-        if (back <= b->rank && b->shape[b->rank - back] != 1)
-            g->b_batch[at] = (uint64_t)b->stride[b->rank - back];
-    }
+        batches *= p->batch[i];
+    return batches;
 }
 
-static void set_matrices(gpu_compiler *c, const tn_plan_node *n,
-                         matmul_arguments *g)
+static const tile *tile_of(const gpu_product *p)
 {
-    const tn_operand *a = &n->in[0], *b = &n->in[1], *y = &n->out[0];
-    g->a = gpu_at(c, a);
-    g->b = gpu_at(c, b);
-    g->y = gpu_at(c, y);
-    for (uint32_t i = 0; i < 2; i++) {
-        g->a_stride[i] = (uint64_t)a->stride[a->rank - 2 + i];
-        g->b_stride[i] = (uint64_t)b->stride[b->rank - 2 + i];
-    }
-    g->rows = (uint32_t)y->shape[y->rank - 2];
-    g->columns = (uint32_t)y->shape[y->rank - 1];
-    g->inner = (uint32_t)a->shape[a->rank - 1];
-    set_batch(g, a, b, y);
+    return choose_tile(p->rows, p->columns, batches_of(p));
+}
+
+static int64_t workgroups_of(const gpu_product *p)
+{
+    const tile *t = tile_of(p);
+    return gpu_ceil(p->rows, t->bm) * gpu_ceil(p->columns, t->bn) *
+           batches_of(p);
 }
 
 /* Parts of k, at least 256 long, so that all workgroups together are enough. */
-static uint32_t choose_parts(int64_t workgroups, int64_t inner)
+static uint32_t parts_of(const gpu_product *p)
 {
-    const int64_t wanted = BUSY / workgroups, most = inner / 256;
+    const int64_t wanted = BUSY / workgroups_of(p), most = p->inner / 256;
     const int64_t parts = wanted < most ? wanted : most;
     return (uint32_t)(parts < 2 ? 1 : parts > 32 ? 32 : parts);
+}
+
+gpu_product gpu_plain_product(uint64_t a, uint64_t b, uint64_t y, int64_t rows,
+                              int64_t columns, int64_t inner)
+{
+    return (gpu_product){
+        .a = a,
+        .b = b,
+        .y = y,
+        .a_stride = {(uint64_t)inner, 1},
+        .b_stride = {(uint64_t)columns, 1},
+        .batch = {1, 1, 1, 1},
+        .rows = (uint32_t)rows,
+        .columns = (uint32_t)columns,
+        .inner = (uint32_t)inner,
+    };
+}
+
+int64_t gpu_product_scratch(const gpu_product *p)
+{
+    const uint32_t parts = parts_of(p);
+    return parts == 1
+               ? 0
+               : 4 * (int64_t)p->rows * p->columns * batches_of(p) * parts;
+}
+
+tn_status gpu_dispatch_product(gpu_compiler *c, gpu_product *p,
+                               uint64_t scratch, uint32_t accumulate,
+                               tn_error *err)
+{
+    const int64_t results = (int64_t)p->rows * p->columns * batches_of(p);
+    const uint64_t y = p->y;
+    p->parts = parts_of(p);
+    if (p->parts > 1)
+        p->y = scratch;
+    const gpu_code code =
+        tile_code(GPU_KERNEL_matmul, tile_of(p), p->a_stride[1] == 1,
+                  p->b_stride[0] == 1, p->parts > 1 ? 0 : accumulate, 0);
+    TN_TRY(
+        gpu_dispatch(c, &code, p, sizeof *p, workgroups_of(p) * p->parts, err));
+    if (p->parts == 1)
+        return TN_OK;
+    gpu_next_phase(c);
+    return gpu_dispatch_join(c, TN_REDUCE_SUM, p->parts, scratch, y, results,
+                             accumulate, err);
+}
+
+/* ---- matmul ---- */
+
+/* Batch axes of the output, the last one last; operands that lack an axis, or
+ * have size 1 there, repeat. */
+static void set_batch(gpu_product *p, const tn_operand *a, const tn_operand *b,
+                      const tn_operand *y)
+{
+    for (uint32_t back = 3; back <= y->rank; back++) {
+        const uint32_t at = 6 - back;
+        p->batch[at] = (uint32_t)y->shape[y->rank - back];
+        if (back <= a->rank && a->shape[a->rank - back] != 1)
+            p->a_batch[at] = (uint64_t)a->stride[a->rank - back];
+        if (back <= b->rank && b->shape[b->rank - back] != 1)
+            p->b_batch[at] = (uint64_t)b->stride[b->rank - back];
+    }
 }
 
 tn_status gpu_compile_matmul(gpu_compiler *c, const tn_plan_node *n,
                              tn_error *err)
 {
-    const tn_operand *y = &n->out[0];
-    const int64_t results = gpu_elements(y);
-    matmul_arguments g;
-    memset(&g, 0, sizeof g);
-    set_matrices(c, n, &g);
-    const int64_t batches = gpu_product(y->shape, 0, y->rank - 2);
-    const tile *t = choose_tile(g.rows, g.columns, batches);
-    const int64_t workgroups =
-        gpu_ceil(g.rows, t->bm) * gpu_ceil(g.columns, t->bn) * batches;
-    g.parts = choose_parts(workgroups, g.inner);
-    const uint32_t accumulate = n->accumulate & 1u;
-    const uint64_t out = g.y;
-    if (g.parts > 1)
-        g.y = gpu_scratch(c, 4 * results * g.parts);
-    const gpu_code code =
-        tile_code(GPU_KERNEL_matmul, t, g.a_stride[1] == 1, g.b_stride[0] == 1,
-                  g.parts > 1 ? 0 : accumulate, 0);
-    TN_TRY(gpu_dispatch(c, &code, &g, sizeof g, workgroups * g.parts, err));
-    if (g.parts == 1)
-        return TN_OK;
-    gpu_next_phase(c);
-    return gpu_dispatch_join(c, TN_REDUCE_SUM, g.parts, g.y, out, results,
-                             accumulate, err);
+    const tn_operand *a = &n->in[0], *b = &n->in[1], *y = &n->out[0];
+    gpu_product p = gpu_plain_product(
+        gpu_at(c, a), gpu_at(c, b), gpu_at(c, y), y->shape[y->rank - 2],
+        y->shape[y->rank - 1], a->shape[a->rank - 1]);
+    for (uint32_t i = 0; i < 2; i++) {
+        p.a_stride[i] = (uint64_t)a->stride[a->rank - 2 + i];
+        p.b_stride[i] = (uint64_t)b->stride[b->rank - 2 + i];
+    }
+    set_batch(&p, a, b, y);
+    const int64_t bytes = gpu_product_scratch(&p);
+    const uint64_t scratch = bytes ? gpu_scratch(c, bytes) : 0;
+    return gpu_dispatch_product(c, &p, scratch, n->accumulate & 1u, err);
 }
 
 /* ---- grouped matmul ---- */

@@ -42,7 +42,7 @@ tn_status gpu_compile_gather_rows(gpu_compiler *c, const tn_plan_node *n,
     memcpy(s.in[0].stride, table->stride, sizeof table->stride);
     s.shape[0] = gpu_elements(index);
     gpu_dense(s.rank, s.shape, s.out[0].stride);
-    const int64_t elements = gpu_product(s.shape, 0, s.rank);
+    const int64_t elements = gpu_size(s.shape, 0, s.rank);
     uint32_t count = 0;
     TN_TRY(gpu_dispatch_check(c, index, -1, table->shape[0], err));
     uint32_t *words = gpu_emit_gather(&s, table->shape[0], &count);
@@ -68,7 +68,7 @@ tn_status gpu_compile_scatter_add_rows(gpu_compiler *c, const tn_plan_node *n,
 {
     const tn_operand *index = &n->in[0], *y = &n->out[0];
     const int64_t count = gpu_elements(index);
-    const int64_t width = gpu_product(y->shape, 1, y->rank);
+    const int64_t width = gpu_size(y->shape, 1, y->rank);
     const int64_t blocks = gpu_ceil(width, LOCAL);
     const uint32_t accumulate = n->accumulate & 1u;
     const uint64_t before = gpu_scratch(c, 4 * count);
@@ -115,7 +115,7 @@ tn_status gpu_compile_set_rows(gpu_compiler *c, const tn_plan_node *n,
 {
     const tn_operand *index = &n->in[1], *x = &n->in[2], *y = &n->out[0];
     const int64_t count = gpu_elements(index);
-    const int64_t width = gpu_product(y->shape, 2, y->rank);
+    const int64_t width = gpu_size(y->shape, 2, y->rank);
     const int64_t blocks = gpu_ceil(width, LOCAL);
     const uint64_t keep = gpu_scratch(c, 4 * count);
     const uint32_t sizes[3] = {(uint32_t)count, (uint32_t)index->shape[1],

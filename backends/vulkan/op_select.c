@@ -10,7 +10,7 @@ static tn_status choose(gpu_compiler *c, const tn_operand *x,
                         int64_t k, tn_error *err)
 {
     const int64_t columns = x->shape[x->rank - 1];
-    const int64_t rows = gpu_product(x->shape, 0, x->rank - 1);
+    const int64_t rows = gpu_size(x->shape, 0, x->rank - 1);
     const struct {
         uint64_t x, values, index;
         uint32_t rows, columns, k;
@@ -71,9 +71,9 @@ tn_status gpu_compile_cumsum(gpu_compiler *c, const tn_plan_node *n,
     enum { LOCAL = 128, MANY_LINES = 4096, SHORT = 64 };
     const tn_cumsum_attr *attr = n->attr;
     const tn_operand *x = &n->in[0];
-    const int64_t inner = gpu_product(x->shape, attr->axis + 1, x->rank);
+    const int64_t inner = gpu_size(x->shape, attr->axis + 1, x->rank);
     const int64_t count = x->shape[attr->axis];
-    const int64_t lines = gpu_product(x->shape, 0, attr->axis) * inner;
+    const int64_t lines = gpu_size(x->shape, 0, attr->axis) * inner;
     const uint32_t by_workgroup = lines < MANY_LINES && count > SHORT;
     const struct {
         uint64_t x, y;

@@ -4,7 +4,7 @@
 #include "compiler.h"
 
 const gpu_op gpu_ops[TN_OP_COUNT] = {
-#define XX(op, in, out, name) [TN_OP_##op] = {name, in, out},
+#define XX(op, in, out, name, fits) [TN_OP_##op] = {name, in, out, fits},
     GPU_OP_MAP(XX)
 #undef XX
 };
@@ -53,4 +53,11 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
 {
     TN_TRY(check_all(node, node->in, node->in_count, op->in, "input", err));
     return check_all(node, node->out, node->out_count, op->out, "output", err);
+}
+
+uint32_t gpu_has_kernel(const tn_plan_node *node)
+{
+    const gpu_op *op = node->op < TN_OP_COUNT ? &gpu_ops[node->op] : NULL;
+    return op && op->compile && gpu_check_dtypes(op, node, NULL) == TN_OK &&
+           (!op->fits || op->fits(node));
 }

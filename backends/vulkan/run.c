@@ -18,6 +18,8 @@ tn_status gpu_run(tn_device *d, tn_exec *x, uint32_t segment, tn_error *err)
     if (d->running && d->running != x)
         TN_TRY(gpu_wait(d, err)); /* its node numbers mean another plan */
     d->running = x;
+    if (d->profiling)
+        return gpu_run_timed(d, x, segment, err);
     for (uint32_t i = 0; i < s->chunk_count; i++)
         TN_TRY(gpu_submit(d, &s->chunks[i], 1, NULL, err));
     return TN_OK;

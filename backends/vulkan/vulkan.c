@@ -30,6 +30,9 @@ static const tn_option options[] = {
     TN_OPTION_BOOL(gpu_options, validation, 0,
                    "load the Khronos validation layer; its first complaint "
                    "fails the run"),
+    TN_OPTION_BOOL(gpu_options, native, 1,
+                   "compute attention, norms and the loss by kernels of "
+                   "their own; false: let the core decompose them"),
     TN_OPTION_BOOL(gpu_options, cache, 1,
                    "keep compiled kernels in the user's cache folder"),
 };
@@ -83,7 +86,7 @@ static tn_status probe(const tn_host *host, uint32_t index,
 static tn_status open_device(const tn_host *host, const void *given,
                              tn_device **device, tn_error *err)
 {
-    static const gpu_options ordinary = {.cache = 1};
+    static const gpu_options ordinary = {.native = 1, .cache = 1};
     return gpu_device_open(host, given ? given : &ordinary, device, err);
 }
 
@@ -96,12 +99,9 @@ static void caps(const tn_device *d, tn_backend_caps *out)
     out->memory_bytes = d->card.memory_bytes;
 }
 
-/* Composites are expanded: there are only primitives here. */
 static uint32_t supports(const tn_device *d, const tn_plan_node *node)
 {
-    (void)d;
-    return node->op < TN_OP_COUNT && gpu_ops[node->op].compile &&
-           gpu_check_dtypes(&gpu_ops[node->op], node, NULL) == TN_OK;
+    return d->native && gpu_has_kernel(node);
 }
 
 /* ---- memory ---- */
@@ -132,6 +132,11 @@ static void *map(tn_device *d, tn_buffer *buffer)
     return gpu_buffer_mapped(buffer);
 }
 
+static const void *extension(tn_device *d, const char *name)
+{
+    return strcmp(name, "profile/1") == 0 ? gpu_profile(d) : NULL;
+}
+
 TN_BACKEND(vulkan) = {
     .summary = "any GPU with a driver for Vulkan 1.2, in f32",
     .options = TN_OPTIONS(gpu_options, options),
@@ -149,4 +154,5 @@ TN_BACKEND(vulkan) = {
     .exec_free = gpu_exec_free,
     .run = gpu_run,
     .wait = gpu_wait,
+    .extension = extension,
 };

@@ -13,7 +13,7 @@
 
 typedef struct options {
     const char *device;
-    int32_t staging, validation, cache;
+    int32_t staging, validation, native, cache;
 } options; /* as vulkan.c declares them */
 
 static const tn_backend *backend;
@@ -22,7 +22,7 @@ static tn_host *host;
 static tn_status open_with(const char *device, int staging, tn_device **d,
                            tn_error *err)
 {
-    const options o = {device, staging, 1, 0};
+    const options o = {device, staging, 1, 1, 0};
     return backend->open(host, &o, d, err);
 }
 
