@@ -9,42 +9,40 @@
 
 enum { NONE = 0 }; /* rows are counted from 1 in the lists */
 
-typedef struct {
-    uint32_t room;
-    uint32_t *sorted;  /* pieces, longest first */
-    uint32_t *of;      /* the row of each sorted piece */
-    uint32_t *head;    /* by room left: the first row with it */
-    uint32_t *next;    /* by row: the next with as much room */
-    uint64_t *present; /* by room left, bits: head is not NONE */
-    uint32_t pieces, rows;
-} packer;
+/* ---- in which order ---- */
 
-/* Counting sort: equal lengths stay in order. */
-static tn_status sort(packer *p, const uint32_t *length, uint32_t count,
-                      tn_error *err)
+/* Counting sort: equal lengths stay in order. `head` serves as the counts. */
+static void longest_first(tni_packer *p)
 {
-    uint32_t *at = calloc((size_t)p->room + 2, sizeof *at);
-    if (!at)
-        return tn_fail(err, TN_ENOMEM, "no memory to pack rows of %u", p->room);
-    for (uint32_t i = 0; i < count; i++)
-        at[length[i]]++;
-    at[0] = 0;
-    uint32_t sum = 0;
+    uint32_t *at = p->head, sum = 0;
+    memset(at, 0, ((size_t)p->room + 1) * sizeof *at);
+    for (uint32_t i = 0; i < p->count; i++)
+        at[p->length[i]]++;
     for (uint32_t n = p->room; n > 0; n--) {
         const uint32_t here = at[n];
         at[n] = sum;
         sum += here;
     }
-    for (uint32_t i = 0; i < count; i++)
-        if (length[i])
-            p->sorted[at[length[i]]++] = i;
+    for (uint32_t i = 0; i < p->count; i++)
+        if (p->length[i])
+            p->sequence[at[p->length[i]]++] = i;
     p->pieces = sum;
-    free(at);
-    return TN_OK;
 }
 
+static void in_order(tni_packer *p, const tni_order *order, uint64_t epoch)
+{
+    p->pieces = 0;
+    for (uint64_t n = 0; n < p->count; n++) {
+        const uint32_t i = (uint32_t)tni_order_at(order, epoch * p->count + n);
+        if (p->length[i])
+            p->sequence[p->pieces++] = i;
+    }
+}
+
+/* ---- where to ---- */
+
 /* The least room that is at least `length` and that a row has; 0: none has. */
-static uint32_t best_room(const packer *p, uint32_t length)
+static uint32_t best_room(const tni_packer *p, uint32_t length)
 {
     const uint32_t words = p->room / 64 + 1;
     uint64_t bits = p->present[length / 64] & ~0ull << length % 64;
@@ -57,7 +55,7 @@ static uint32_t best_room(const packer *p, uint32_t length)
     }
 }
 
-static void put_row(packer *p, uint32_t row, uint32_t room)
+static void put_row(tni_packer *p, uint32_t row, uint32_t room)
 {
     if (!room)
         return;
@@ -66,7 +64,7 @@ static void put_row(packer *p, uint32_t row, uint32_t room)
     p->present[room / 64] |= 1ull << room % 64;
 }
 
-static uint32_t take_row(packer *p, uint32_t room)
+static uint32_t take_row(tni_packer *p, uint32_t room)
 {
     const uint32_t row = p->head[room] - 1;
     p->head[room] = p->next[row];
@@ -75,10 +73,13 @@ static uint32_t take_row(packer *p, uint32_t room)
     return row;
 }
 
-static void place(packer *p, const uint32_t *length, int alone)
+static void place(tni_packer *p, int alone)
 {
+    memset(p->head, 0, ((size_t)p->room + 1) * sizeof *p->head);
+    memset(p->present, 0, ((size_t)p->room / 64 + 1) * sizeof *p->present);
+    p->rows = 0;
     for (uint32_t i = 0; i < p->pieces; i++) {
-        const uint32_t n = length[p->sorted[i]];
+        const uint32_t n = p->length[p->sequence[i]];
         const uint32_t room = alone ? 0 : best_room(p, n);
         const uint32_t row = room ? take_row(p, room) : p->rows++;
         p->of[i] = row;
@@ -86,60 +87,71 @@ static void place(packer *p, const uint32_t *length, int alone)
     }
 }
 
-static tn_status list_rows(const packer *p, tni_packing *to, tn_error *err)
+static void list_rows(tni_packer *p)
 {
-    to->rows = p->rows;
-    to->start = calloc((size_t)p->rows + 2, sizeof *to->start);
-    to->piece = malloc(((size_t)p->pieces + 1) * sizeof *to->piece);
-    if (!to->start || !to->piece)
-        return tn_fail(err, TN_ENOMEM, "no memory for %u rows", p->rows);
-    uint32_t *after = to->start + 1; /* moves on to where the row ends */
+    uint32_t *after = p->start + 1; /* moves on to where the row ends */
+    memset(p->start, 0, ((size_t)p->rows + 2) * sizeof *p->start);
     for (uint32_t i = 0; i < p->pieces; i++)
         after[p->of[i] + 1]++;
     for (uint32_t row = 1; row <= p->rows; row++)
         after[row] += after[row - 1];
     for (uint32_t i = 0; i < p->pieces; i++)
-        to->piece[after[p->of[i]]++] = p->sorted[i];
-    return TN_OK;
+        p->piece[after[p->of[i]]++] = p->sequence[i];
 }
 
-static tn_status pack(packer *p, const uint32_t *length, uint32_t count,
-                      int alone, tni_packing *to, tn_error *err)
+/* ---- the three ways ---- */
+
+void tni_pack_longest_first(tni_packer *p)
 {
-    const size_t pieces = (size_t)count + 1;
-    p->sorted = malloc(pieces * sizeof *p->sorted);
+    longest_first(p);
+    place(p, 0);
+    list_rows(p);
+}
+
+void tni_pack_seeded(tni_packer *p, uint64_t seed, uint64_t epoch)
+{
+    in_order(p, &(tni_order){.seed = seed, .count = p->count, .shuffle = 1},
+             epoch);
+    place(p, 0);
+    list_rows(p);
+}
+
+void tni_pack_alone(tni_packer *p)
+{
+    longest_first(p);
+    place(p, 1);
+    list_rows(p);
+}
+
+/* ---- life ---- */
+
+tn_status tni_packer_init(tni_packer *p, const uint32_t *length, uint32_t count,
+                          uint32_t room, tn_error *err)
+{
+    const size_t pieces = (size_t)count + 2;
+    *p = (tni_packer){.length = length, .count = count, .room = room};
+    p->start = malloc(pieces * sizeof *p->start);
+    p->piece = malloc(pieces * sizeof *p->piece);
+    p->sequence = malloc(pieces * sizeof *p->sequence);
     p->of = malloc(pieces * sizeof *p->of);
     p->next = malloc(pieces * sizeof *p->next);
-    p->head = calloc((size_t)p->room + 1, sizeof *p->head);
-    p->present = calloc((size_t)p->room / 64 + 1, sizeof *p->present);
-    if (!p->sorted || !p->of || !p->next || !p->head || !p->present)
-        return tn_fail(err, TN_ENOMEM, "no memory to pack %u pieces", count);
-    TN_TRY(sort(p, length, count, err));
-    place(p, length, alone);
-    return list_rows(p, to, err);
+    p->head = malloc(((size_t)room + 1) * sizeof *p->head);
+    p->present = malloc(((size_t)room / 64 + 1) * sizeof *p->present);
+    if (p->start && p->piece && p->sequence && p->of && p->next && p->head &&
+        p->present)
+        return TN_OK;
+    tni_packer_fini(p);
+    return tn_fail(err, TN_ENOMEM, "no memory to pack %u pieces", count);
 }
 
-tn_status tni_pack(const uint32_t *length, uint32_t count, uint32_t room,
-                   int alone, tni_packing *packing, tn_error *err)
-{
-    packer p = {.room = room};
-    tni_packing made = {0};
-    const tn_status status = pack(&p, length, count, alone, &made, err);
-    free(p.sorted);
-    free(p.of);
-    free(p.next);
-    free(p.head);
-    free(p.present);
-    if (status == TN_OK)
-        *packing = made;
-    else
-        tni_packing_free(&made);
-    return status;
-}
-
-void tni_packing_free(tni_packing *p)
+void tni_packer_fini(tni_packer *p)
 {
     free(p->start);
     free(p->piece);
-    *p = (tni_packing){0};
+    free(p->sequence);
+    free(p->of);
+    free(p->next);
+    free(p->head);
+    free(p->present);
+    *p = (tni_packer){0};
 }

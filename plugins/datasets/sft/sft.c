@@ -5,16 +5,15 @@
  * form that chatting uses (<tenon/chat.h>). One of n tokens takes n - 1 places
  * of a row: at each of them a token is read and the next one predicted. Targets
  * are -1 where that is not an assistant's, and no target crosses into the next
- * conversation. Rows are packed best fit (../pack.h) or hold one conversation
- * each; every row has a trained token, so every batch has.
+ * conversation. Rows are packed best fit (../packed_rows.h) or hold one
+ * conversation each; every row has a trained token, so every batch has.
  */
 #include <stdlib.h>
 
 #include <tenon/dataset.h>
 
 #include "../lengths.h"
-#include "../order.h"
-#include "../pack.h"
+#include "../packed_rows.h"
 #include "rendered.h"
 
 typedef struct sft_options {
@@ -39,7 +38,7 @@ static const tn_option options[] = {
     TN_OPTION_ENUM(sft_options, too_long, "cut|skip", TNI_TOO_LONG_CUT,
                    "what happens to conversations longer than a row"),
     TN_OPTION_BOOL(sft_options, shuffle, 1,
-                   "a seeded permutation of the rows in each epoch"),
+                   "rows are packed anew in a seeded order in each epoch"),
     TN_OPTION_FLOATS(sft_options, split, 2, "0, 1", 0, 1,
                      "the part of the conversations to use: from and to, as "
                      "fractions"),
@@ -52,11 +51,9 @@ typedef struct sft {
     int64_t places;      /* they take */
     uint32_t *length;    /* places of each */
     int32_t padding;     /* an id */
-    tni_packing packing;
-    tni_order order;
+    tni_packed_rows rows;
     tni_lengths lengths;
     int64_t batch_size, seq_len;
-    uint64_t next;
 } sft;
 
 /* ---- rows ---- */
@@ -73,14 +70,14 @@ static void put(const sft *self, uint32_t conversation, int32_t *tokens,
     }
 }
 
-static void fill(const sft *self, uint64_t row, int32_t *tokens,
-                 int32_t *targets)
+static void fill(sft *self, int32_t *tokens, int32_t *targets)
 {
-    const tni_packing *p = &self->packing;
+    uint32_t count;
+    const uint32_t *piece = tni_packed_rows_next(&self->rows, &count);
     int64_t at = 0;
-    for (uint32_t i = p->start[row]; i < p->start[row + 1]; i++) {
-        put(self, p->piece[i], tokens + at, targets + at);
-        at += self->length[p->piece[i]];
+    for (uint32_t i = 0; i < count; i++) {
+        put(self, piece[i], tokens + at, targets + at);
+        at += self->length[piece[i]];
     }
     for (; at < self->seq_len; at++) {
         tokens[at] = self->padding;
@@ -93,12 +90,10 @@ static tn_status sft_next(void *self_, tn_batch *batch, tn_error *err)
     sft *self = self_;
     (void)err;
     for (int64_t row = 0; row < self->batch_size; row++)
-        fill(self, tni_order_at(&self->order, self->next + (uint64_t)row),
-             batch->tokens + row * self->seq_len,
+        fill(self, batch->tokens + row * self->seq_len,
              batch->targets + row * self->seq_len);
     batch->bytes = tni_lengths_sum(&self->lengths, batch->targets,
                                    self->batch_size * self->seq_len);
-    self->next += (uint64_t)self->batch_size;
     return TN_OK;
 }
 
@@ -162,7 +157,8 @@ static tn_status take_split(sft *self, const double split[2], tn_error *err)
     return TN_OK;
 }
 
-static tn_status pack(sft *self, int alone, tn_error *err)
+static tn_status pack(sft *self, const sft_options *o, uint64_t seed,
+                      tn_error *err)
 {
     const size_t *start = self->rendered.start + self->first;
     self->length = malloc((self->count + 1) * sizeof *self->length);
@@ -173,22 +169,21 @@ static tn_status pack(sft *self, int alone, tn_error *err)
         self->length[i] = (uint32_t)(start[i + 1] - start[i] - 1);
         self->places += self->length[i];
     }
-    TN_TRY(tni_pack(self->length, (uint32_t)self->count,
-                    (uint32_t)self->seq_len, alone, &self->packing, err));
-    self->order.count = self->packing.rows;
-    return TN_OK;
+    return tni_packed_rows_init(&self->rows, self->length,
+                                (uint32_t)self->count, (uint32_t)self->seq_len,
+                                o->packing == PAD, o->shuffle, seed, err);
 }
 
 static void tell(const sft *self, const char *form, const tn_host *host)
 {
     const tni_rendered *r = &self->rendered;
-    const double room = (double)self->packing.rows * (double)self->seq_len;
+    const double room = (double)self->rows.rows * (double)self->seq_len;
     host->log(host, TN_LOG_INFO,
               "%s: %zu conversations as %s, %lld of %zu tokens trained on; %zu "
               "of them in %u rows, %.1f%% padding; %lld cut, %lld too long and "
               "%lld without an answer left out",
               self->path, r->count, form, (long long)r->trained, r->token_count,
-              self->count, self->packing.rows,
+              self->count, self->rows.rows,
               100.0 * (1.0 - (double)self->places / room), (long long)r->cut,
               (long long)r->skipped, (long long)r->answerless);
 }
@@ -201,7 +196,7 @@ static tn_status open_all(sft *self, const sft_options *o, const tn_host *host,
     for (uint32_t i = 0; i < o->path.count; i++)
         TN_TRY(tni_render_file(&self->rendered, o->path.at[i], &render, err));
     TN_TRY(take_split(self, o->split, err));
-    TN_TRY(pack(self, o->packing == PAD, err));
+    TN_TRY(pack(self, o, request->seed, err));
     tell(self, render.form->name, host);
     return tni_lengths_init(&self->lengths, self->path, request->tokenizer,
                             err);
@@ -211,7 +206,7 @@ static void sft_close(void *self_)
 {
     sft *self = self_;
     tni_lengths_fini(&self->lengths);
-    tni_packing_free(&self->packing);
+    tni_packed_rows_fini(&self->rows);
     tni_rendered_free(&self->rendered);
     free(self->length);
     free(self);
@@ -228,8 +223,6 @@ static tn_status sft_open(const tn_host *host,
     self->path = o->path.at[0];
     self->batch_size = request->batch_size;
     self->seq_len = request->seq_len;
-    self->order =
-        (tni_order){.seed = request->seed, .shuffle = (uint64_t)o->shuffle};
     const tn_status status = open_all(self, o, host, request, err);
     if (status == TN_OK)
         *self_ = self;
@@ -241,7 +234,7 @@ static tn_status sft_open(const tn_host *host,
 static void sft_info(const void *self_, tn_dataset_info *info)
 {
     const sft *self = self_;
-    info->rows_per_epoch = self->packing.rows;
+    info->rows_per_epoch = self->rows.rows;
     info->tokens = self->places;
 }
 
@@ -253,14 +246,14 @@ static void sft_save(const void *self_, tn_cursor *cursor)
 {
     const sft *self = self_;
     *cursor = (tn_cursor){.word = {
-                              [NEXT] = self->next,
+                              [NEXT] = self->rows.next,
                               [TOKENS] = self->rendered.token_count,
                               [FIRST] = self->first,
                               [COUNT] = self->count,
                               [SEQ_LEN] = (uint64_t)self->seq_len,
-                              [SHUFFLE] = self->order.shuffle,
-                              [SEED] = self->order.seed,
-                              [ROWS] = self->packing.rows,
+                              [SHUFFLE] = (uint64_t)self->rows.shuffle,
+                              [SEED] = self->rows.seed,
+                              [ROWS] = self->rows.rows,
                           }};
 }
 
@@ -287,7 +280,7 @@ static tn_status sft_restore(void *self_, const tn_cursor *cursor,
                            self->path, what[i],
                            (unsigned long long)cursor->word[i],
                            (unsigned long long)now.word[i]);
-    self->next = cursor->word[NEXT];
+    tni_packed_rows_seek(&self->rows, cursor->word[NEXT]);
     return TN_OK;
 }
 

@@ -1,5 +1,5 @@
 /*
- * documents.c - packing once, reading row by row.
+ * documents.c - packing documents, reading row by row.
  */
 #include "documents.h"
 
@@ -31,16 +31,17 @@ static tn_status put(const tni_documents *d, uint32_t piece, int32_t *tokens,
     return TN_OK;
 }
 
-static tn_status fill(const tni_documents *d, uint64_t row, int32_t *tokens,
-                      int32_t *targets, tn_error *err)
+static tn_status fill(tni_documents *d, int32_t *tokens, int32_t *targets,
+                      tn_error *err)
 {
-    const tni_packing *p = &d->packing;
     const int32_t padding =
         d->shards->begin > 0 ? (int32_t)d->shards->begin : 0;
+    uint32_t count;
+    const uint32_t *piece = tni_packed_rows_next(&d->rows, &count);
     int64_t at = 0;
-    for (uint32_t i = p->start[row]; i < p->start[row + 1]; i++) {
-        TN_TRY(put(d, p->piece[i], tokens + at, targets + at, err));
-        at += d->length[p->piece[i]];
+    for (uint32_t i = 0; i < count; i++) {
+        TN_TRY(put(d, piece[i], tokens + at, targets + at, err));
+        at += d->length[piece[i]];
     }
     for (; at < d->seq_len; at++) {
         tokens[at] = padding;
@@ -49,16 +50,24 @@ static tn_status fill(const tni_documents *d, uint64_t row, int32_t *tokens,
     return TN_OK;
 }
 
+static tn_status fill_batch(tni_documents *d, tn_batch *batch, tn_error *err)
+{
+    for (int64_t row = 0; row < d->batch_size; row++)
+        TN_TRY(fill(d, batch->tokens + row * d->seq_len,
+                    batch->targets + row * d->seq_len, err));
+    return TN_OK;
+}
+
 tn_status tni_documents_next(tni_documents *d, tn_batch *batch, tn_error *err)
 {
-    const int64_t elements = d->batch_size * d->seq_len;
-    for (int64_t row = 0; row < d->batch_size; row++)
-        TN_TRY(fill(d, tni_order_at(&d->order, d->next + (uint64_t)row),
-                    batch->tokens + row * d->seq_len,
-                    batch->targets + row * d->seq_len, err));
-    batch->bytes = tni_lengths_sum(&d->lengths, batch->targets, elements);
-    d->next += (uint64_t)d->batch_size;
-    return TN_OK;
+    const uint64_t before = d->rows.next;
+    const tn_status status = fill_batch(d, batch, err);
+    if (status != TN_OK)
+        tni_packed_rows_seek(&d->rows, before);
+    else
+        batch->bytes = tni_lengths_sum(&d->lengths, batch->targets,
+                                       d->batch_size * d->seq_len);
+    return status;
 }
 
 /* ---- packing ---- */
@@ -99,16 +108,16 @@ static tn_status measure(tni_documents *d, int64_t *kept, tn_error *err)
 
 static void tell(const tni_documents *d, int64_t kept, const tn_host *host)
 {
-    const double room = (double)d->packing.rows * (double)d->seq_len;
+    const double room = (double)d->rows.rows * (double)d->seq_len;
     host->log(host, TN_LOG_INFO,
               "%s: %lld documents in %u rows of %lld tokens: %.1f%% padding, "
               "%.1f%% of the tokens cut off documents longer than a row",
-              d->path, (long long)d->count, d->packing.rows,
-              (long long)d->seq_len, 100.0 * (1.0 - (double)kept / room),
+              d->path, (long long)d->count, d->rows.rows, (long long)d->seq_len,
+              100.0 * (1.0 - (double)kept / room),
               100.0 * (1.0 - (double)kept / (double)d->tokens));
 }
 
-static tn_status init(tni_documents *d, const double split[2],
+static tn_status init(tni_documents *d, const double split[2], int32_t shuffle,
                       const tn_host *host, const tn_dataset_request *request,
                       tn_error *err)
 {
@@ -128,9 +137,9 @@ static tn_status init(tni_documents *d, const double split[2],
                        "%s: no document of two tokens or more begins in the "
                        "split [%g, %g]",
                        d->path, split[0], split[1]);
-    TN_TRY(tni_pack(d->length, (uint32_t)d->count, (uint32_t)d->seq_len, 0,
-                    &d->packing, err));
-    d->order.count = d->packing.rows;
+    TN_TRY(tni_packed_rows_init(&d->rows, d->length, (uint32_t)d->count,
+                                (uint32_t)d->seq_len, 0, shuffle, request->seed,
+                                err));
     tell(d, kept, host);
     return tni_lengths_init(&d->lengths, d->path, request->tokenizer, err);
 }
@@ -149,9 +158,8 @@ tn_status tni_documents_init(tni_documents *d, const char *path,
                 .vocab_size = request->vocab_size},
         .batch_size = request->batch_size,
         .seq_len = request->seq_len,
-        .order = {.seed = request->seed, .shuffle = shuffle != 0},
     };
-    const tn_status status = init(d, split, host, request, err);
+    const tn_status status = init(d, split, shuffle, host, request, err);
     if (status != TN_OK)
         tni_documents_fini(d);
     return status;
@@ -160,14 +168,14 @@ tn_status tni_documents_init(tni_documents *d, const char *path,
 void tni_documents_fini(tni_documents *d)
 {
     tni_lengths_fini(&d->lengths);
-    tni_packing_free(&d->packing);
+    tni_packed_rows_fini(&d->rows);
     free(d->length);
     d->length = NULL;
 }
 
 void tni_documents_info(const tni_documents *d, tn_dataset_info *info)
 {
-    info->rows_per_epoch = d->packing.rows;
+    info->rows_per_epoch = d->rows.rows;
     info->tokens = d->tokens;
 }
 
@@ -178,13 +186,13 @@ enum { NEXT, TOTAL, FIRST, COUNT, SEQ_LEN, SHUFFLE, SEED, PACKED };
 void tni_documents_save(const tni_documents *d, tn_cursor *cursor)
 {
     *cursor = (tn_cursor){.word = {
-                              [NEXT] = d->next,
+                              [NEXT] = d->rows.next,
                               [TOTAL] = (uint64_t)d->shards->total,
                               [FIRST] = (uint64_t)d->first,
                               [COUNT] = (uint64_t)d->count,
                               [SEQ_LEN] = (uint64_t)d->seq_len,
-                              [SHUFFLE] = d->order.shuffle,
-                              [SEED] = d->order.seed,
+                              [SHUFFLE] = (uint64_t)d->rows.shuffle,
+                              [SEED] = d->rows.seed,
                               [PACKED] = 1,
                           }};
 }
@@ -211,6 +219,6 @@ tn_status tni_documents_restore(tni_documents *d, const tn_cursor *cursor,
                            d->path, what[i],
                            (unsigned long long)cursor->word[i],
                            (unsigned long long)now.word[i]);
-    d->next = cursor->word[NEXT];
+    tni_packed_rows_seek(&d->rows, cursor->word[NEXT]);
     return TN_OK;
 }

@@ -1,18 +1,17 @@
 /*
  * documents.h - rows that begin where documents begin.
  *
- * Whole documents are packed into rows (../pack.h); one that is longer than a
- * row gives its beginning. No target crosses from one document into the next:
- * the last token of a document predicts the token that all documents begin
- * with, where there is one, and nothing otherwise. What is left of a row is
- * padding without targets.
+ * Whole documents are packed into rows (../packed_rows.h); one that is longer
+ * than a row gives its beginning. No target crosses from one document into the
+ * next: the last token of a document predicts the token that all documents
+ * begin with, where there is one, and nothing otherwise. What is left of a row
+ * is padding without targets.
  */
 #ifndef TENON_DOCUMENTS_H
 #define TENON_DOCUMENTS_H
 
 #include "../lengths.h"
-#include "../order.h"
-#include "../pack.h"
+#include "../packed_rows.h"
 #include "../shards.h"
 
 typedef struct tni_documents {
@@ -23,9 +22,7 @@ typedef struct tni_documents {
     int64_t tokens;       /* in them */
     int64_t batch_size, seq_len;
     uint32_t *length; /* what a row takes of each; 0: nothing to learn in it */
-    tni_packing packing;
-    tni_order order;
-    uint64_t next; /* rows handed out */
+    tni_packed_rows rows;
     tni_lengths lengths;
 } tni_documents;
 
