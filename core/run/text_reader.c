@@ -68,24 +68,34 @@ static int is_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+static int is_letter(char c)
+{
+    const char lower = (char)(c | 0x20);
+    return lower >= 'a' && lower <= 'z';
+}
+
 /*
- * Whether a text may be cut before text[i]: after a line break, before a letter
- * or what UTF-8 writes with a first byte under which there is no white space.
- * (Not before a slash: one vocabulary takes slashes to the line before.)
+ * Whether a text may be cut before text[i], which every split pattern does as
+ * well: between a word and the space before the next, or after a line that ends
+ * in a word, before a letter or what UTF-8 writes with a first byte under which
+ * there is no white space. (Not after an empty line, which GPT-2's pattern
+ * makes two tokens only where a word follows. Not before a slash: one
+ * vocabulary takes slashes to the line before.) text[i + 1] is there.
  */
 static int may_cut(const char *text, size_t i)
 {
     const unsigned char c = (unsigned char)text[i];
-    const unsigned char lower = c | 0x20;
-    return text[i - 1] == '\n' &&
-           ((lower >= 'a' && lower <= 'z' && c < 0x80) ||
-            (c >= 0xc3 && c <= 0xdf) || (c >= 0xe4 && c <= 0xf4));
+    if (text[i] == ' ')
+        return is_letter(text[i - 1]) && is_letter(text[i + 1]);
+    return i >= 2 && text[i - 1] == '\n' && text[i - 2] > ' ' &&
+           (is_letter(text[i]) || (c >= 0xc3 && c <= 0xdf) ||
+            (c >= 0xe4 && c <= 0xf4));
 }
 
 /* Bytes up to the last such place in (0, limit); 0 where there is none. */
 static size_t last_cut(const char *text, size_t limit)
 {
-    for (size_t i = limit - 1; i > 0; i--)
+    for (size_t i = limit - 1; i-- > 1;)
         if (may_cut(text, i))
             return i;
     return 0;
@@ -95,7 +105,7 @@ static size_t last_cut(const char *text, size_t limit)
  * in `count`. */
 static size_t first_cut(const char *text, size_t from, size_t count)
 {
-    for (size_t i = from ? from : 1; i < count; i++)
+    for (size_t i = from ? from : 1; i + 1 < count; i++)
         if (may_cut(text, i))
             return i;
     return 0;
