@@ -34,8 +34,8 @@ enum { STACKS = sizeof stacks / sizeof stacks[0] };
 static const char *const optimizers[] = {
     "optimizer={plugin: adamw, lr: 1.0e-3}",
     "optimizer={plugin: lion, lr: 1.0e-4}",
-    "optimizer=[{match: '*norm*|*embed*|lm_head*|*bias|*conv1d*|*A_log|*.D', "
-    "plugin: adamw, lr: 1.0e-3}, {match: '*', plugin: muon, lr: 0.01}]",
+    ("optimizer=[{match: '*norm*|*embed*|lm_head*|*bias|*conv1d*|*A_log|*.D', "
+     "plugin: adamw, lr: 1.0e-3}, {match: '*', plugin: muon, lr: 0.01}]"),
 };
 enum { OPTIMIZERS = sizeof optimizers / sizeof optimizers[0] };
 
