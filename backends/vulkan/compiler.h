@@ -66,7 +66,7 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
                            tn_error *err);
 
 /* op_map.c, op_copy.c, op_matmul.c, op_rows.c, op_select.c,
- * op_loss.c, op_attention.c */
+ * op_loss.c, op_attention.c, op_rope.c */
 #define GPU_OP_MAP(XX)                                                         \
     XX(MAP, "x*", "x*", gpu_compile_map, NULL)                                 \
     XX(REDUCE, "x*", "f", gpu_compile_reduce, NULL)                            \
@@ -83,6 +83,7 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
     XX(EXPERT_PLAN, "i", "iii", gpu_compile_expert_plan, NULL)                 \
     XX(GROUPED_MATMUL, "ffi", "f", gpu_compile_grouped_matmul, NULL)           \
     XX(FILL, "", "x", gpu_compile_fill, NULL)                                  \
+    XX(ROPE, "fi", "f", gpu_compile_rope, NULL)                                \
     XX(LINEAR_CROSS_ENTROPY, "ffi", "f", gpu_compile_loss, NULL)               \
     XX(LINEAR_CROSS_ENTROPY_BWD, "ffif", "fff", gpu_compile_loss_bwd, NULL)    \
     XX(ATTENTION, "fffi", "ff", gpu_compile_attention, gpu_attention_fits)     \

@@ -9,7 +9,7 @@
 #include "kernels.h"
 #include "product.h"
 
-enum { CHUNK_BYTES = 128 << 20 };
+enum { CHUNK_BYTES = 64 << 20 };
 
 typedef struct loss {
     gpu_compiler *c;

@@ -25,9 +25,11 @@ void gpu_cache_path(const gpu_card *card, char *path, size_t size)
     path[0] = '\0';
     if (xdg && xdg[0] == '/')
         snprintf(folder, sizeof folder, "%.380s/tenon", xdg);
-    else if (home && home[0] == '/')
-        snprintf(folder, sizeof folder, "%.370s/.cache/tenon", home);
-    else
+    else if (home && home[0] == '/') {
+        snprintf(folder, sizeof folder, "%.370s/.cache", home);
+        mkdir(folder, 0700);
+        strcat(folder, "/tenon");
+    } else
         return;
     if (mkdir(folder, 0700) && errno != EEXIST)
         return;

@@ -5,7 +5,7 @@
  */
 #include "run_rig.h"
 
-#include "tn_rig_private.h"
+#include "vulkan_device.h"
 
 #include "run/checkpoint.h"
 #include "run/evaluate.h"
@@ -147,17 +147,6 @@ static void a_checkpoint_of_one_backend_goes_on_on_the_other(void **state)
                   SET(ON_CPU, "checkpoint.dir=b"));
 }
 
-static int can_run(void)
-{
-    tn_device_info info = {.struct_size = (uint32_t)sizeof info};
-    tn_rig *rig = tn_rig_find("vulkan");
-    tn_assert_ok(rig->backend->probe(rig->host, 0, &info, NULL));
-    tn_rig_close(rig);
-    if (!info.score)
-        print_message("passed over: %s\n", info.note);
-    return info.score > 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,7 +154,7 @@ int main(void)
             every_architecture_and_optimizer_walks_the_curve_of_the_cpu),
         cmocka_unit_test(a_checkpoint_of_one_backend_goes_on_on_the_other),
     };
-    if (!can_run())
+    if (!vulkan_can_run())
         return 0;
     return cmocka_run_group_tests(tests, run_rig_setup, run_rig_teardown);
 }

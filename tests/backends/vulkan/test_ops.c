@@ -1,0 +1,207 @@
+/*
+ * test_ops.c - sizes at which this backend cuts its work: several chunks of a
+ * loss, tiles of attention, parts of a product, command buffers of a plan.
+ * tests/conformance judges every op at small sizes; the yardstick here is the
+ * CPU backend, which that suite judges too.
+ */
+#include "vulkan_device.h"
+
+static tn_rig *gpu, *cpu;
+
+/* Every output and gradient within `relative` of the CPU's, or `absolute`. */
+static void expect_agreement(const tn_rig_case *c, double absolute,
+                             double relative)
+{
+    const tn_rig_how how = {.dtype = TN_F32, .no_fuse = c->update};
+    tn_error err = TN_ERROR_NONE;
+    tn_rig_program *a = tn_rig_build(gpu, c, &how, &err);
+    tn_rig_program *b = tn_rig_build(cpu, c, &how, &err);
+    if (!a || !b)
+        print_error("%s\n", err.message);
+    assert_true(a && b);
+    tn_assert_ok_err(tn_rig_run(a, &err), err);
+    tn_assert_ok_err(tn_rig_run(b, &err), err);
+    for (uint32_t i = 0; i < tn_rig_output_count(a); i++) {
+        const tn_rig_result got = tn_rig_output(a, i);
+        tn_assert_close_double(got.values, tn_rig_output(b, i).values,
+                               got.count, absolute, relative);
+    }
+    tn_rig_free(a);
+    tn_rig_free(b);
+}
+
+/* The plan of a case has at least so many nodes of this op. */
+static void expect_op(const tn_rig_case *c, const char *name, uint32_t least)
+{
+    const tn_rig_how how = {.dtype = TN_F32, .no_fuse = c->update};
+    tn_rig_program *p = tn_rig_build(gpu, c, &how, NULL);
+    assert_non_null(p);
+    const tn_plan *plan = tn_rig_plan(p);
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < plan->node_count; i++)
+        found += !strcmp(plan->nodes[i].name, name);
+    tn_rig_free(p);
+    assert_true(found >= least);
+}
+
+/* ---- loss ---- */
+
+static void describe_loss(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                          const void *with)
+{
+    (void)with;
+    out[0] = tn_linear_cross_entropy(b, in[0], in[1], in[2], 2.0);
+}
+
+/* 68 MB of logits: two chunks, the second smaller than the first. */
+static void a_loss_in_chunks_is_the_loss(void **state)
+{
+    (void)state;
+    enum { ROWS = 1701, CLASSES = 10007, COLUMNS = 6 };
+    const tn_rig_case c = {
+        .in = {{.rank = 2, .shape = {ROWS, COLUMNS}},
+               {.op = TN_OP_PARAM, .rank = 2, .shape = {CLASSES, COLUMNS}},
+               {.dtype = TN_I32,
+                .rank = 1,
+                .shape = {ROWS},
+                .low = -1,
+                .high = CLASSES - 1}},
+        .in_count = 3,
+        .out_count = 1,
+        .wrt = 3,
+        .describe = describe_loss};
+    expect_op(&c, "linear_cross_entropy_bwd", 1);
+    expect_agreement(&c, 2e-6, 1e-5);
+}
+
+/* ---- attention ---- */
+
+typedef struct attention {
+    int64_t window;
+    double softcap;
+    uint32_t bidirectional, positions;
+} attention;
+
+static void describe_attention(tn_builder *b, const tn_tensor *in,
+                               tn_tensor *out, const void *with)
+{
+    const attention *w = with;
+    const tn_attention_attr attr = {.softcap = w->softcap,
+                                    .window = w->window,
+                                    .bidirectional = w->bidirectional};
+    out[0] = tn_attention_at(b, in[0], in[1], in[2],
+                             w->positions ? in[3] : TN_NONE, &attr, TN_HERE);
+}
+
+/* Tiles are 32 rows, slices 32 columns: sizes are none of their multiples. */
+static void attention_over_many_tiles_is_attention(void **state)
+{
+    (void)state;
+    static const attention ways[] = {
+        {0, 0.0, 0, 0}, {40, 1.5, 0, 0}, {0, 0.0, 1, 0}, {50, 0.0, 0, 1}};
+    for (int i = 0; i < 4; i++) {
+        const tn_rig_case c = {.in = {{.rank = 4, .shape = {2, 77, 4, 70}},
+                                      {.rank = 4, .shape = {2, 109, 2, 70}},
+                                      {.rank = 4, .shape = {2, 109, 2, 33}},
+                                      {.dtype = TN_I32,
+                                       .rank = 2,
+                                       .shape = {2, 77},
+                                       .low = -1,
+                                       .high = 108}},
+                               .in_count = 4,
+                               .out_count = 1,
+                               .wrt = 7,
+                               .describe = describe_attention,
+                               .with = &ways[i]};
+        expect_op(&c, "attention_bwd", 1);
+        expect_agreement(&c, 2e-5, 1e-5);
+    }
+}
+
+/* ---- products ---- */
+
+static void describe_product(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                             const void *with)
+{
+    (void)with;
+    out[0] = tn_matmul(b, in[0], in[1]);
+}
+
+/* Rows, columns, inner: tiles of 128, of 64, of 32 in parts, of 8. */
+static void products_of_every_tile_agree(void **state)
+{
+    (void)state;
+    static const int64_t sizes[][3] = {{2049, 2050, 3},
+                                       {1030, 1025, 5},
+                                       {70, 65, 1537},
+                                       {40, 45, 3001},
+                                       {3, 1000, 700}};
+    for (int i = 0; i < 5; i++) {
+        const tn_rig_case c = {
+            .in = {{.rank = 2, .shape = {sizes[i][0], sizes[i][2]}},
+                   {.rank = 2, .shape = {sizes[i][2], sizes[i][1]}}},
+            .in_count = 2,
+            .out_count = 1,
+            .wrt = i > 1 ? 3 : 0,
+            .describe = describe_product};
+        expect_agreement(&c, 2e-4, 1e-5);
+    }
+}
+
+/* ---- plans ---- */
+
+enum { LINKS = 2600 };
+
+static void describe_long_plan(tn_builder *b, const tn_tensor *in,
+                               tn_tensor *out, const void *with)
+{
+    tn_tensor x = in[0];
+    (void)with;
+    for (int i = 0; i < LINKS; i++)
+        x = i % 2 ? tn_add(b, x, in[1]) : tn_mul(b, x, in[1]);
+    out[0] = x;
+}
+
+/* More dispatches than one command buffer holds, each reading the last. */
+static void a_plan_of_many_command_buffers_runs_in_order(void **state)
+{
+    (void)state;
+    const tn_rig_case c = {
+        .in = {{.rank = 1, .shape = {300}},
+               {.rank = 1, .shape = {300}, .low = 0.2, .high = 0.9}},
+        .in_count = 2,
+        .out_count = 1,
+        .update = 1, /* not fused */
+        .describe = describe_long_plan};
+    expect_op(&c, "map", LINKS);
+    expect_agreement(&c, 1e-5, 1e-5);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    gpu = tn_rig_open("vulkan", "{validation: true, cache: false}");
+    cpu = tn_rig_open("cpu", "{}");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    tn_rig_close(gpu);
+    tn_rig_close(cpu);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_loss_in_chunks_is_the_loss),
+        cmocka_unit_test(attention_over_many_tiles_is_attention),
+        cmocka_unit_test(products_of_every_tile_agree),
+        cmocka_unit_test(a_plan_of_many_command_buffers_runs_in_order),
+    };
+    if (!vulkan_can_run())
+        return 0;
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
