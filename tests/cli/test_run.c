@@ -175,8 +175,10 @@ static void the_pipeline_that_tenon_ships_runs(void **state)
     snprintf(command, sizeof command, "cp -r '%s/configs' %s/",
              getenv("TENON_SOURCE"), p->folder);
     assert_int_equal(system(command), 0);
-    static const char few[] = "[train.max_steps=2, train.batch_size=1]";
-    char base_few[96], mid_few[96], sft_few[96];
+    static const char few[] =
+        "[train.max_steps=2, train.batch_size=1, model.hidden_size=16, "
+        "'model.layers[0].intermediate_size=16', 'model.layers[0].repeat=1']";
+    char base_few[256], mid_few[256], sft_few[256];
     snprintf(base_few, sizeof base_few, "stages[2].set=%s", few);
     snprintf(mid_few, sizeof mid_few, "stages[3].set=%s", few);
     snprintf(sft_few, sizeof sft_few, "stages[4].set=%s", few);
