@@ -9,6 +9,8 @@
  *     shaderInt64           addresses are 64 bits
  *     timelineSemaphore     waiting is waiting for a number
  *
+ * and workgroups of 256 invocations with 32 KiB of shared memory.
+ *
  * A software device (lavapipe) scores 1, as the oracle does: it is for tests,
  * and `backend: auto` finds any other backend first.
  */
@@ -86,25 +88,24 @@ static void read_properties(const gpu_api *api, gpu_card *card)
 {
     VkPhysicalDeviceVulkan12Properties twelve = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES};
-    VkPhysicalDeviceVulkan11Properties eleven = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES,
-        .pNext = &twelve};
     VkPhysicalDeviceProperties2 all = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
-        .pNext = &eleven};
+        .pNext = &twelve};
     api->GetPhysicalDeviceProperties2(card->handle, &all);
     const VkPhysicalDeviceProperties *p = &all.properties;
     card->type = p->deviceType;
     card->vendor = p->vendorID;
     card->device = p->deviceID;
     card->driver_version = p->driverVersion;
-    card->max_shared = p->limits.maxComputeSharedMemorySize;
     card->timestamp_seconds = 1e-9 * (double)p->limits.timestampPeriod;
     card->keeps_nan = twelve.shaderSignedZeroInfNanPreserveFloat32;
-    card->max_buffer = (int64_t)eleven.maxMemoryAllocationSize;
     memcpy(card->uuid, p->pipelineCacheUUID, VK_UUID_SIZE);
     snprintf(card->name, sizeof card->name, "%s", p->deviceName);
     miss(card, p->apiVersion >= VK_API_VERSION_1_2, "Vulkan 1.2");
+    miss(card, p->limits.maxComputeWorkGroupInvocations >= 256,
+         "workgroups of 256");
+    miss(card, p->limits.maxComputeSharedMemorySize >= 32768,
+         "32 KiB of shared memory");
 }
 
 static void read_card(const gpu_api *api, VkPhysicalDevice handle,

@@ -48,11 +48,9 @@ typedef struct gpu_card {
     uint32_t score; /* as tn_device_info's; 0 where something is missing */
     uint32_t queue_family;
     uint32_t timestamp_bits;
-    uint32_t keeps_nan;  /* float controls: signed zeros, inf, NaN */
-    uint32_t max_shared; /* bytes of shared memory of a workgroup */
+    uint32_t keeps_nan; /* float controls: signed zeros, inf, NaN */
     uint32_t vendor, device, driver_version;
     int64_t memory_bytes;     /* of its own */
-    int64_t max_buffer;       /* bytes of one allocation */
     double timestamp_seconds; /* of one tick */
     uint8_t uuid[VK_UUID_SIZE];
     char name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];

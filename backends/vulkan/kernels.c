@@ -36,6 +36,9 @@ static const uint32_t words_of_loss[] = {
 static const uint32_t words_of_matmul[] = {
 #include "kernels/spirv/matmul.inc"
 };
+static const uint32_t words_of_matvec[] = {
+#include "kernels/spirv/matvec.inc"
+};
 static const uint32_t words_of_scatter_link[] = {
 #include "kernels/spirv/scatter_link.inc"
 };

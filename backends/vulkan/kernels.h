@@ -17,6 +17,7 @@
     XX(grouped_matmul)                                                         \
     XX(loss)                                                                   \
     XX(matmul)                                                                 \
+    XX(matvec)                                                                 \
     XX(scatter_link)                                                           \
     XX(scatter_sum)                                                            \
     XX(select)                                                                 \

@@ -17,18 +17,52 @@
 
 /* ---- memory types ---- */
 
-static int find_type(const VkPhysicalDeviceMemoryProperties *p,
-                     VkMemoryPropertyFlags wanted, uint32_t *type)
+static VkBufferCreateInfo buffer_of(int64_t bytes)
 {
-    for (uint32_t i = 0; i < p->memoryTypeCount; i++)
-        if ((p->memoryTypes[i].propertyFlags & wanted) == wanted) {
+    return (VkBufferCreateInfo){
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+        .size = (VkDeviceSize)bytes,
+        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
+                 VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+                 VK_BUFFER_USAGE_TRANSFER_DST_BIT |
+                 VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT,
+    };
+}
+
+/* Some drivers have types that only images may use: which ones buffers may is
+ * asked of a small one. */
+static tn_status allowed_types(tn_device *d, uint32_t *types, tn_error *err)
+{
+    const gpu_api *api = &d->instance.api;
+    const VkBufferCreateInfo info = buffer_of(TN_ALIGNMENT);
+    VkMemoryRequirements needs;
+    VkBuffer buffer;
+    TN_TRY(gpu_check(api->CreateBuffer(d->handle, &info, NULL, &buffer),
+                     "asking for memory", err));
+    api->GetBufferMemoryRequirements(d->handle, buffer, &needs);
+    api->DestroyBuffer(d->handle, buffer, NULL);
+    *types = needs.memoryTypeBits;
+    return TN_OK;
+}
+
+typedef struct types {
+    VkPhysicalDeviceMemoryProperties all;
+    uint32_t allowed; /* as bits */
+} types;
+
+static int find_type(const types *t, VkMemoryPropertyFlags wanted,
+                     uint32_t *type)
+{
+    for (uint32_t i = 0; i < t->all.memoryTypeCount; i++)
+        if (t->allowed >> i & 1u &&
+            (t->all.memoryTypes[i].propertyFlags & wanted) == wanted) {
             *type = i;
             return 1;
         }
     return 0;
 }
 
-static void choose_types(tn_device *d, int staging)
+static void choose_types(tn_device *d, const types *t, int staging)
 {
     const VkMemoryPropertyFlags local = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
     const VkMemoryPropertyFlags seen = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
@@ -36,26 +70,26 @@ static void choose_types(tn_device *d, int staging)
     const VkMemoryPropertyFlags cached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
     const int shared = gpu_is_software(&d->card) ||
                        d->card.type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
-    VkPhysicalDeviceMemoryProperties p;
     gpu_memory *m = &d->memory;
-    d->instance.api.GetPhysicalDeviceMemoryProperties(d->card.handle, &p);
-    if (!find_type(&p, seen | cached, &m->host_type))
-        find_type(&p, seen, &m->host_type); /* every driver has this one */
+    if (!find_type(t, seen | cached, &m->host_type))
+        find_type(t, seen, &m->host_type); /* every driver has this one */
     if (shared && !staging &&
-        (find_type(&p, local | seen | cached, &m->tensor_type) ||
-         find_type(&p, local | seen, &m->tensor_type)))
+        (find_type(t, local | seen | cached, &m->tensor_type) ||
+         find_type(t, local | seen, &m->tensor_type)))
         m->tensor_is_mapped = 1;
-    else
-        find_type(&p, local, &m->tensor_type);
+    else if (!find_type(t, local, &m->tensor_type))
+        m->tensor_type = m->host_type;
 }
 
 tn_status gpu_memory_open(tn_device *d, int staging, tn_error *err)
 {
     const int64_t most = (int64_t)256 << 20, least = (int64_t)16 << 20;
     const int64_t part = d->card.memory_bytes / 32;
-    (void)err;
+    types t;
+    TN_TRY(allowed_types(d, &t.allowed, err));
+    d->instance.api.GetPhysicalDeviceMemoryProperties(d->card.handle, &t.all);
     d->memory.block_bytes = part > most ? most : part < least ? least : part;
-    choose_types(d, staging);
+    choose_types(d, &t, staging);
     return TN_OK;
 }
 
@@ -76,14 +110,7 @@ static tn_status block_fill(tn_device *d, int use, gpu_block *b, tn_error *err)
 {
     const gpu_api *api = &d->instance.api;
     const int host = use == GPU_FOR_HOST;
-    const VkBufferCreateInfo buffer = {
-        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
-        .size = (VkDeviceSize)b->bytes,
-        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
-                 VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-                 VK_BUFFER_USAGE_TRANSFER_DST_BIT |
-                 VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT,
-    };
+    const VkBufferCreateInfo buffer = buffer_of(b->bytes);
     TN_TRY(gpu_check(api->CreateBuffer(d->handle, &buffer, NULL, &b->handle),
                      "allocating memory", err));
     VkMemoryRequirements needs;
@@ -238,12 +265,12 @@ static tn_status place(tn_device *d, int use, tn_buffer *buffer, tn_error *err)
 tn_status gpu_buffer_create(tn_device *d, int use, int64_t bytes,
                             tn_buffer **out, tn_error *err)
 {
-    if (bytes < 0 || bytes > d->card.max_buffer)
+    if (bytes < 0 || bytes > d->card.memory_bytes)
         return tn_fail(err, TN_ENOMEM,
-                       "backend vulkan: a buffer of %lld bytes is larger than "
-                       "the %lld that %s gives at once",
-                       (long long)bytes, (long long)d->card.max_buffer,
-                       d->card.name);
+                       "backend vulkan: %s has %lld bytes of memory, %lld are "
+                       "asked for at once",
+                       d->card.name, (long long)d->card.memory_bytes,
+                       (long long)bytes);
     tn_buffer *b = calloc(1, sizeof *b);
     if (!b)
         return tn_fail(err, TN_ENOMEM, "backend vulkan: no memory");

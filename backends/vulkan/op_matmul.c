@@ -1,7 +1,8 @@
 /*
  * op_matmul.c - matrix products: which tile, how many parts.
  *
- * Tiles grow with the result, so that a small one still keeps the device busy.
+ * Tiles grow with the result, so that a small one still keeps the device busy;
+ * a product with few rows, as decoding has them, has a kernel of its own.
  * Where the result is small and the inner size long (gradients of weights), it
  * is cut into parts whose sums are joined by a reduction. Both follow from
  * shapes alone: the same plan gives the same bits on one device.
@@ -55,6 +56,8 @@ static gpu_code tile_code(uint32_t kernel, const tile *t, int a_along_k,
 
 /* ---- products ---- */
 
+enum { FEW_ROWS = 8 }; /* for matvec.comp */
+
 static int64_t batches_of(const gpu_product *p)
 {
     int64_t batches = 1;
@@ -68,11 +71,32 @@ static const tile *tile_of(const gpu_product *p)
     return choose_tile(p->rows, p->columns, batches_of(p));
 }
 
+/* matvec.comp's columns side by side, and of one invocation. */
+static uint32_t across(const gpu_product *p)
+{
+    return p->b_stride[0] == 1 ? 1 : 16;
+}
+
+static uint32_t each(const gpu_product *p)
+{
+    return p->b_stride[0] == 1 ? 4 : 1;
+}
+
 static int64_t workgroups_of(const gpu_product *p)
 {
     const tile *t = tile_of(p);
+    if (p->rows <= FEW_ROWS)
+        return gpu_ceil(p->columns, across(p) * each(p)) * batches_of(p);
     return gpu_ceil(p->rows, t->bm) * gpu_ceil(p->columns, t->bn) *
            batches_of(p);
+}
+
+static gpu_code code_of(const gpu_product *p, uint32_t accumulate)
+{
+    if (p->rows <= FEW_ROWS)
+        return GPU_KERNEL(matvec, p->rows, across(p), each(p), accumulate);
+    return tile_code(GPU_KERNEL_matmul, tile_of(p), p->a_stride[1] == 1,
+                     p->b_stride[0] == 1, accumulate, 0);
 }
 
 /* Parts of k, at least 256 long, so that all workgroups together are enough. */
@@ -116,9 +140,7 @@ tn_status gpu_dispatch_product(gpu_compiler *c, gpu_product *p,
     p->parts = parts_of(p);
     if (p->parts > 1)
         p->y = scratch;
-    const gpu_code code =
-        tile_code(GPU_KERNEL_matmul, tile_of(p), p->a_stride[1] == 1,
-                  p->b_stride[0] == 1, p->parts > 1 ? 0 : accumulate, 0);
+    const gpu_code code = code_of(p, p->parts > 1 ? 0 : accumulate);
     TN_TRY(
         gpu_dispatch(c, &code, p, sizeof *p, workgroups_of(p) * p->parts, err));
     if (p->parts == 1)

@@ -6,8 +6,9 @@
 
 #include "compiler.h"
 
-/* y[.., m, n] = sum over k of a[.., m, k] b[.., k, n], y dense: matmul.comp's
- * argument block. Strides are in elements, of row and column. */
+/* y[.., m, n] = sum over k of a[.., m, k] b[.., k, n], y dense: the argument
+ * block of matmul.comp and matvec.comp. Strides are in elements, of row and
+ * column. */
 typedef struct gpu_product {
     uint64_t a, b, y;
     uint64_t a_stride[2], b_stride[2];

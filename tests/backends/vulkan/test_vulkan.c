@@ -186,7 +186,7 @@ static void too_much_memory_is_a_sentence(void **state)
     tn_buffer *b = NULL;
     tn_error err = TN_ERROR_NONE;
     assert_int_equal(backend->alloc(d, (int64_t)1 << 50, &b, &err), TN_ENOMEM);
-    tn_assert_error_says(err, "1125899906842624 bytes");
+    tn_assert_error_says(err, "1125899906842624 are asked for");
     assert_null(b);
     backend->close(d);
 }
