@@ -74,14 +74,44 @@ static void read_queues(const gpu_api *api, gpu_card *card)
     miss(card, (int)found, "a compute queue");
 }
 
+static int has_extension(const gpu_api *api, VkPhysicalDevice card,
+                         const char *name)
+{
+    VkExtensionProperties *all = NULL;
+    uint32_t count = 0, found = 0;
+    if (!api->EnumerateDeviceExtensionProperties(card, NULL, &count, NULL))
+        all = calloc(count + 1u, sizeof *all);
+    if (all)
+        api->EnumerateDeviceExtensionProperties(card, NULL, &count, all);
+    for (uint32_t i = 0; all && i < count; i++)
+        found |= !strcmp(all[i].extensionName, name);
+    free(all);
+    return (int)found;
+}
+
+/* The largest heap of its own; what others have left of it, where the driver
+ * tells. */
 static void read_memory(const gpu_api *api, gpu_card *card)
 {
-    VkPhysicalDeviceMemoryProperties memory;
-    api->GetPhysicalDeviceMemoryProperties(card->handle, &memory);
-    for (uint32_t i = 0; i < memory.memoryHeapCount; i++)
-        if (memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT &&
-            (int64_t)memory.memoryHeaps[i].size > card->memory_bytes)
-            card->memory_bytes = (int64_t)memory.memoryHeaps[i].size;
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
+        .sType =
+            VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+    VkPhysicalDeviceMemoryProperties2 all = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
+    const int told =
+        has_extension(api, card->handle, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    all.pNext = told ? &budget : NULL;
+    api->GetPhysicalDeviceMemoryProperties2(card->handle, &all);
+    for (uint32_t i = 0; i < all.memoryProperties.memoryHeapCount; i++) {
+        const VkMemoryHeap *heap = &all.memoryProperties.memoryHeaps[i];
+        if (!(heap->flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) ||
+            (int64_t)heap->size <= card->memory_bytes)
+            continue;
+        card->memory_bytes = (int64_t)heap->size;
+        card->free_bytes =
+            told ? (int64_t)budget.heapBudget[i] - (int64_t)budget.heapUsage[i]
+                 : (int64_t)heap->size;
+    }
 }
 
 static void read_properties(const gpu_api *api, gpu_card *card)

@@ -113,7 +113,7 @@ spv_id gpu_invocation(gpu_emitter *e);
 /* Address i of the argument block. */
 spv_id gpu_argument(gpu_emitter *e, uint32_t i);
 
-/* counter / inner % size; whole: the counter ends with this axis. */
+/* counter / inner % size; the outermost axis needs no %. */
 spv_id gpu_coordinate_of(gpu_emitter *e, spv_id counter, int64_t inner,
                          int64_t size, int outermost);
 /* Sum of coordinate times stride over the walk's axes. */

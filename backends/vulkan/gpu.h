@@ -51,6 +51,7 @@ typedef struct gpu_card {
     uint32_t keeps_nan; /* float controls: signed zeros, inf, NaN */
     uint32_t vendor, device, driver_version;
     int64_t memory_bytes;     /* of its own */
+    int64_t free_bytes;       /* of these, when it was looked at */
     double timestamp_seconds; /* of one tick */
     uint8_t uuid[VK_UUID_SIZE];
     char name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];

@@ -23,7 +23,8 @@
     XX(EnumeratePhysicalDevices)                                               \
     XX(GetPhysicalDeviceProperties2)                                           \
     XX(GetPhysicalDeviceFeatures2)                                             \
-    XX(GetPhysicalDeviceMemoryProperties)                                      \
+    XX(GetPhysicalDeviceMemoryProperties2)                                     \
+    XX(EnumerateDeviceExtensionProperties)                                     \
     XX(GetPhysicalDeviceQueueFamilyProperties)                                 \
     XX(CreateDevice)                                                           \
     XX(GetDeviceProcAddr)

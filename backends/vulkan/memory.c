@@ -46,16 +46,17 @@ static tn_status allowed_types(tn_device *d, uint32_t *types, tn_error *err)
 }
 
 typedef struct types {
-    VkPhysicalDeviceMemoryProperties all;
+    VkPhysicalDeviceMemoryProperties2 all;
     uint32_t allowed; /* as bits */
 } types;
 
 static int find_type(const types *t, VkMemoryPropertyFlags wanted,
                      uint32_t *type)
 {
-    for (uint32_t i = 0; i < t->all.memoryTypeCount; i++)
+    for (uint32_t i = 0; i < t->all.memoryProperties.memoryTypeCount; i++)
         if (t->allowed >> i & 1u &&
-            (t->all.memoryTypes[i].propertyFlags & wanted) == wanted) {
+            (t->all.memoryProperties.memoryTypes[i].propertyFlags & wanted) ==
+                wanted) {
             *type = i;
             return 1;
         }
@@ -85,9 +86,10 @@ tn_status gpu_memory_open(tn_device *d, int staging, tn_error *err)
 {
     const int64_t most = (int64_t)256 << 20, least = (int64_t)16 << 20;
     const int64_t part = d->card.memory_bytes / 32;
-    types t;
+    types t = {.all.sType =
+                   VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
     TN_TRY(allowed_types(d, &t.allowed, err));
-    d->instance.api.GetPhysicalDeviceMemoryProperties(d->card.handle, &t.all);
+    d->instance.api.GetPhysicalDeviceMemoryProperties2(d->card.handle, &t.all);
     d->memory.block_bytes = part > most ? most : part < least ? least : part;
     choose_types(d, &t, staging);
     return TN_OK;

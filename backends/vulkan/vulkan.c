@@ -96,7 +96,7 @@ static void caps(const tn_device *d, tn_backend_caps *out)
     out->flags = d->memory.tensor_is_mapped ? TN_UNIFIED_MEMORY : 0;
     out->map_inputs = TN_MAP_MAX_INPUTS;
     out->map_instructions = TN_MAP_MAX_INSTRUCTIONS;
-    out->memory_bytes = d->card.memory_bytes;
+    out->memory_bytes = d->card.free_bytes;
 }
 
 static uint32_t supports(const tn_device *d, const tn_plan_node *node)

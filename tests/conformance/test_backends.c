@@ -171,10 +171,10 @@ static rigs open_rigs(const char *backend)
     const int staging = tn_rig_has_option(r->one, "staging");
     tn_rig_close(r->one);
     r->one = tn_rig_open(backend, threads   ? "{threads: 1}"
-                                  : staging ? "{staging: true}"
+                                  : staging ? "{staging: true, cache: false}"
                                             : "{}");
     r->two = tn_rig_open(backend, threads   ? "{threads: 2}"
-                                  : staging ? "{validation: true}"
+                                  : staging ? "{validation: true, cache: false}"
                                             : "{}");
     r->draws = is_quick()                             ? QUICK_DRAWS
                : staging && tn_rig_score(r->one) == 1 ? SOFTWARE_DRAWS
