@@ -8,6 +8,7 @@
  * program and shapes (layers of a model) share a kernel.
  *
  *     emit.c         the frame: types, arguments, invocation, elements
+ *     emit_exact.c   fma, division and roots that round once
  *     emit_math.c    exp, log, tanh ... to the accuracy map.def asks for
  *     emit_program.c a map program's instructions
  *     emit_map.c     one invocation for each element
@@ -126,7 +127,7 @@ void gpu_store(gpu_emitter *e, spv_id address, spv_id offset, tn_dtype dtype,
 spv_id gpu_load_bits(gpu_emitter *e, spv_id address, spv_id offset);
 void gpu_store_bits(gpu_emitter *e, spv_id address, spv_id offset, spv_id bits);
 
-/* ---- emit_math.c: f32 in, f32 out, nothing contracted ---- */
+/* ---- emit_exact.c, emit_math.c: f32 in, f32 out, nothing contracted ---- */
 
 spv_id gpu_add(gpu_emitter *e, spv_id a, spv_id b);
 spv_id gpu_mul(gpu_emitter *e, spv_id a, spv_id b);

@@ -1,120 +1,18 @@
 /*
- * emit_math.c - arithmetic of map.def as SPIR-V, to the accuracy it asks for.
+ * emit_math.c - the functions of map.def as SPIR-V, to the accuracy it asks
+ * for.
  *
- * Vulkan allows 2.5 ulp for a division and thousands for tanh, so only add,
- * subtract, multiply, floor and rounding are taken from the device as they are;
- * the rest is built on them. Whether its fma rounds once is not promised
- * either: trial.c has found out (e->fuses). Each function reduces its argument
- * to a short interval, evaluates one polynomial there and puts the result
- * together. Polynomials interpolate at Chebyshev nodes; beside each stand its
- * interval and absolute error.
+ * A driver may be off by thousands of ulp in tanh, so each function is built
+ * here: it reduces its argument to a short interval, evaluates one polynomial
+ * there and puts the result together. Polynomials interpolate at Chebyshev
+ * nodes; beside each stand its interval and absolute error.
  *
  * Everything is straight-line: what other languages branch on is selected.
  * Results below 2^-126 may be flushed to zero by the device.
  */
 #include <math.h>
 
-#include "emit.h"
-
-enum { NO_CONTRACTION = 42 };
-
-/* ---- one operation ---- */
-
-static spv_id binary(gpu_emitter *e, uint32_t opcode, spv_id a, spv_id b)
-{
-    const spv_id id = SPV(&e->m, opcode, e->f32, a, b);
-    SPV_DECORATION(&e->m, SPV_DECORATE, id, NO_CONTRACTION);
-    return id;
-}
-
-spv_id gpu_add(gpu_emitter *e, spv_id a, spv_id b)
-{
-    return binary(e, SPV_F_ADD, a, b);
-}
-
-static spv_id sub(gpu_emitter *e, spv_id a, spv_id b)
-{
-    return binary(e, SPV_F_SUB, a, b);
-}
-
-spv_id gpu_mul(gpu_emitter *e, spv_id a, spv_id b)
-{
-    return binary(e, SPV_F_MUL, a, b);
-}
-
-static spv_id k(gpu_emitter *e, float value)
-{
-    return gpu_f32(e, value);
-}
-
-/* a b + c with one rounding or two, as the device likes: for polynomials */
-static spv_id mad(gpu_emitter *e, spv_id a, spv_id b, spv_id c)
-{
-    const spv_id id =
-        SPV(&e->m, SPV_EXT_INST, e->f32, e->glsl, SPV_GLSL_FMA, a, b, c);
-    SPV_DECORATION(&e->m, SPV_DECORATE, id, NO_CONTRACTION);
-    return id;
-}
-
-static spv_id negate(gpu_emitter *e, spv_id a)
-{
-    return SPV(&e->m, SPV_F_NEGATE, e->f32, a);
-}
-
-static spv_id glsl(gpu_emitter *e, uint32_t function, spv_id a)
-{
-    return SPV(&e->m, SPV_EXT_INST, e->f32, e->glsl, function, a);
-}
-
-static spv_id test(gpu_emitter *e, uint32_t opcode, spv_id a, spv_id b)
-{
-    return SPV(&e->m, opcode, e->bool_, a, b);
-}
-
-static spv_id select(gpu_emitter *e, spv_id condition, spv_id yes, spv_id no)
-{
-    return SPV(&e->m, SPV_SELECT, e->f32, condition, yes, no);
-}
-
-static spv_id bits_of(gpu_emitter *e, spv_id f)
-{
-    return SPV(&e->m, SPV_BITCAST, e->u32, f);
-}
-
-static spv_id from_bits(gpu_emitter *e, spv_id u)
-{
-    return SPV(&e->m, SPV_BITCAST, e->f32, u);
-}
-
-static spv_id word(gpu_emitter *e, uint32_t opcode, spv_id a, spv_id b)
-{
-    return SPV(&e->m, opcode, e->u32, a, b);
-}
-
-/* |a| with the sign of s; a must not be negative */
-static spv_id with_sign(gpu_emitter *e, spv_id a, spv_id s)
-{
-    const spv_id sign =
-        word(e, SPV_BITWISE_AND, bits_of(e, s), gpu_u32(e, 0x80000000u));
-    return from_bits(e, word(e, SPV_BITWISE_OR, bits_of(e, a), sign));
-}
-
-static spv_id is_nan(gpu_emitter *e, spv_id a)
-{
-    return test(e, SPV_F_UNORD_NOT_EQUAL, a, a);
-}
-
-/* NaN where a is NaN */
-static spv_id at_least(gpu_emitter *e, spv_id a, float low)
-{
-    return select(e, test(e, SPV_F_ORD_LESS_THAN, a, k(e, low)), k(e, low), a);
-}
-
-static spv_id at_most(gpu_emitter *e, spv_id a, float high)
-{
-    return select(e, test(e, SPV_F_ORD_GREATER_THAN, a, k(e, high)), k(e, high),
-                  a);
-}
+#include "emit_math.h"
 
 /* c[0] x^(n-1) + ... + c[n-1] */
 static spv_id poly(gpu_emitter *e, spv_id x, uint32_t n, const float *c)
@@ -127,87 +25,6 @@ static spv_id poly(gpu_emitter *e, spv_id x, uint32_t n, const float *c)
 #define POLY(e, x, ...)                                                        \
     poly((e), (x), sizeof((float[]){__VA_ARGS__}) / sizeof(float),             \
          (const float[]){__VA_ARGS__})
-
-/* ---- a b + c, rounded once ---- */
-
-/* a = high + low, each of half the bits (Veltkamp) */
-static spv_id split(gpu_emitter *e, spv_id a, spv_id *low)
-{
-    const spv_id big = gpu_mul(e, a, k(e, 4097.0f));
-    const spv_id high = sub(e, big, sub(e, big, a));
-    *low = sub(e, a, high);
-    return high;
-}
-
-/* What p = a b, rounded, has lost (Dekker) */
-static spv_id lost_product(gpu_emitter *e, spv_id a, spv_id b, spv_id p)
-{
-    spv_id a_low, b_low;
-    const spv_id a_high = split(e, a, &a_low), b_high = split(e, b, &b_low);
-    spv_id lost = sub(e, gpu_mul(e, a_high, b_high), p);
-    lost = gpu_add(e, lost, gpu_mul(e, a_high, b_low));
-    lost = gpu_add(e, lost, gpu_mul(e, a_low, b_high));
-    return gpu_add(e, lost, gpu_mul(e, a_low, b_low));
-}
-
-/* What s = a + b, rounded, has lost (Knuth) */
-static spv_id lost_sum(gpu_emitter *e, spv_id a, spv_id b, spv_id s)
-{
-    const spv_id from_b = sub(e, s, a), from_a = sub(e, s, from_b);
-    return gpu_add(e, sub(e, a, from_a), sub(e, b, from_b));
-}
-
-/* On a device that rounds twice: product and sum with what they lose. Where
- * that overflows, there is nothing to add. */
-static spv_id fused(gpu_emitter *e, spv_id a, spv_id b, spv_id c)
-{
-    if (e->fuses)
-        return mad(e, a, b, c);
-    const spv_id p = gpu_mul(e, a, b), s = gpu_add(e, p, c);
-    const spv_id lost =
-        gpu_add(e, lost_product(e, a, b, p), lost_sum(e, p, c, s));
-    const spv_id known = test(e, SPV_F_ORD_LESS_THAN,
-                              glsl(e, SPV_GLSL_F_ABS, lost), k(e, INFINITY));
-    return select(e, known, gpu_add(e, s, lost), s);
-}
-
-/* ---- division and roots, rounded once ---- */
-
-/* A quotient that is good to some ulp becomes the nearest by its residue, which
- * fma knows exactly; where that overflows or there is none, it stays. Devices
- * without a fused fma are CPUs, whose division is IEEE's. */
-static spv_id divide(gpu_emitter *e, spv_id a, spv_id b)
-{
-    const spv_id q = binary(e, SPV_F_DIV, a, b);
-    if (!e->fuses)
-        return q;
-    const spv_id inverse = binary(e, SPV_F_DIV, k(e, 1.0f), b);
-    const spv_id residue = mad(e, negate(e, q), b, a);
-    const spv_id better = mad(e, residue, inverse, q);
-    const spv_id size = glsl(e, SPV_GLSL_F_ABS, q);
-    const spv_id plain = test(e, SPV_F_ORD_LESS_THAN, size, k(e, 0x1p126f));
-    const spv_id normal =
-        test(e, SPV_F_ORD_GREATER_THAN, size, k(e, 0x1p-100f));
-    const spv_id bounded = test(e, SPV_F_ORD_LESS_THAN,
-                                glsl(e, SPV_GLSL_F_ABS, b), k(e, 0x1p126f));
-    spv_id use = SPV(&e->m, SPV_LOGICAL_AND, e->bool_, plain, normal);
-    use = SPV(&e->m, SPV_LOGICAL_AND, e->bool_, use, bounded);
-    return select(e, use, better, q);
-}
-
-static spv_id root(gpu_emitter *e, spv_id a)
-{
-    const spv_id s = glsl(e, SPV_GLSL_SQRT, a);
-    if (!e->fuses)
-        return s;
-    const spv_id half = binary(e, SPV_F_DIV, k(e, 0.5f), s);
-    const spv_id residue = mad(e, negate(e, s), s, a);
-    const spv_id better = mad(e, residue, half, s);
-    const spv_id normal = test(e, SPV_F_ORD_GREATER_THAN, a, k(e, 0x1p-100f));
-    const spv_id finite = test(e, SPV_F_ORD_LESS_THAN, a, k(e, 0x1p127f));
-    return select(e, SPV(&e->m, SPV_LOGICAL_AND, e->bool_, normal, finite),
-                  better, s);
-}
 
 /* ---- the exponential family ---- */
 
@@ -278,7 +95,7 @@ static spv_id tangent(gpu_emitter *e, spv_id x)
 {
     const spv_id a = at_most(e, glsl(e, SPV_GLSL_F_ABS, x), 9.1f);
     const spv_id m = exponential_less_1(e, gpu_add(e, a, a));
-    return with_sign(e, divide(e, m, gpu_add(e, m, k(e, 2.0f))), x);
+    return with_sign(e, gpu_divide(e, m, gpu_add(e, m, k(e, 2.0f))), x);
 }
 
 /* 1 / (1 + e^-x), by e^-|x| so that nothing overflows */
@@ -288,7 +105,7 @@ static spv_id sigmoid(gpu_emitter *e, spv_id x)
     const spv_id one = k(e, 1.0f);
     const spv_id top =
         select(e, test(e, SPV_F_ORD_LESS_THAN, x, k(e, 0.0f)), z, one);
-    return divide(e, top, gpu_add(e, one, z));
+    return gpu_divide(e, top, gpu_add(e, one, z));
 }
 
 /* ---- logarithms ---- */
@@ -370,7 +187,7 @@ static spv_id long_logarithm(gpu_emitter *e, spv_id a, spv_id *low)
     spv_id n;
     const spv_id f = log_reduce(e, a, &n);
     const spv_id square = gpu_mul(e, f, f);
-    const spv_id square_low = fused(e, f, f, negate(e, square));
+    const spv_id square_low = gpu_fused(e, f, f, negate(e, square));
     const spv_id half = gpu_mul(e, square, k(e, -0.5f));
     const spv_id big = gpu_mul(e, n, k(e, 0x1.62e400p-1f)); /* exact */
     /* big + f + half: what each sum loses is the smaller of its terms' */
@@ -394,7 +211,7 @@ static spv_id power(gpu_emitter *e, spv_id a, spv_id b)
     const spv_id high = long_logarithm(e, a, &low);
     const spv_id p = gpu_mul(e, b, high);
     const spv_id lost =
-        gpu_add(e, fused(e, b, high, negate(e, p)), gpu_mul(e, b, low));
+        gpu_add(e, gpu_fused(e, b, high, negate(e, p)), gpu_mul(e, b, low));
     const spv_id finite =
         test(e, SPV_F_ORD_LESS_THAN, glsl(e, SPV_GLSL_F_ABS, p), k(e, 200.0f));
     const spv_id first = exponential(e, p);
@@ -479,9 +296,9 @@ static spv_id sine(gpu_emitter *e, spv_id x, uint32_t turn)
 {
     const spv_id n =
         glsl(e, SPV_GLSL_ROUND_EVEN, gpu_mul(e, x, k(e, 0x1.45f306p-1f)));
-    spv_id r = fused(e, n, k(e, -0x1.921fb6p+0f), x);
-    r = fused(e, n, k(e, 0x1.777a5cp-25f), r);
-    r = fused(e, n, k(e, 0x1.ee59dap-50f), r);
+    spv_id r = gpu_fused(e, n, k(e, -0x1.921fb6p+0f), x);
+    r = gpu_fused(e, n, k(e, 0x1.777a5cp-25f), r);
+    r = gpu_fused(e, n, k(e, 0x1.ee59dap-50f), r);
     const spv_id whole = SPV(&e->m, SPV_BITCAST, e->u32,
                              SPV(&e->m, SPV_CONVERT_F_TO_S, e->i32, n));
     const spv_id quarter = word(e, SPV_I_ADD, whole, gpu_u32(e, turn));
@@ -544,9 +361,9 @@ spv_id gpu_compute(gpu_emitter *e, tn_map_op op, spv_id a, spv_id b, spv_id c)
     case TN_MAP_ABS:
         return glsl(e, SPV_GLSL_F_ABS, a);
     case TN_MAP_SQRT:
-        return root(e, a);
+        return gpu_root(e, a);
     case TN_MAP_RSQRT:
-        return divide(e, k(e, 1.0f), root(e, a));
+        return gpu_divide(e, k(e, 1.0f), gpu_root(e, a));
     case TN_MAP_EXP:
         return exponential(e, a);
     case TN_MAP_EXPM1:
@@ -582,7 +399,7 @@ spv_id gpu_compute(gpu_emitter *e, tn_map_op op, spv_id a, spv_id b, spv_id c)
     case TN_MAP_MUL:
         return gpu_mul(e, a, b);
     case TN_MAP_DIV:
-        return divide(e, a, b);
+        return gpu_divide(e, a, b);
     case TN_MAP_MIN:
         return extreme(e, SPV_F_ORD_LESS_THAN, a, b);
     case TN_MAP_MAX:
@@ -602,7 +419,7 @@ spv_id gpu_compute(gpu_emitter *e, tn_map_op op, spv_id a, spv_id b, spv_id c)
         return truth(e, SPV(&e->m, SPV_LOGICAL_OR, e->bool_, is_true(e, a),
                             is_true(e, b)));
     case TN_MAP_FMA:
-        return fused(e, a, b, c);
+        return gpu_fused(e, a, b, c);
     case TN_MAP_SELECT:
         return select(e, is_true(e, a), b, c);
     default: /* the core has checked the program */
