@@ -1,0 +1,63 @@
+/*
+ * args.h - what each kernel is given, in one struct that the C side fills and
+ * the kernel reads. Included by both: plain C, fixed-width types, no pointers.
+ *
+ * An address is of element 0. Sizes are in elements.
+ */
+#ifndef CUDA_KERNELS_ARGS_H
+#define CUDA_KERNELS_ARGS_H
+
+#include <stdint.h>
+
+/* Where kernels leave word of an index out of range: the first one wins. */
+typedef struct gpu_fault {
+    uint32_t node; /* 1 + its number in the plan; 0: none */
+    int32_t value;
+    int32_t lowest, limit; /* what is allowed: lowest .. limit - 1 */
+} gpu_fault;
+
+/* ---- rows.cu ---- */
+
+typedef struct gpu_check_args {
+    uint64_t index, fault;
+    int64_t count;
+    int32_t lowest, limit;
+    uint32_t node;
+    uint32_t reserved;
+} gpu_check_args;
+
+enum { GPU_SORT_TILE = 1024, GPU_SORT_DIGITS = 256, GPU_RUN_ROWS = 32 };
+
+/* One pass of a stable sort of (key, place) by 8 bits of the key. `key` is 0 in
+ * the first pass's place_in: place i is then i. */
+typedef struct gpu_sort_args {
+    uint64_t key, place;         /* int32 (count), in */
+    uint64_t key_out, place_out; /* int32 (count) */
+    uint64_t counts;             /* int32 (digits, tiles) */
+    int64_t count;
+    int32_t rows; /* keys outside 0 .. rows - 1 count as `rows` */
+    uint32_t shift;
+    uint32_t tiles; /* of GPU_SORT_TILE keys */
+    uint32_t first; /* place is not read: place i is i */
+} gpu_sort_args;
+
+/* y[key] = sum of x[place] over the run of equal keys. `ends` holds the partial
+ * sums of runs that leave a chunk of GPU_RUN_ROWS keys: (chunks, width). */
+typedef struct gpu_runs_args {
+    uint64_t key, place, x, y, ends;
+    int64_t count, width;
+    int32_t rows;
+    uint32_t accumulate;
+} gpu_runs_args;
+
+typedef struct gpu_set_rows_args {
+    uint64_t index, keep, x, state;
+    int64_t count; /* rows of x in all */
+    int64_t width; /* of a row, in `unit`s */
+    int32_t steps; /* rows of x in a batch */
+    int32_t rows;  /* of state in a batch */
+    uint32_t unit; /* bytes that are moved at a time: 1, 2, 4 or 16 */
+    uint32_t reserved;
+} gpu_set_rows_args;
+
+#endif
