@@ -26,8 +26,15 @@ static vectors vectors_of(const cpu_compiler *c, const tn_operand *o)
     return (vectors){cpu_at(c, o), o->stride[0], o->stride[1], o->stride[2]};
 }
 
+static const int32_t *optional_of(const cpu_compiler *c,
+                                  const tn_plan_node *node, uint32_t i)
+{
+    return node->in_count > i ? cpu_at(c, &node->in[i]) : NULL;
+}
+
 void ISA(attention_fill)(attention *a, const cpu_compiler *c,
-                         const tn_plan_node *node, uint32_t q)
+                         const tn_plan_node *node, uint32_t q,
+                         uint32_t optional)
 {
     const tn_attention_attr *attr = node->attr;
     const tn_operand *in = node->in + q;
@@ -48,6 +55,24 @@ void ISA(attention_fill)(attention *a, const cpu_compiler *c,
     a->cap = (float)attr->softcap;
     a->causal = !attr->bidirectional;
     a->window = a->causal ? attr->window : 0;
+    a->positions = optional_of(c, node, optional);
+    a->firsts = optional_of(c, node, optional + 1);
+}
+
+/* The first keys of lanes that see any; the earliest of them is returned. */
+static int64_t load_first_keys(const attention *a, int64_t b, lanes *l)
+{
+    int32_t earliest = INT32_MAX;
+    for (int64_t i = 0; i < l->padded; i++) {
+        const int64_t t = l->first + cpu_min(i, l->count - 1);
+        const int32_t key = a->firsts[b * a->T + t];
+        l->first_key[i] = key;
+        if (l->position[i] < 0)
+            continue;
+        earliest = key < earliest ? key : earliest;
+        l->latest_key = key > l->latest_key ? key : l->latest_key;
+    }
+    return earliest;
 }
 
 void ISA(attention_lanes)(const attention *a, int64_t b, int64_t first,
@@ -58,6 +83,7 @@ void ISA(attention_lanes)(const attention *a, int64_t b, int64_t first,
     l->padded = v_round_up(l->count);
     l->lowest = INT32_MAX;
     l->highest = -1;
+    l->latest_key = 0;
     l->blind = 0;
     for (int64_t i = 0; i < l->padded; i++) {
         const int64_t t = first + cpu_min(i, l->count - 1);
@@ -72,6 +98,8 @@ void ISA(attention_lanes)(const attention *a, int64_t b, int64_t first,
         l->highest = p > l->highest ? p : l->highest;
     }
     l->from = a->window > 0 ? cpu_max(0, l->lowest - a->window + 1) : 0;
+    if (a->firsts)
+        l->from = cpu_max(l->from, load_first_keys(a, b, l));
     l->to = a->causal ? cpu_min(a->S, (int64_t)l->highest + 1) : a->S;
     if (l->highest < 0)
         l->to = l->from;
@@ -98,7 +126,7 @@ static void cap_scores(const attention *a, float *s, int64_t n)
 /* Whether every lane sees every key of [j, end). */
 static int all_see(const attention *a, const lanes *l, int64_t j, int64_t end)
 {
-    if (l->blind)
+    if (l->blind || l->latest_key > j)
         return 0;
     return (!a->causal || l->lowest >= end - 1) &&
            (a->window <= 0 || l->highest - j < a->window);
@@ -122,6 +150,18 @@ static void mask_scores(const attention *a, const lanes *l, int64_t j,
     }
 }
 
+/* What lies before the document of a lane. */
+static void mask_neighbours(const lanes *l, int64_t j, int64_t keys, float *s)
+{
+    const vf minus = v_set(-INFINITY);
+    for (int64_t r = 0; r < keys; r++, s += l->padded) {
+        const vi next = i_set((int32_t)(j + r + 1));
+        for (int64_t i = 0; i < l->padded; i += VW)
+            v_store(s + i, v_select(i_gt(next, i_load(l->first_key + i)),
+                                    v_load(s + i), minus));
+    }
+}
+
 void ISA(attention_scores)(const attention *a, const lanes *l, const float *k,
                            const float *q, int64_t j, int64_t keys, float *s)
 {
@@ -132,6 +172,8 @@ void ISA(attention_scores)(const attention *a, const lanes *l, const float *k,
         cap_scores(a, s, keys * l->padded);
     if (!all_see(a, l, j, j + keys))
         mask_scores(a, l, j, keys, s);
+    if (l->latest_key > j)
+        mask_neighbours(l, j, keys, s);
 }
 
 /* ---- forward over a block of queries ---- */
@@ -257,8 +299,10 @@ static void few_heads(const attention *a, cpu_worker *w, int64_t b, int64_t t,
     const int64_t g = h / a->heads, row = b * a->T + t;
     const int64_t p = a->positions ? a->positions[row] : t;
     const int64_t to = p < 0 ? 0 : a->causal ? cpu_min(a->S, p + 1) : a->S;
-    const int64_t from = a->window > 0 ? cpu_max(0, p - a->window + 1) : 0;
-    const int64_t keys = cpu_max(0, to - from);
+    const int64_t near = a->window > 0 ? cpu_max(0, p - a->window + 1) : 0;
+    const int64_t own = a->firsts ? a->firsts[row] : 0;
+    const int64_t from = cpu_min(cpu_max(near, own), to);
+    const int64_t keys = to - from;
     const float *q = vector_at(&a->q, b, t, h);
     const float *k = vector_at(&a->k, b, from, g);
     const float *v = vector_at(&a->v, b, from, g);
@@ -290,8 +334,7 @@ tn_status ISA(compile_attention)(cpu_compiler *c, const tn_plan_node *node,
 {
     (void)err;
     attention *a = CPU_ARGUMENT(c, attention);
-    ISA(attention_fill)(a, c, node, 0);
-    a->positions = node->in_count > 3 ? cpu_at(c, &node->in[3]) : NULL;
+    ISA(attention_fill)(a, c, node, 0, 3);
     a->o = cpu_at(c, &node->out[0]);
     a->lse = cpu_at(c, &node->out[1]);
     if (a->T <= FEW_QUERIES) {

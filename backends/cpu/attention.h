@@ -12,7 +12,8 @@
  * Lanes past the last query of a block hold zeros and are never stored.
  *
  * Only blocks of keys that some query of the block sees are touched, and only
- * those that not all see are masked.
+ * those that not all see are masked: of a row that holds many documents, what
+ * lies before the queries' own is never read.
  */
 #ifndef CPU_ATTENTION_H
 #define CPU_ATTENTION_H
@@ -36,6 +37,7 @@ static inline const float *vector_at(const vectors *x, int64_t b, int64_t t,
 typedef struct attention {
     vectors q, k, v;          /* (B, T, H, D), (B, S, G, D), (B, S, G, E) */
     const int32_t *positions; /* (B, T); NULL: t */
+    const int32_t *firsts;    /* (B, T): of its document; NULL: 0 */
     float *o, *lse;           /* (B, T, H, E), (B, H, T) */
     /* backward only */
     const float *o_in, *lse_in, *dout;
@@ -52,13 +54,18 @@ typedef struct attention {
 typedef struct lanes {
     int64_t first, count, padded; /* padded: count in whole vectors */
     int32_t position[ATTENTION_LANES];
+    int32_t first_key[ATTENTION_LANES]; /* filled where there are firsts */
     int32_t lowest, highest; /* of positions >= 0; highest -1: none */
+    int32_t latest_key;      /* of their first keys; 0 without firsts */
     uint32_t blind;          /* some row sees nothing (position -1) */
     int64_t from, to;        /* keys that some query sees */
 } lanes;
 
+/* q, k and v are inputs q .. q + 2; input `optional` is positions, the next one
+ * firsts. */
 void ISA(attention_fill)(attention *a, const cpu_compiler *c,
-                         const tn_plan_node *node, uint32_t q);
+                         const tn_plan_node *node, uint32_t q,
+                         uint32_t optional);
 void ISA(attention_lanes)(const attention *a, int64_t b, int64_t first,
                           lanes *l);
 

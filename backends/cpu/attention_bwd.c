@@ -182,11 +182,10 @@ tn_status ISA(compile_attention_bwd)(cpu_compiler *c, const tn_plan_node *node,
     (void)err;
     work unused;
     attention *a = CPU_ARGUMENT(c, attention);
-    ISA(attention_fill)(a, c, node, 1);
+    ISA(attention_fill)(a, c, node, 1, 6);
     a->dout = cpu_at(c, &node->in[0]);
     a->o_in = cpu_at(c, &node->in[4]);
     a->lse_in = cpu_at(c, &node->in[5]);
-    a->positions = node->in_count > 6 ? cpu_at(c, &node->in[6]) : NULL;
     a->dq = cpu_at(c, &node->out[0]);
     a->dk = cpu_at(c, &node->out[1]);
     a->dv = cpu_at(c, &node->out[2]);

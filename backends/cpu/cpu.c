@@ -134,7 +134,7 @@ static void cpu_caps(const tn_device *d, tn_backend_caps *caps)
 {
     (void)d;
     caps->precisions = TN_PRECISION_F32;
-    caps->flags = TN_UNIFIED_MEMORY;
+    caps->flags = TN_UNIFIED_MEMORY | TN_READS_FIRST;
     caps->map_inputs = TN_MAP_MAX_INPUTS;
     caps->map_instructions = TN_MAP_MAX_INSTRUCTIONS;
     caps->memory_bytes = free_memory();

@@ -29,8 +29,8 @@
     XX(SOFTMAX, "f", "f", compile_softmax)                                     \
     XX(SOFTMAX_BWD, "ff", "f", compile_softmax_bwd)                            \
     XX(ROPE, "fi", "f", compile_rope)                                          \
-    XX(ATTENTION, "fffi", "ff", compile_attention)                             \
-    XX(ATTENTION_BWD, "ffffffi", "fff", compile_attention_bwd)                 \
+    XX(ATTENTION, "fffii", "ff", compile_attention)                            \
+    XX(ATTENTION_BWD, "ffffffii", "fff", compile_attention_bwd)                \
     XX(LINEAR_CROSS_ENTROPY, "ffi", "f", compile_loss)                         \
     XX(LINEAR_CROSS_ENTROPY_BWD, "ffif", "fff", compile_loss_bwd)              \
     XX(CONV1D_CAUSAL, "fff", "f", compile_conv)                                \

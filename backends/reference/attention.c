@@ -22,25 +22,32 @@
 /* One problem: its sizes, and the tensors under the names above. */
 typedef struct attention {
     const ref_node *n;
-    const ref_tensor *q, *k, *v, *positions;
+    const ref_tensor *q, *k, *v, *positions, *first;
     int64_t batch, rows, heads, keys, groups, key_size, value_size;
     double scale, cap;
     int64_t window;
     int causal;
 } attention;
 
-/* q, k and v are inputs first .. first + 2, positions input `last`. */
+/* An optional input, NULL where absent. */
+static const ref_tensor *optional(const ref_node *n, uint32_t i)
+{
+    return n->plan->in_count > i && n->in[i].data ? &n->in[i] : NULL;
+}
+
+/* q, k and v are inputs first .. first + 2; input `last` is positions, the next
+ * one where each row's document begins. */
 static attention problem(const ref_node *n, uint32_t first, uint32_t last)
 {
     const tn_attention_attr *attr = n->plan->attr;
     const ref_tensor *q = &n->in[first], *k = q + 1, *v = q + 2;
-    const int present = n->plan->in_count > last && n->in[last].data;
     return (attention){
         .n = n,
         .q = q,
         .k = k,
         .v = v,
-        .positions = present ? &n->in[last] : NULL,
+        .positions = optional(n, last),
+        .first = optional(n, last + 1),
         .batch = q->shape[0],
         .rows = q->shape[1],
         .heads = q->shape[2],
@@ -59,6 +66,7 @@ static attention problem(const ref_node *n, uint32_t first, uint32_t last)
 /* A row of the problem: query (b, i) of head h, at a position. */
 typedef struct row {
     int64_t b, i, h, group, position;
+    int64_t first; /* no key before it is seen */
 } row;
 
 static row row_at(const attention *a, int64_t b, int64_t h, int64_t i)
@@ -69,12 +77,14 @@ static row row_at(const attention *a, int64_t b, int64_t h, int64_t i)
     if (position < -1)
         ref_fail(a->n, "position %lld of row %lld is below -1",
                  (long long)position, (long long)i);
-    return (row){b, i, h, group, position};
+    const int64_t first =
+        a->first ? (int64_t)ref_get(a->first, b * a->rows + i) : 0;
+    return (row){b, i, h, group, position, first};
 }
 
 static int sees(const attention *a, row r, int64_t j)
 {
-    if (r.position < 0)
+    if (r.position < 0 || j < r.first)
         return 0;
     if (!a->causal)
         return 1;

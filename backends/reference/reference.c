@@ -132,7 +132,7 @@ static void caps(const tn_device *device, tn_backend_caps *out)
 {
     (void)device;
     out->precisions = TN_PRECISION_F32 | TN_PRECISION_F64;
-    out->flags = TN_UNIFIED_MEMORY;
+    out->flags = TN_UNIFIED_MEMORY | TN_READS_FIRST;
     out->map_inputs = TN_MAP_MAX_INPUTS;
     out->map_instructions = TN_MAP_MAX_INSTRUCTIONS;
 }

@@ -116,6 +116,11 @@ uint32_t tni_op_accumulates(const tn_op_desc *desc);
 int tni_op_accepts(const tn_op_desc *desc, uint32_t input,
                    const tn_tensor_info *x);
 
+/* The number of this op's optional input `first`, which keeps the documents of
+ * a row apart; 0: it has none, and either looks at no other row or cannot keep
+ * them apart. */
+uint32_t tni_op_documents(const tn_op_desc *desc);
+
 /* Whether MATMUL may see these strides (plan.h); rank 2 at least. */
 int tni_is_matmul_operand(const tn_tensor_info *x);
 

@@ -4,10 +4,15 @@
  * A composite that the backend has no kernel for is replaced by its
  * decomposition, described with the builder at the place where it stood and
  * stamped as it was; what a decomposition uses may be composite again, so this
- * repeats until nothing changes. Then inputs that plan.h promises dense, and
- * are not, get a copy; readers of one value in one layer and phase share it.
+ * repeats until nothing changes. A backend that does not say TN_READS_FIRST may
+ * have been built before that input was: it is not asked about nodes that have
+ * it, for it would compute them as if they had not. Then inputs that plan.h
+ * promises dense, and are not, get a copy; readers of one value in one layer
+ * and phase share it.
  */
 #include <string.h>
+
+#include <tenon/backend.h>
 
 #include "graph/ops/ops.h"
 #include "graph/rewrite.h"
@@ -29,12 +34,20 @@ static tn_operand unplaced(const tni_graph *g, tn_tensor x)
     return o;
 }
 
+/* Whether the backend may know nothing of an input that this node has. */
+static int is_beyond(const tni_target *target, const tni_node *node)
+{
+    const uint32_t first = tni_op_documents(node->desc);
+    return first && first < node->in_count && node->in[first].id &&
+           !(target->flags & TN_READS_FIRST);
+}
+
 int tni_has_kernel(const tni_graph *g, const tni_target *target,
                    const tni_node *node, tni_arena *scratch)
 {
     if (node->desc->tier != TN_TIER_COMPOSITE)
         return 1;
-    if (!target->supports)
+    if (!target->supports || is_beyond(target, node))
         return 0;
     tn_operand *operand = tni_arena_alloc(
         scratch, (node->in_count + node->out_count) * sizeof *operand);

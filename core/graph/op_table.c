@@ -98,6 +98,7 @@ typedef struct own_facts {
     uint32_t strided;     /* bit i: input i need not be dense, */
     int (*accepts)(const tn_tensor_info *x); /* if it is so; NULL: anyhow */
     uint8_t over_first; /* output 0 lies on input 0's storage */
+    uint8_t documents;  /* the input that says where documents begin */
 } own_facts;
 
 static const own_facts own[TN_OP_COUNT] = {
@@ -125,9 +126,11 @@ static const own_facts own[TN_OP_COUNT] = {
                               .accepts = tni_is_matmul_operand},
     [TN_OP_RMS_NORM_BWD] = {.accumulates = 1u << 1}, /* dweight */
     [TN_OP_ATTENTION] = {.strided = 7u,              /* q, k, v */
-                         .accepts = tni_has_dense_vectors},
+                         .accepts = tni_has_dense_vectors,
+                         .documents = 4},
     [TN_OP_ATTENTION_BWD] = {.strided = 7u << 1, /* the same */
-                             .accepts = tni_has_dense_vectors},
+                             .accepts = tni_has_dense_vectors,
+                             .documents = 7},
     [TN_OP_LINEAR_CROSS_ENTROPY_BWD] = {.accumulates = 1u << 1}, /* dw */
 };
 
@@ -160,6 +163,11 @@ int tni_op_accepts(const tn_op_desc *desc, uint32_t input,
 int tni_op_is_over_first(const tn_op_desc *desc)
 {
     return own_of(desc)->over_first;
+}
+
+uint32_t tni_op_documents(const tn_op_desc *desc)
+{
+    return own_of(desc)->documents;
 }
 
 tni_prepare *tni_op_prepare(const tn_op_desc *desc)

@@ -24,6 +24,7 @@ typedef struct tni_target {
     /* Whether a composite has a native kernel; NULL: none has. */
     uint32_t (*supports)(void *of, const tn_plan_node *node);
     void *of;
+    uint32_t flags; /* of tn_backend_caps */
 } tni_target;
 
 /*

@@ -111,7 +111,8 @@ tn_status tni_device_open(const tni_reader *reader, const tni_use *use,
         (tni_target){.map_inputs = d.caps.map_inputs,
                      .map_instructions = d.caps.map_instructions,
                      .supports = d.backend->supports ? supports : NULL,
-                     .of = device};
+                     .of = device,
+                     .flags = d.caps.flags};
     return TN_OK;
 }
 

@@ -117,8 +117,25 @@ static void describe_attention(tn_builder *b, const tn_tensor *in,
     const tn_tensor v = w->flags[2] == WITHIN
                             ? tn_slice(b, k, 3, 0, w->number)
                             : vectors_in(b, in[2], w->flags[2]);
-    out[0] = tn_attention_at(b, q, k, v, w->variant ? in[3] : TN_NONE,
-                             &w->attr.attention, TN_HERE);
+    const tn_tensor qkv[] = {q, k, v, w->variant & 1 ? in[3] : TN_NONE,
+                             w->variant & 2 ? in[4] : TN_NONE};
+    out[0] = tn_attention_within_at(b, qkv, &w->attr.attention, TN_HERE);
+}
+
+/* Where the documents of `rows` rows begin that share the keys: each a few rows
+ * long, often one, or the whole row; sometimes a row sees no key at all. */
+static void draw_firsts(dice *d, with *w, int64_t batch, int64_t rows)
+{
+    const int64_t longest = 1 + (int64_t)roll(d, 40);
+    const int blind = chance(d, 4);
+    for (int64_t i = 0, left = 0, first = 0; i < batch * rows; i++, left--) {
+        if (i % rows == 0 || left <= 0) {
+            left =
+                chance(d, 3) ? rows : 1 + (int64_t)roll(d, (uint32_t)longest);
+            first = i % rows;
+        }
+        w->values[i] = (double)(blind && chance(d, 5) ? first + 9 : first);
+    }
 }
 
 /* Positions with padding, and beyond the last key, as while decoding. */
@@ -132,7 +149,7 @@ void draw_attention(dice *d, op_case *c, uint32_t parameter)
     const int64_t batch = size_upto(d, left / groups < 3 ? left / groups : 3);
     const int64_t value_size = chance(d, 2) ? size : size_upto(d, size);
     (void)parameter;
-    c->with.variant = roll(d, 2);
+    c->with.variant = roll(d, 4);
     c->with.attr.attention = (tn_attention_attr){
         .scale = chance(d, 2) ? 0.0 : real_in(d, 0.1, 1.0),
         .softcap = chance(d, 2) ? 0.0 : real_in(d, 0.5, 3.0),
@@ -148,6 +165,11 @@ void draw_attention(dice *d, op_case *c, uint32_t parameter)
     add_vectors(c, c->with.flags[1], batch, keys, groups, size);
     add_vectors(c, c->with.flags[2], batch, keys, groups, value_size);
     ADD_INDEX(c, -1, keys - 1, batch, rows);
+    tn_rig_leaf *first = ADD_INDEX(c, 0, rows, batch, rows);
+    if (batch * rows <= MAX_VALUES) {
+        draw_firsts(d, &c->with, batch, rows);
+        first->values = c->with.values;
+    }
     for (uint32_t i = 0; i < 3; i++)
         if (c->with.flags[i] != WITHIN)
             wants(c, i);

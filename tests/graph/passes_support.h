@@ -8,6 +8,7 @@
 
 #include "tn_test.h"
 
+#include <tenon/backend.h>
 #include <tenon/builder.h>
 
 #include "graph/passes.h"
@@ -27,7 +28,8 @@ static inline uint32_t supports_all(void *of, const tn_plan_node *node)
 }
 
 /* Every composite native; none native. */
-static const tni_target native = {.supports = supports_all};
+static const tni_target native = {.supports = supports_all,
+                                  .flags = TN_READS_FIRST};
 static const tni_target primitive = {.supports = NULL};
 
 /* ---- leaves: each arena is filled from the front, 256-aligned ---- */

@@ -6,7 +6,8 @@
 
 #include "graph/graph.h"
 
-#undef fail /* CMocka's macro; the builder's table has a member of that name */
+#undef fail /* CMocka's macro; the builder's table has a member of that name   \
+             */
 
 #define SHAPE(...)                                                             \
     (uint32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),            \
@@ -407,6 +408,21 @@ static void attention_takes_fewer_and_other_heads(void **state)
               SHAPE(2, 5, 6, 4));
 }
 
+static void attention_has_a_first_key_for_each_row(void **state)
+{
+    tn_builder *b = *state;
+    static const tn_attention_attr attr;
+    const tn_tensor q = floats(b, "q", SHAPE(2, 5, 6, 8));
+    const tn_tensor k = floats(b, "k", SHAPE(2, 9, 3, 8));
+    const tn_tensor first = ints(b, "first", SHAPE(2, 5));
+    const tn_tensor in[] = {q, k, k, TN_NONE, first};
+    assert_is(b, tn_attention_within_at(b, in, &attr, TN_HERE), TN_F32,
+              SHAPE(2, 5, 6, 8));
+    const tn_tensor wrong[] = {q, k, k, TN_NONE, ints(b, "f", SHAPE(2, 9))};
+    tn_attention_within_at(b, wrong, &attr, TN_HERE);
+    assert_fails(b, "axis 1 of first (2, 9) has size 9, needs 5");
+}
+
 static void statistics_have_the_width_of_the_graph(void **state)
 {
     (void)state;
@@ -537,6 +553,7 @@ int main(void)
         TEST(rows_are_picked_added_and_written),
         TEST(choices_have_their_shapes),
         TEST(attention_takes_fewer_and_other_heads),
+        TEST(attention_has_a_first_key_for_each_row),
         TEST(statistics_have_the_width_of_the_graph),
         TEST(a_plugins_op_is_an_op),
         TEST(a_plugins_op_must_decompose),

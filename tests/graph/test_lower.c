@@ -40,6 +40,27 @@ static void a_composite_with_a_kernel_stays(void **state)
     tni_graph_destroy(l.g);
 }
 
+/* One that was built before the input was must not answer for it. */
+static void a_backend_that_knows_no_first_is_not_asked(void **state)
+{
+    (void)state;
+    for (uint32_t flags = 0; flags <= TN_READS_FIRST; flags += TN_READS_FIRST)
+        for (int apart = 0; apart < 2; apart++) {
+            static const tn_attention_attr attr;
+            const tni_target target = {.supports = supports_all,
+                                       .flags = flags};
+            leaves l = begin();
+            const tn_tensor x = INPUT(&l, "x", 1, 3, 2, 4);
+            const tn_tensor first = INDEX(&l, "first", 1, 3);
+            const tn_tensor in[] = {x, x, x, TN_NONE, apart ? first : TN_NONE};
+            want(&l, tn_attention_within_at(&l.g->builder, in, &attr, TN_HERE));
+            lower(l.g, &target);
+            assert_int_equal(count_nodes(l.g, TN_OP_ATTENTION),
+                             flags || !apart);
+            tni_graph_destroy(l.g);
+        }
+}
+
 static void decompositions_are_expanded_to_the_end(void **state)
 {
     (void)state;
@@ -154,6 +175,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_composite_with_a_kernel_stays),
+        cmocka_unit_test(a_backend_that_knows_no_first_is_not_asked),
         cmocka_unit_test(decompositions_are_expanded_to_the_end),
         cmocka_unit_test(strided_inputs_are_copied_once_where_they_must_be),
         cmocka_unit_test(a_layer_does_not_keep_another_phases_copy),

@@ -263,7 +263,8 @@ static tn_status plan_graph(tn_rig_program *p, tni_graph *g,
 {
     const tni_place_options options = {"conformance", how->no_reuse};
     const tni_target target = {p->rig->caps.map_inputs,
-                               p->rig->caps.map_instructions, supports, p->rig};
+                               p->rig->caps.map_instructions, supports, p->rig,
+                               p->rig->caps.flags};
     tn_tensor in[TN_RIG_MAX_INPUTS] = {{0}}, out[TN_RIG_MAX_OUTPUTS] = {{0}};
     add_leaves(p, g, c, in);
     g->phase = c->update ? TNI_UPDATE : TNI_FORWARD;

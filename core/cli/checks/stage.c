@@ -34,7 +34,8 @@ static tn_status open_device(const tni_subject *s,
     d->target = (tni_target){.map_inputs = d->caps.map_inputs,
                              .map_instructions = d->caps.map_instructions,
                              .supports = supports,
-                             .of = d};
+                             .of = d,
+                             .flags = d->caps.flags};
     return TN_OK;
 }
 

@@ -17,9 +17,25 @@ int tni_has_dense_vectors(const tn_tensor_info *x)
     return x->shape[x->rank - 1] == 1 || x->stride[x->rank - 1] == 1;
 }
 
-/* q (B, T, H, D), k (B, S, G, D), v (B, S, G, E), [positions (B, T)] */
-static tn_status check_operands(const tn_builder *b, const tn_tensor *qkv,
-                                tn_tensor positions, tn_error *err)
+/* A number for each row of q: i32 (B, T), or absent. */
+static tn_status check_of_rows(const tn_builder *b, tn_tensor x,
+                               const char *what, const tn_tensor_info *q,
+                               tn_error *err)
+{
+    if (tn_is_none(x))
+        return TN_OK;
+    const tn_tensor_info info = tn_info(b, x);
+    TN_TRY(tni_expect_i32(&info, what, err));
+    TN_TRY(tni_expect_rank(&info, what, 2, 2, err));
+    TN_TRY(tni_expect_size(&info, what, 0, q->shape[0], err));
+    return tni_expect_size(&info, what, 1, q->shape[1], err);
+}
+
+/* q (B, T, H, D), k (B, S, G, D), v (B, S, G, E), and from input `optional` on
+ * [positions (B, T)], [first (B, T)] */
+static tn_status check_operands(const tn_builder *b, const tn_op_node *node,
+                                const tn_tensor *qkv, uint32_t optional,
+                                tn_error *err)
 {
     const tn_tensor_info q = tn_info(b, qkv[0]);
     const tn_tensor_info k = tn_info(b, qkv[1]);
@@ -39,13 +55,8 @@ static tn_status check_operands(const tn_builder *b, const tn_tensor *qkv,
                        "%" PRId64 " query heads are no multiple of %" PRId64
                        " key heads",
                        q.shape[2], k.shape[2]);
-    if (tn_is_none(positions))
-        return TN_OK;
-    const tn_tensor_info p = tn_info(b, positions);
-    TN_TRY(tni_expect_i32(&p, "positions", err));
-    TN_TRY(tni_expect_rank(&p, "positions", 2, 2, err));
-    TN_TRY(tni_expect_size(&p, "positions", 0, q.shape[0], err));
-    return tni_expect_size(&p, "positions", 1, q.shape[1], err);
+    TN_TRY(check_of_rows(b, tni_in(node, optional), "positions", &q, err));
+    return check_of_rows(b, tni_in(node, optional + 1), "first", &q, err);
 }
 
 static tn_status check_attr(const tn_attention_attr *a, tn_error *err)
@@ -61,7 +72,7 @@ static tn_status check_attr(const tn_attention_attr *a, tn_error *err)
 tn_status tni_attention_shape(const tn_builder *b, const tn_op_node *node,
                               tn_tensor_info *out, tn_error *err)
 {
-    TN_TRY(check_operands(b, node->in, tni_in(node, 3), err));
+    TN_TRY(check_operands(b, node, node->in, 3, err));
     TN_TRY(check_attr(node->attr, err));
     const tn_tensor_info q = tn_info(b, node->in[0]);
     const int64_t o[] = {q.shape[0], q.shape[1], q.shape[2],
@@ -72,14 +83,14 @@ tn_status tni_attention_shape(const tn_builder *b, const tn_op_node *node,
     return TN_OK;
 }
 
-/* do, q, k, v, o, lse, [positions] */
+/* do, q, k, v, o, lse, [positions], [first] */
 tn_status tni_attention_bwd_shape(const tn_builder *b, const tn_op_node *node,
                                   tn_tensor_info *out, tn_error *err)
 {
     const tn_tensor_info d = tn_info(b, node->in[0]);
     const tn_tensor_info o = tn_info(b, node->in[4]);
     const tn_tensor_info lse = tn_info(b, node->in[5]);
-    TN_TRY(check_operands(b, node->in + 1, tni_in(node, 6), err));
+    TN_TRY(check_operands(b, node, node->in + 1, 6, err));
     TN_TRY(check_attr(node->attr, err));
     const tn_tensor_info q = tn_info(b, node->in[1]);
     TN_TRY(tni_expect_rank(&o, "o", 4, 4, err));
@@ -103,13 +114,13 @@ void tni_attention_gradient(tn_builder *b, const tn_op_node *node,
                             const tn_tensor *dout, uint32_t wanted,
                             tn_tensor *din)
 {
-    const tn_tensor in[] = {dout[0],        node->in[0],  node->in[1],
-                            node->in[2],    node->out[0], node->out[1],
-                            tni_in(node, 3)};
+    const tn_tensor in[] = {dout[0],         node->in[0],    node->in[1],
+                            node->in[2],     node->out[0],   node->out[1],
+                            tni_in(node, 3), tni_in(node, 4)};
     tn_tensor made[3];
     if (tn_is_none(dout[0]) || !(wanted & 7u))
         return;
-    b->api->op(b, TN_OP_ATTENTION_BWD, in, 7, node->attr,
+    b->api->op(b, TN_OP_ATTENTION_BWD, in, 8, node->attr,
                (uint32_t)sizeof(tn_attention_attr), made, 3, TN_HERE);
     tni_take_wanted(din, made, 3, wanted);
 }
@@ -117,7 +128,8 @@ void tni_attention_gradient(tn_builder *b, const tn_op_node *node,
 /*
  * Pairs of query and key that one head looks at: half of all in causal
  * training. Positions are not known here, so where there are more keys than
- * rows (decoding), the rows are taken to be the last ones.
+ * rows (decoding), the rows are taken to be the last ones; nor is where
+ * documents begin, so a row is taken to be one document.
  */
 static double pairs_seen(const tn_attention_attr *a, int64_t rows, int64_t keys)
 {

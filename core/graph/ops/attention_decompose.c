@@ -14,7 +14,8 @@
  *     dq = ds k          dk = ds^T q
  *
  * A row that sees nothing has maximum -1e30: its o and lse are 0, and since
- * exp(-1e30 - 0) is 0, nothing flows back from it.
+ * exp(-1e30 - 0) is 0, nothing flows back from it. Documents that share a row
+ * are told apart by one comparison more, with where the row's own begins.
  *
  * It stores T x S scores, which is why backends bring a kernel: Dao et al.
  * 2022, "FlashAttention", arXiv:2205.14135.
@@ -35,6 +36,7 @@ typedef struct attention {
     int64_t B, T, H, S, G, R;
     tn_tensor q, k, v;  /* (B, G, R, T, D), (B, G, 1, S, D), (B, G, 1, S, E) */
     tn_tensor position; /* (B, 1, 1, T, 1), or none: the row's index */
+    tn_tensor first;    /* (B, 1, 1, T, 1), or none: every key may be seen */
 } attention;
 
 /* ---- layouts ---- */
@@ -69,11 +71,18 @@ static tn_tensor keys_by_row(tn_builder *b, const attention *a, tn_tensor x)
     return tn_reshape(b, x, a->B, a->S, a->G, -1);
 }
 
-static attention lay_out(tn_builder *b, const void *attr, const tn_tensor *qkv,
-                         tn_tensor positions)
+/* (B, T) -> (B, 1, 1, T, 1); none stays none */
+static tn_tensor of_rows(tn_builder *b, const attention *a, tn_tensor x)
+{
+    return tn_is_none(x) ? x : tn_reshape(b, x, a->B, 1, 1, a->T, 1);
+}
+
+/* Inputs from `optional` on: [positions], [first] */
+static attention lay_out(tn_builder *b, const tn_op_node *node,
+                         const tn_tensor *qkv, uint32_t optional)
 {
     const tn_tensor_info q = tn_info(b, qkv[0]), k = tn_info(b, qkv[1]);
-    attention a = {.attr = attr,
+    attention a = {.attr = node->attr,
                    .B = q.shape[0],
                    .T = q.shape[1],
                    .H = q.shape[2],
@@ -85,8 +94,8 @@ static attention lay_out(tn_builder *b, const void *attr, const tn_tensor *qkv,
     a.q = by_head(b, &a, qkv[0]);
     a.k = keys_by_head(b, &a, qkv[1]);
     a.v = keys_by_head(b, &a, qkv[2]);
-    if (!tn_is_none(positions))
-        a.position = tn_reshape(b, positions, a.B, 1, 1, a.T, 1);
+    a.position = of_rows(b, &a, tni_in(node, optional));
+    a.first = of_rows(b, &a, tni_in(node, optional + 1));
     return a;
 }
 
@@ -98,11 +107,10 @@ static tni_register index_of(tni_work *w, uint32_t axis)
         w, (tni_work_instruction){.op = TN_MAP_INDEX, .a = (tni_register)axis});
 }
 
-/* 1 where the row at `position` sees this element's key. */
-static tni_register sees(tni_work *w, const tn_attention_attr *attr,
-                         tni_register position)
+/* 1 where the row at `position` sees `key`, were it of the same document. */
+static tni_register reaches(tni_work *w, const tn_attention_attr *attr,
+                            tni_register position, tni_register key)
 {
-    const tni_register key = index_of(w, 4);
     const tni_register real =
         tni_work_op(w, TN_MAP_LE, tni_work_constant(w, 0.0), position, 0);
     if (attr->bidirectional)
@@ -114,6 +122,27 @@ static tni_register sees(tni_work *w, const tn_attention_attr *attr,
     const tni_register near = tni_work_op(
         w, TN_MAP_LT, age, tni_work_constant(w, (double)attr->window), 0);
     return tni_work_op(w, TN_MAP_AND, past, near, 0);
+}
+
+/* Where rows look: inputs of a map from `in[used]` on. */
+static tni_register sees(tni_work *w, const attention *a, tn_tensor *in,
+                         uint32_t *used)
+{
+    const tni_register key = index_of(w, 4);
+    tni_register position, seen;
+    if (tn_is_none(a->position)) {
+        position = index_of(w, 3);
+    } else {
+        in[*used] = a->position;
+        position = tni_work_input(w, (*used)++);
+    }
+    seen = reaches(w, a->attr, position, key);
+    if (tn_is_none(a->first))
+        return seen;
+    in[*used] = a->first;
+    const tni_register own =
+        tni_work_op(w, TN_MAP_LE, tni_work_input(w, (*used)++), key, 0);
+    return tni_work_op(w, TN_MAP_AND, seen, own, 0);
 }
 
 /* tanh(scale x / cap) */
@@ -130,12 +159,11 @@ static tni_register squashed(tni_work *w, const attention *a, tni_register x)
 static tn_tensor scores_of(tn_builder *b, const attention *a,
                            tn_tensor products)
 {
-    const int has_positions = !tn_is_none(a->position);
-    const tn_tensor in[] = {products, a->position};
+    tn_tensor in[3] = {products};
+    uint32_t used = 1;
     tni_work w = {0};
     const tni_register x = tni_work_input(&w, 0);
-    const tni_register position =
-        has_positions ? tni_work_input(&w, 1) : index_of(&w, 3);
+    const tni_register seen = sees(&w, a, in, &used);
     const double cap = a->attr->softcap;
     const tni_register score =
         cap > 0.0 ? tni_work_op(&w, TN_MAP_MUL, squashed(&w, a, x),
@@ -143,10 +171,9 @@ static tn_tensor scores_of(tn_builder *b, const attention *a,
                   : tni_work_op(&w, TN_MAP_MUL, x,
                                 tni_work_constant(&w, a->scale), 0);
     return tni_map_written1(b, &w,
-                            tni_work_op(&w, TN_MAP_SELECT,
-                                        sees(&w, a->attr, position), score,
+                            tni_work_op(&w, TN_MAP_SELECT, seen, score,
                                         tni_work_constant(&w, UNSEEN)),
-                            in, has_positions ? 2 : 1);
+                            in, used);
 }
 
 /* d score / d product, without the mask: where it hides, p is 0. */
@@ -173,7 +200,7 @@ static tn_tensor through_scores(tn_builder *b, const attention *a,
 void tni_attention_decompose(tn_builder *b, const tn_op_node *node,
                              tn_tensor *out)
 {
-    const attention a = lay_out(b, node->attr, node->in, tni_in(node, 3));
+    const attention a = lay_out(b, node, node->in, 3);
     const uint32_t keys = 1u << 4;
     const tn_tensor s =
         scores_of(b, &a, tn_matmul(b, a.q, tn_transpose(b, a.k)));
@@ -192,7 +219,7 @@ void tni_attention_decompose(tn_builder *b, const tn_op_node *node,
 void tni_attention_bwd_decompose(tn_builder *b, const tn_op_node *node,
                                  tn_tensor *out)
 {
-    const attention a = lay_out(b, node->attr, node->in + 1, tni_in(node, 6));
+    const attention a = lay_out(b, node, node->in + 1, 6);
     const tn_tensor dy = by_head(b, &a, node->in[0]);
     const tn_tensor y = by_head(b, &a, node->in[4]);
     const tn_tensor lse = tn_reshape(b, node->in[5], a.B, a.G, a.R, a.T, 1);

@@ -22,6 +22,9 @@ enum {
 
 enum {
     TN_UNIFIED_MEMORY = 1u << 0, /* alloc returns memory the CPU may touch */
+    TN_READS_FIRST = 1u << 1,    /* since ABI 1.2: supports() looks at how many
+                                    inputs a node has; ops with the input `first`
+                                    (ops.def) are asked about, too */
 };
 
 /* One device as `tenon devices` lists it. */

@@ -625,16 +625,29 @@ static inline tn_tensor tn_rope_at(tn_builder *b, tn_tensor x,
                      (uint32_t)sizeof *attr, here);
 }
 
+/* in: q, k, v, positions, first (both may be none): where each row of q stands,
+ * and which key is the first of its document */
+static inline tn_tensor tn_attention_within_at(tn_builder *b,
+                                               const tn_tensor in[5],
+                                               const tn_attention_attr *attr,
+                                               tn_here here)
+{
+    tn_tensor out[2] = {TN_NONE, TN_NONE};
+    uint32_t count = 5;
+    while (count > 3 && tn_is_none(in[count - 1]))
+        count--;
+    b->api->op(b, TN_OP_ATTENTION, in, count, attr, (uint32_t)sizeof *attr, out,
+               2, here);
+    return out[0];
+}
+
 static inline tn_tensor tn_attention_at(tn_builder *b, tn_tensor q, tn_tensor k,
                                         tn_tensor v, tn_tensor positions,
                                         const tn_attention_attr *attr,
                                         tn_here here)
 {
-    const tn_tensor in[] = {q, k, v, positions};
-    tn_tensor out[2] = {TN_NONE, TN_NONE};
-    b->api->op(b, TN_OP_ATTENTION, in, tn_is_none(positions) ? 3 : 4, attr,
-               (uint32_t)sizeof *attr, out, 2, here);
-    return out[0];
+    const tn_tensor in[] = {q, k, v, positions, TN_NONE};
+    return tn_attention_within_at(b, in, attr, here);
 }
 
 static inline tn_tensor tn_linear_cross_entropy_at(tn_builder *b, tn_tensor x,

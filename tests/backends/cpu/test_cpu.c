@@ -275,11 +275,157 @@ static void attention_over_many_blocks_is_attention(void **state)
     bench_close(&t);
 }
 
+/* Documents that share the first batch row, and the second; 0 ends. */
+static const int lengths[B][5] = {{1, 63, 20, 66}, {128, 22}};
+
+static void add_firsts(bench *t)
+{
+    t->in_count++; /* no positions */
+    int32_t *first = bench_in(t, TN_I32, 2, (int64_t[]){B, T});
+    for (int b = 0; b < B; b++)
+        for (int n = 0, at = 0; lengths[b][n]; at += lengths[b][n++])
+            for (int i = 0; i < lengths[b][n]; i++)
+                first[b * T + at + i] = at;
+}
+
+static void make_packed(bench *t)
+{
+    const tn_attention_attr attr = {.window = 90, .softcap = 4};
+    fill_attention(t);
+    add_firsts(t);
+    bench_out(t, TN_F32, 4, (int64_t[]){B, T, H, E});
+    bench_out(t, TN_F32, 3, (int64_t[]){B, H, T});
+    bench_run(t, TN_OP_ATTENTION, &attr);
+}
+
+static void make_packed_bwd(bench *t)
+{
+    const tn_attention_attr attr = {.window = 90, .softcap = 4};
+    float *dout = bench_in(t, TN_F32, 4, (int64_t[]){B, T, H, E});
+    fill_attention(t);
+    float *o = bench_in(t, TN_F32, 4, (int64_t[]){B, T, H, E});
+    float *lse = bench_in(t, TN_F32, 3, (int64_t[]){B, H, T});
+    add_firsts(t);
+    bench_out(t, TN_F32, 4, (int64_t[]){B, T, H, D});
+    bench_out(t, TN_F32, 4, (int64_t[]){B, T, G, D});
+    bench_out(t, TN_F32, 4, (int64_t[]){B, T, G, E});
+    bench_fill(dout, B * T * H * E, 1.0f, 11);
+    bench_fill(o, B * T * H * E, 1.0f, 12);
+    for (int i = 0; i < B * H * T; i++)
+        lse[i] = 3.0f + (float)(i % 5);
+    bench_run(t, TN_OP_ATTENTION_BWD, &attr);
+}
+
 static void attention_has_the_same_bits_for_any_threads(void **state)
 {
     (void)state;
     same_bits(make_attention);
     same_bits(make_attention_bwd);
+    same_bits(make_packed);
+    same_bits(make_packed_bwd);
+}
+
+/* Rows [at, at + rows) of (B, T, row) of batch row b, made a tensor alone. */
+static tn_operand document(const tn_operand *o, int b, int at, int rows)
+{
+    tn_operand alone = *o;
+    const int64_t row = o->rank == 4 ? o->stride[1] : 1;
+    alone.offset += 4 * (b * o->stride[0] + at * row);
+    alone.shape[0] = 1;
+    alone.shape[1] = rows;
+    return alone;
+}
+
+/* lse (B, H, T) of the same rows, which do not lie together. */
+static void copy_lse(bench *t, const tn_operand *lse, int b, int at, int rows)
+{
+    float *to = bench_in(t, TN_F32, 3, (int64_t[]){1, H, rows});
+    const float *from = (float *)(void *)(t->memory + lse->offset);
+    for (int h = 0; h < H; h++)
+        for (int i = 0; i < rows; i++)
+            to[h * rows + i] = from[(b * H + h) * T + at + i];
+}
+
+static void expect_rows(const bench *t, const tn_operand *packed, int b, int at,
+                        const tn_operand *alone)
+{
+    const tn_operand rows = document(packed, b, at, (int)alone->shape[1]);
+    tn_assert_close((float *)(void *)(t->memory + rows.offset),
+                    (float *)(void *)(t->memory + alone->offset),
+                    alone->shape[1] * alone->stride[1], 2e-6f, 2e-6f);
+}
+
+static void packed_documents_attend_as_if_alone(void **state)
+{
+    (void)state;
+    const tn_attention_attr attr = {.window = 90, .softcap = 4};
+    bench t;
+    bench_open(&t, "{threads: 2}");
+    make_packed(&t);
+    const bench packed = t;
+    for (int b = 0; b < B; b++)
+        for (int n = 0, at = 0; lengths[b][n]; at += lengths[b][n++]) {
+            const int rows = lengths[b][n];
+            t.in_count = t.out_count = 0;
+            for (int i = 0; i < 3; i++)
+                t.in[t.in_count++] = document(&packed.in[i], b, at, rows);
+            bench_out(&t, TN_F32, 4, (int64_t[]){1, rows, H, E});
+            bench_out(&t, TN_F32, 3, (int64_t[]){1, H, rows});
+            bench_run(&t, TN_OP_ATTENTION, &attr);
+            expect_rows(&t, &packed.out[0], b, at, &t.out[0]);
+        }
+    bench_close(&t);
+}
+
+static void packed_documents_have_the_gradients_they_have_alone(void **state)
+{
+    (void)state;
+    const tn_attention_attr attr = {.window = 90, .softcap = 4};
+    bench t;
+    bench_open(&t, "{threads: 2}");
+    make_packed_bwd(&t);
+    const bench packed = t;
+    for (int b = 0; b < B; b++)
+        for (int n = 0, at = 0; lengths[b][n]; at += lengths[b][n++]) {
+            const int rows = lengths[b][n];
+            t.in_count = t.out_count = 0;
+            for (int i = 0; i < 5; i++)
+                t.in[t.in_count++] = document(&packed.in[i], b, at, rows);
+            copy_lse(&t, &packed.in[5], b, at, rows);
+            bench_out(&t, TN_F32, 4, (int64_t[]){1, rows, H, D});
+            bench_out(&t, TN_F32, 4, (int64_t[]){1, rows, G, D});
+            bench_out(&t, TN_F32, 4, (int64_t[]){1, rows, G, E});
+            bench_run(&t, TN_OP_ATTENTION_BWD, &attr);
+            for (int i = 0; i < 3; i++)
+                expect_rows(&t, &packed.out[i], b, at, &t.out[i]);
+        }
+    bench_close(&t);
+}
+
+/* Whole blocks of keys before a document are not even read: NaN there reaches
+ * nobody. */
+static void keys_before_a_document_are_not_touched(void **state)
+{
+    (void)state;
+    static const tn_attention_attr attr;
+    bench t;
+    bench_open(&t, "{threads: 1}");
+    fill_attention(&t);
+    add_firsts(&t);
+    for (int i = 1; i < 3; i++) {
+        const tn_operand hidden = document(&t.in[i], 1, 0, 128);
+        float *x = (float *)(void *)(t.memory + hidden.offset);
+        for (int64_t n = 0; n < 128 * hidden.stride[1]; n++)
+            x[n] = NAN;
+    }
+    bench_out(&t, TN_F32, 4, (int64_t[]){B, T, H, E});
+    bench_out(&t, TN_F32, 3, (int64_t[]){B, H, T});
+    bench_run(&t, TN_OP_ATTENTION, &attr);
+    const tn_operand seen = document(&t.out[0], 1, 128, 22);
+    const float *y = (float *)(void *)(t.memory + seen.offset);
+    for (int64_t n = 0; n < 22 * seen.stride[1]; n++)
+        assert_true(isfinite(y[n]));
+    bench_close(&t);
 }
 
 /* A decode step sees the cache up to its position; what lies behind it may be
@@ -320,6 +466,9 @@ int main(void)
         cmocka_unit_test(a_loss_has_the_same_bits_for_any_threads),
         cmocka_unit_test(attention_over_many_blocks_is_attention),
         cmocka_unit_test(attention_has_the_same_bits_for_any_threads),
+        cmocka_unit_test(packed_documents_attend_as_if_alone),
+        cmocka_unit_test(packed_documents_have_the_gradients_they_have_alone),
+        cmocka_unit_test(keys_before_a_document_are_not_touched),
         cmocka_unit_test(decoding_touches_no_key_past_its_position),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
