@@ -12,6 +12,7 @@
 /* Where kernels leave word of an index out of range: the first one wins. */
 typedef struct gpu_fault {
     uint32_t node; /* 1 + its number in the plan; 0: none */
+    uint32_t plan; /* of the exec: its id */
     int32_t value;
     int32_t lowest, limit; /* what is allowed: lowest .. limit - 1 */
 } gpu_fault;
@@ -22,8 +23,7 @@ typedef struct gpu_check_args {
     uint64_t index, fault;
     int64_t count;
     int32_t lowest, limit;
-    uint32_t node;
-    uint32_t reserved;
+    uint32_t node, plan;
 } gpu_check_args;
 
 enum { GPU_SORT_TILE = 1024, GPU_SORT_DIGITS = 256, GPU_RUN_ROWS = 32 };
@@ -59,5 +59,51 @@ typedef struct gpu_set_rows_args {
     uint32_t unit; /* bytes that are moved at a time: 1, 2, 4 or 16 */
     uint32_t reserved;
 } gpu_set_rows_args;
+
+/* ---- select.cu ---- */
+
+/* The k first elements of each row, larger values first. */
+typedef struct gpu_select_args {
+    uint64_t x, values, index; /* values 0: not wanted */
+    int64_t columns;
+    int32_t k;
+    uint32_t reserved;
+} gpu_select_args;
+
+typedef struct gpu_expert_args {
+    uint64_t choice, count; /* count: int32 (experts) */
+    uint64_t order, inverse, offsets;
+    int32_t choices, experts;
+} gpu_expert_args;
+
+typedef struct gpu_cumsum_args {
+    uint64_t x, y;
+    int64_t lines, count, inner; /* count elements of a line, `inner` apart */
+    uint32_t reverse, exclusive;
+} gpu_cumsum_args;
+
+/* ---- matmul.cu ---- */
+
+/* y[.., m, n] = sum over k of a[.., m, k] b[.., k, n], y dense. Strides are of
+ * row and column. Of several parts, part p sums its share of k to the p-th
+ * copy of the result at y. */
+typedef struct gpu_product_args {
+    uint64_t a, b, y;
+    int64_t a_stride[2], b_stride[2];
+    int64_t a_batch[4], b_batch[4];
+    int32_t batch[4]; /* sizes of up to four batch axes, unused ones 1 */
+    int32_t rows, columns, inner;
+    uint32_t parts, accumulate;
+    uint32_t reserved;
+} gpu_product_args;
+
+/* Rows of a, sorted by expert, times the expert's matrix; or, transposed, a
+ * group's a^T b. */
+typedef struct gpu_grouped_args {
+    uint64_t a, b, offsets, y;
+    int64_t b_stride[3];
+    int32_t rows, inner, columns, experts;
+    uint32_t transposed, accumulate;
+} gpu_grouped_args;
 
 #endif

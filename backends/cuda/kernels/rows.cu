@@ -21,6 +21,7 @@ extern "C" __global__ void __launch_bounds__(256)
         return;
     if (atomicCAS(&fault->node, 0u, a.node + 1))
         return;
+    fault->plan = a.plan;
     fault->value = value;
     fault->lowest = a.lowest;
     fault->limit = a.limit;

@@ -1,0 +1,190 @@
+/*
+ * cache.c - machine code of emitted text, kept on disk.
+ *
+ * One file for each pair of compute capability and NVRTC version, in the user's
+ * cache folder. After a word that says whose it is, entries follow one another:
+ * the text and what it was translated to, so that a kernel is only ever taken
+ * for the very text it was made of. A file that is damaged, too large or not
+ * ours is not read; it is written beside itself and renamed.
+ */
+#include "gpu.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_CACHE_BYTES = 256 << 20 };
+static const char magic[16] = "tenon cubins 1\n";
+
+typedef struct entry {
+    uint64_t hash; /* of text and code, against damage */
+    uint32_t text_bytes, code_bytes;
+} entry;
+
+uint64_t gpu_hash(const void *bytes, size_t count)
+{
+    const unsigned char *at = bytes;
+    uint64_t h = 14695981039346656037u; /* FNV-1a */
+    for (size_t i = 0; i < count; i++)
+        h = (h ^ at[i]) * 1099511628211u;
+    return h;
+}
+
+/* ---- the file ---- */
+
+static void set_path(gpu_cache *cache, const gpu_card *card,
+                     const gpu_nvrtc *nvrtc)
+{
+    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char folder[400];
+    if (xdg && xdg[0] == '/')
+        snprintf(folder, sizeof folder, "%.380s/tenon", xdg);
+    else if (home && home[0] == '/') {
+        snprintf(folder, sizeof folder, "%.370s/.cache", home);
+        mkdir(folder, 0700);
+        strcat(folder, "/tenon");
+    } else
+        return;
+    if (mkdir(folder, 0700) && errno != EEXIST)
+        return;
+    snprintf(cache->path, sizeof cache->path, "%s/cuda-sm%d%d-nvrtc%d.%d.bin",
+             folder, card->major, card->minor, nvrtc->major, nvrtc->minor);
+}
+
+/* NULL where there is none, or none that may be trusted. */
+static char *read_file(const char *path, size_t *bytes)
+{
+    struct stat about;
+    FILE *file = path[0] ? fopen(path, "rb") : NULL;
+    char *data = NULL;
+    if (!file)
+        return NULL;
+    if (!fstat(fileno(file), &about) && S_ISREG(about.st_mode) &&
+        about.st_uid == geteuid() && !(about.st_mode & 022) &&
+        about.st_size > 0 && about.st_size <= MAX_CACHE_BYTES)
+        data = malloc((size_t)about.st_size);
+    *bytes = data ? fread(data, 1, (size_t)about.st_size, file) : 0;
+    fclose(file);
+    return data;
+}
+
+static uint64_t check_of(const char *body, const entry *e)
+{
+    return gpu_hash(body, (size_t)e->text_bytes + e->code_bytes);
+}
+
+static void append(gpu_cache *cache, const char *text, size_t text_bytes,
+                   uint64_t hash, void *code, size_t bytes)
+{
+    gpu_cached *c = calloc(1, sizeof *c);
+    char *copy = malloc(text_bytes + 1);
+    if (!c || !copy) {
+        free(c);
+        free(copy);
+        free(code);
+        return;
+    }
+    memcpy(copy, text, text_bytes);
+    copy[text_bytes] = '\0';
+    *c = (gpu_cached){hash, copy, code, bytes, cache->list};
+    cache->list = c;
+}
+
+/* Whole, undamaged entries up to the first that is not. */
+static void take_entries(gpu_cache *cache, const char *data, size_t bytes)
+{
+    size_t at = sizeof magic;
+    while (at <= bytes && bytes - at >= sizeof(entry)) {
+        entry e;
+        memcpy(&e, data + at, sizeof e);
+        const char *body = data + at + sizeof e;
+        const uint64_t size = (uint64_t)e.text_bytes + e.code_bytes;
+        if (size > bytes - at - sizeof e || !e.code_bytes ||
+            check_of(body, &e) != e.hash)
+            return;
+        void *code = malloc(e.code_bytes);
+        if (!code)
+            return;
+        memcpy(code, body + e.text_bytes, e.code_bytes);
+        append(cache, body, e.text_bytes, gpu_hash(body, e.text_bytes), code,
+               e.code_bytes);
+        at += sizeof e + (size_t)size;
+    }
+}
+
+void gpu_cache_open(gpu_cache *cache, const gpu_card *card,
+                    const gpu_nvrtc *nvrtc)
+{
+    size_t bytes = 0;
+    set_path(cache, card, nvrtc);
+    char *data = read_file(cache->path, &bytes);
+    if (data && bytes > sizeof magic && !memcmp(data, magic, sizeof magic))
+        take_entries(cache, data, bytes);
+    free(data);
+}
+
+static int write_entry(FILE *file, const gpu_cached *c)
+{
+    const size_t text_bytes = strlen(c->text);
+    char *body = malloc(text_bytes + c->bytes);
+    entry e = {0, (uint32_t)text_bytes, (uint32_t)c->bytes};
+    if (!body)
+        return 0;
+    memcpy(body, c->text, text_bytes);
+    memcpy(body + text_bytes, c->code, c->bytes);
+    e.hash = check_of(body, &e);
+    const int ok = fwrite(&e, sizeof e, 1, file) == 1 &&
+                   fwrite(body, text_bytes + c->bytes, 1, file) == 1;
+    free(body);
+    return ok;
+}
+
+static void write_file(const gpu_cache *cache)
+{
+    char beside[560];
+    size_t total = sizeof magic;
+    snprintf(beside, sizeof beside, "%s.%ld", cache->path, (long)getpid());
+    FILE *file = fopen(beside, "wb");
+    if (!file)
+        return;
+    int ok = fwrite(magic, sizeof magic, 1, file) == 1;
+    for (const gpu_cached *c = cache->list; c && ok; c = c->next) {
+        total += sizeof(entry) + strlen(c->text) + c->bytes;
+        ok = total > MAX_CACHE_BYTES || write_entry(file, c);
+    }
+    if (fclose(file) || !ok || rename(beside, cache->path))
+        unlink(beside);
+}
+
+/* ---- what others call ---- */
+
+const gpu_cached *gpu_cache_find(const gpu_cache *cache, const char *text,
+                                 uint64_t hash)
+{
+    for (const gpu_cached *c = cache->list; c; c = c->next)
+        if (c->hash == hash && !strcmp(c->text, text))
+            return c;
+    return NULL;
+}
+
+void gpu_cache_add(gpu_cache *cache, const char *text, uint64_t hash,
+                   void *code, size_t bytes)
+{
+    append(cache, text, strlen(text), hash, code, bytes);
+    cache->added++;
+}
+
+void gpu_cache_close(gpu_cache *cache)
+{
+    if (cache->path[0] && cache->added)
+        write_file(cache);
+    while (cache->list) {
+        gpu_cached *c = cache->list;
+        cache->list = c->next;
+        free(c->text);
+        free(c->code);
+        free(c);
+    }
+}

@@ -1,0 +1,163 @@
+/*
+ * cuda.c - the CUDA backend: NVIDIA GPUs of compute capability 8.0 and higher.
+ *
+ * The face of the folder. In the order in which things happen:
+ *
+ *     loader.c, card.c               the driver, and which devices there are
+ *     device.c, memory.c, transfer.c a stream, memory, bytes to and fro
+ *     compile.c, op_*.c              a plan to launches
+ *     kernels/, kernels.c            kernels that are written in CUDA C++
+ *     emit*.c, nvrtc.c, cache.c      kernels made for a plan: map, reduce
+ *     run.c                          graphs: captured once, started often
+ *
+ * Nothing of CUDA is linked. Everything is computed in F32, of values that are
+ * stored as F32 or BF16.
+ */
+#include "exec.h"
+
+#include <string.h>
+
+static const tn_option options[] = {
+    TN_OPTION_STRING(gpu_options, device, "auto",
+                     "auto, the number that `tenon devices` shows, or a part "
+                     "of the device's name"),
+    TN_OPTION_BOOL(gpu_options, graph, 1,
+                   "run a plan as one CUDA graph; false: op by op, each waited "
+                   "for, so that a failure is told with its op (for "
+                   "compute-sanitizer)"),
+    TN_OPTION_BOOL(gpu_options, native, 1,
+                   "compute attention, norms and the loss by kernels of "
+                   "their own; false: let the core decompose them"),
+    TN_OPTION_BOOL(gpu_options, cache, 1,
+                   "keep compiled kernels in the user's cache folder"),
+};
+
+/* ---- devices ---- */
+
+static void describe(const gpu_card *card, tn_device_info *info)
+{
+    info->memory_bytes = card->memory_bytes;
+    snprintf(info->name, sizeof info->name, "%s, compute capability %d.%d",
+             card->name, card->major, card->minor);
+    if (gpu_is_emulator(card)) {
+        info->score = 1;
+        snprintf(info->note, sizeof info->note,
+                 "an emulator: for tests; auto prefers any other backend");
+    } else if (card->major < GPU_LEAST_MAJOR) {
+        snprintf(info->note, sizeof info->note,
+                 "this backend needs compute capability 8.0 or higher");
+    } else {
+        info->score = 1100 + (uint32_t)(10 * card->major + card->minor);
+        snprintf(info->note, sizeof info->note,
+                 "computes in f32, and in bf16 with f32 master weights");
+    }
+}
+
+static tn_status look(gpu_card *cards, uint32_t *count, tn_error *err)
+{
+    gpu_driver driver;
+    gpu_nvrtc nvrtc;
+    TN_TRY(gpu_load_driver(&driver, err));
+    TN_TRY(gpu_cards(&driver, cards, count, err));
+    return *count ? gpu_load_nvrtc(&nvrtc, err) : TN_OK;
+}
+
+static tn_status probe(const tn_host *host, uint32_t index,
+                       tn_device_info *info, tn_error *err)
+{
+    gpu_card cards[GPU_MAX_CARDS] = {{.handle = 0}};
+    tn_error why = {0};
+    uint32_t count = 0;
+    const tn_status status = look(cards, &count, &why);
+    (void)host;
+    info->score = 0;
+    if (status == TN_OK && index < count) {
+        describe(&cards[index], info);
+        return TN_OK;
+    }
+    if (index > 0)
+        return tn_fail(err, TN_EEND, "backend cuda: there are %u devices",
+                       count);
+    snprintf(info->name, sizeof info->name, "none");
+    snprintf(info->note, sizeof info->note, "%.380s",
+             status == TN_OK ? "the NVIDIA driver finds no device"
+                             : why.message);
+    return TN_OK;
+}
+
+static tn_status open_device(const tn_host *host, const void *given,
+                             tn_device **device, tn_error *err)
+{
+    static const gpu_options ordinary = {.graph = 1, .native = 1, .cache = 1};
+    return gpu_device_open(host, given ? given : &ordinary, device, err);
+}
+
+static void caps(const tn_device *d, tn_backend_caps *out)
+{
+    out->precisions = TN_PRECISION_F32 | TN_PRECISION_BF16;
+    out->map_inputs = TN_MAP_MAX_INPUTS;
+    out->map_instructions = TN_MAP_MAX_INSTRUCTIONS;
+    out->memory_bytes = gpu_free_bytes(d);
+}
+
+static uint32_t supports(const tn_device *d, const tn_plan_node *node)
+{
+    return d->native && gpu_has_kernel(node);
+}
+
+/* ---- memory ---- */
+
+static tn_status alloc(tn_device *d, int64_t bytes, tn_buffer **out,
+                       tn_error *err)
+{
+    tn_buffer *b;
+    TN_TRY(gpu_enter(d, err));
+    TN_TRY(gpu_buffer_create(d, bytes, &b, err));
+    const tn_status status = gpu_zero(d, b, err);
+    if (status != TN_OK) {
+        gpu_buffer_free(d, b);
+        return status;
+    }
+    *out = b;
+    return TN_OK;
+}
+
+static void free_buffer(tn_device *d, tn_buffer *buffer)
+{
+    if (gpu_enter(d, NULL) == TN_OK)
+        gpu_finish(d, NULL);
+    gpu_buffer_free(d, buffer);
+}
+
+static void *map(tn_device *d, tn_buffer *buffer)
+{
+    (void)d;
+    (void)buffer;
+    return NULL;
+}
+
+static const void *extension(tn_device *d, const char *name)
+{
+    (void)d;
+    return strcmp(name, "profile/1") == 0 ? &gpu_profile : NULL;
+}
+
+TN_BACKEND(cuda) = {
+    .summary = "NVIDIA GPUs of compute capability 8.0 and higher",
+    .options = TN_OPTIONS(gpu_options, options),
+    .probe = probe,
+    .open = open_device,
+    .close = gpu_device_close,
+    .caps = caps,
+    .supports = supports,
+    .alloc = alloc,
+    .free = free_buffer,
+    .map = map,
+    .upload = gpu_upload,
+    .download = gpu_download,
+    .compile = gpu_compile,
+    .exec_free = gpu_exec_free,
+    .run = gpu_run,
+    .wait = gpu_wait,
+    .extension = extension,
+};

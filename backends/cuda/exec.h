@@ -1,0 +1,65 @@
+/*
+ * exec.h - a compiled plan: launches, and the graphs captured from them.
+ */
+#ifndef CUDA_EXEC_H
+#define CUDA_EXEC_H
+
+#include "compiler.h"
+
+typedef struct gpu_step {
+    gpu_kernel *kernel; /* NULL: clear `zero_bytes` at `zero` */
+    size_t arguments;   /* offset in the exec's argument bytes */
+    size_t argument_bytes;
+    uint64_t zero, zero_bytes;
+    uint32_t grid[3], threads, shared;
+    uint32_t node;
+} gpu_step;
+
+typedef struct gpu_segment {
+    uint32_t first_step, step_count;
+    CUgraphExec graph; /* NULL where there is none, or no step */
+} gpu_segment;
+
+struct tn_exec {
+    tn_device *device;
+    const tn_plan *plan;
+    uint32_t id; /* faults carry it */
+    gpu_step *steps;
+    uint32_t step_count, step_capacity;
+    char *arguments;
+    size_t argument_bytes, argument_capacity;
+    gpu_segment *segments;
+    tn_buffer **scratch;
+    uint32_t scratch_count, scratch_capacity;
+    /* profile/1 */
+    CUevent *events; /* NULL: never been on; one more than nodes */
+    double *seconds; /* of each node */
+    tn_exec *next;   /* of the device */
+};
+
+static inline const tn_plan_node *gpu_node(const tn_plan *plan, uint32_t i)
+{
+    const char *base = (const char *)plan->nodes;
+    return (const tn_plan_node *)(const void *)(base +
+                                                (size_t)i * plan->node_stride);
+}
+
+/* compile.c */
+tn_status gpu_compile(tn_device *d, const tn_plan *plan,
+                      tn_buffer *const arenas[TN_ARENA_COUNT], tn_exec **exec,
+                      tn_error *err);
+void gpu_exec_free(tn_device *d, tn_exec *exec);
+
+/* run.c */
+tn_status gpu_start_step(const tn_exec *x, const gpu_step *step, tn_error *err);
+/* The segment's launches as one graph. */
+tn_status gpu_capture(tn_exec *x, gpu_segment *segment, tn_error *err);
+tn_status gpu_run(tn_device *d, tn_exec *exec, uint32_t segment, tn_error *err);
+tn_status gpu_wait(tn_device *d, tn_error *err);
+
+/* profile.c */
+tn_status gpu_run_timed(tn_device *d, tn_exec *exec, uint32_t segment,
+                        tn_error *err);
+extern const tn_profile_extension gpu_profile;
+
+#endif

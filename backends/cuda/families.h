@@ -1,0 +1,21 @@
+/*
+ * families.h - the files of kernels/, one row each: their machine code is in
+ * the plugin.
+ */
+#ifndef CUDA_FAMILIES_H
+#define CUDA_FAMILIES_H
+
+#define GPU_FAMILY_MAP(XX)                                                     \
+    XX(rows)                                                                   \
+    XX(select)                                                                 \
+    XX(matmul)                                                                 \
+    XX(grouped)
+
+enum {
+#define XX(name) GPU_FAMILY_##name,
+    GPU_FAMILY_MAP(XX)
+#undef XX
+        GPU_FAMILY_COUNT
+};
+
+#endif

@@ -1,0 +1,97 @@
+/*
+ * grouped.cu - rows of a, sorted by expert, times the expert's matrix:
+ *
+ *     y[r, n]    = sum over k of a[r, k] b[e, k, n],   r in group e
+ *     y[e, k, n] = sum over r in group e of a[r, k] b[r, n]     (transposed)
+ *
+ * Where groups begin is known to the device only: for rows, as many blocks run
+ * as tiles could be needed, and each looks for its own.
+ */
+#include "tile.cuh"
+
+static __device__ __forceinline__ int clamp(int x, int low, int high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+/* Rows of group e; what is out of range has been told by check_index. */
+static __device__ __forceinline__ void group_rows(const gpu_grouped_args &g,
+                                                  int e, int *first, int *last)
+{
+    *first = clamp(((const int *)g.offsets)[e], 0, g.rows);
+    *last = clamp(((const int *)g.offsets)[e + 1], *first, g.rows);
+}
+
+template <typename S, typename TA, typename TB, typename TY>
+static __device__ __forceinline__ void
+rows_of_experts(const gpu_grouped_args &g)
+{
+    const int tiles_n = (g.columns + S::BN - 1) / S::BN;
+    const int column = blockIdx.x % tiles_n * S::BN;
+    int tile = blockIdx.x / tiles_n, e = 0, first = 0, last = 0;
+    for (; e < g.experts; e++) {
+        group_rows(g, e, &first, &last);
+        const int tiles = (last - first + S::BM - 1) / S::BM;
+        if (tile < tiles)
+            break;
+        tile -= tiles;
+    }
+    if (e == g.experts)
+        return;
+    const matrix<TA> a = {(const TA *)g.a, g.inner, 1};
+    const matrix<TB> b = {(const TB *)g.b + e * g.b_stride[0], g.b_stride[1],
+                          g.b_stride[2]};
+    const int row = first + tile * S::BM;
+    float total[S::TM][S::TN];
+    multiply<S>(total, a, b, row, column, last, g.columns, 0, g.inner);
+    store_tile<S>(total, (TY *)g.y, row, column, last, g.columns,
+                  (int)g.accumulate);
+}
+
+template <typename S, typename TA, typename TB, typename TY>
+static __device__ __forceinline__ void
+weights_of_experts(const gpu_grouped_args &g)
+{
+    const int tiles_n = (g.columns + S::BN - 1) / S::BN;
+    const int tiles_m = (g.inner + S::BM - 1) / S::BM;
+    const int column = blockIdx.x % tiles_n * S::BN;
+    const int row = blockIdx.x / tiles_n % tiles_m * S::BM;
+    const int e = blockIdx.x / tiles_n / tiles_m;
+    int first, last;
+    group_rows(g, e, &first, &last);
+    const matrix<TA> a = {(const TA *)g.a, 1, g.inner};
+    const matrix<TB> b = {(const TB *)g.b, g.columns, 1};
+    float total[S::TM][S::TN];
+    multiply<S>(total, a, b, row, column, g.inner, g.columns, first, last);
+    store_tile<S>(total, (TY *)g.y + (int64)e * g.inner * g.columns, row,
+                  column, g.inner, g.columns, (int)g.accumulate);
+}
+
+typedef tile_shape<128, 128, 16, 8, 8> large;
+typedef tile_shape<64, 64, 16, 4, 4> small;
+
+#define ROWS(name, S, TA, TB, TY)                                              \
+    extern "C" __global__ void __launch_bounds__(256)                          \
+        grouped_rows_##S##_##name(const gpu_grouped_args g)                    \
+    {                                                                          \
+        rows_of_experts<S, TA, TB, TY>(g);                                     \
+    }
+#define WEIGHTS(name, S, TA, TB, TY)                                           \
+    extern "C" __global__ void __launch_bounds__(256)                          \
+        grouped_weights_##S##_##name(const gpu_grouped_args g)                 \
+    {                                                                          \
+        weights_of_experts<S, TA, TB, TY>(g);                                  \
+    }
+#define ALL(name, TA, TB, TY)                                                  \
+    ROWS(name, large, TA, TB, TY)                                              \
+    ROWS(name, small, TA, TB, TY)                                              \
+    WEIGHTS(name, large, TA, TB, TY)                                           \
+    WEIGHTS(name, small, TA, TB, TY)
+ALL(fff, float, float, float)
+ALL(ffb, float, float, bf16)
+ALL(fbf, float, bf16, float)
+ALL(fbb, float, bf16, bf16)
+ALL(bff, bf16, float, float)
+ALL(bfb, bf16, float, bf16)
+ALL(bbf, bf16, bf16, float)
+ALL(bbb, bf16, bf16, bf16)

@@ -1,0 +1,158 @@
+/*
+ * matmul.cu - matrix products in f32 arithmetic, of operands at any strides.
+ *
+ * Blocks are numbered tile first, then batch, then part of k: a result that is
+ * small for its inner size is summed in parts, each by blocks of its own, which
+ * a reduction joins in order.
+ */
+#include "tile.cuh"
+
+/* Where a block's operands begin. */
+struct place {
+    int tile_row, tile_column;
+    int64 a, b, y; /* offsets in elements */
+    int k_begin, k_end;
+};
+
+static __device__ __forceinline__ place find_place(const gpu_product_args &p,
+                                                   int bm, int bn)
+{
+    const int tiles_m = (p.rows + bm - 1) / bm;
+    const int tiles_n = (p.columns + bn - 1) / bn;
+    unsigned w = blockIdx.x;
+    place at;
+    at.tile_row = w % tiles_m;
+    w /= tiles_m;
+    at.tile_column = w % tiles_n;
+    w /= tiles_n;
+    const int batches = p.batch[0] * p.batch[1] * p.batch[2] * p.batch[3];
+    const int part = w / batches;
+    at.y = (int64)w * p.rows * p.columns; /* the part's copy, the batch's y */
+    at.a = at.b = 0;
+    w %= batches;
+    for (int i = 3; i >= 0; i--) {
+        const int c = w % p.batch[i];
+        w /= p.batch[i];
+        at.a += c * p.a_batch[i];
+        at.b += c * p.b_batch[i];
+    }
+    const int share = (p.inner + (int)p.parts - 1) / (int)p.parts;
+    at.k_begin = part * share;
+    at.k_end = at.k_begin + share < p.inner ? at.k_begin + share : p.inner;
+    return at;
+}
+
+template <typename S, typename TA, typename TB, typename TY>
+static __device__ __forceinline__ void matmul(const gpu_product_args &p)
+{
+    const place at = find_place(p, S::BM, S::BN);
+    const matrix<TA> a = {(const TA *)p.a + at.a, p.a_stride[0], p.a_stride[1]};
+    const matrix<TB> b = {(const TB *)p.b + at.b, p.b_stride[0], p.b_stride[1]};
+    float total[S::TM][S::TN];
+    const int row = at.tile_row * S::BM, column = at.tile_column * S::BN;
+    multiply<S>(total, a, b, row, column, p.rows, p.columns, at.k_begin,
+                at.k_end);
+    store_tile<S>(total, (TY *)p.y + at.y, row, column, p.rows, p.columns,
+                  (int)p.accumulate);
+}
+
+typedef tile_shape<128, 128, 16, 8, 8> large;
+typedef tile_shape<64, 64, 16, 4, 4> small;
+
+#define MATMUL(name, TA, TB, TY)                                               \
+    extern "C" __global__ void __launch_bounds__(256)                          \
+        matmul_large_##name(const gpu_product_args p)                          \
+    {                                                                          \
+        matmul<large, TA, TB, TY>(p);                                          \
+    }                                                                          \
+    extern "C" __global__ void __launch_bounds__(256)                          \
+        matmul_small_##name(const gpu_product_args p)                          \
+    {                                                                          \
+        matmul<small, TA, TB, TY>(p);                                          \
+    }
+
+/* ---- few rows ---- */
+
+enum { FEW = 8 }; /* rows at most */
+
+/* b along k: a warp for each column. */
+template <typename TA, typename TB, typename TY>
+static __device__ __forceinline__ void matvec_k(const gpu_product_args &p)
+{
+    const place at = find_place(p, FEW, 8);
+    const int lane = threadIdx.x % 32;
+    const int n = at.tile_column * 8 + threadIdx.x / 32;
+    const TA *a = (const TA *)p.a + at.a;
+    const TB *b = (const TB *)p.b + at.b + n * p.b_stride[1];
+    float total[FEW] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    if (n >= p.columns)
+        return;
+    for (int k = at.k_begin + lane; k < at.k_end; k += 32) {
+        const float right = load(b + k);
+#pragma unroll
+        for (int m = 0; m < FEW; m++)
+            if (m < p.rows)
+                total[m] = fmaf(load(a + m * p.a_stride[0] + k * p.a_stride[1]),
+                                right, total[m]);
+    }
+    TY *y = (TY *)p.y + at.y + n;
+    for (int m = 0; m < FEW && m < p.rows; m++) {
+        const float sum = warp_sum(total[m]);
+        TY *to = y + (int64)m * p.columns;
+        if (lane == 0)
+            store(to, p.accumulate ? load(to) + sum : sum);
+    }
+}
+
+/* b along columns: 32 columns, k shared by the 8 warps. */
+template <typename TA, typename TB, typename TY>
+static __device__ __forceinline__ void matvec_n(const gpu_product_args &p)
+{
+    __shared__ float part[8][FEW][32];
+    const place at = find_place(p, FEW, 32);
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int n = at.tile_column * 32 + lane;
+    const TA *a = (const TA *)p.a + at.a;
+    const TB *b = (const TB *)p.b + at.b + n;
+    float total[FEW] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    for (int k = at.k_begin + warp; k < at.k_end && n < p.columns; k += 8) {
+        const float right = load(b + k * p.b_stride[0]);
+#pragma unroll
+        for (int m = 0; m < FEW; m++)
+            if (m < p.rows)
+                total[m] = fmaf(load(a + m * p.a_stride[0] + k * p.a_stride[1]),
+                                right, total[m]);
+    }
+    for (int m = 0; m < FEW; m++)
+        part[warp][m][lane] = total[m];
+    __syncthreads();
+    if (warp >= p.rows || n >= p.columns)
+        return; /* warp m joins row m */
+    float sum = 0.0f;
+    for (int w = 0; w < 8; w++)
+        sum += part[w][warp][lane];
+    TY *to = (TY *)p.y + at.y + (int64)warp * p.columns + n;
+    store(to, p.accumulate ? load(to) + sum : sum);
+}
+
+#define MATVEC(name, TA, TB, TY)                                               \
+    extern "C" __global__ void __launch_bounds__(256)                          \
+        matvec_k_##name(const gpu_product_args p)                              \
+    {                                                                          \
+        matvec_k<TA, TB, TY>(p);                                               \
+    }                                                                          \
+    extern "C" __global__ void __launch_bounds__(256)                          \
+        matvec_n_##name(const gpu_product_args p)                              \
+    {                                                                          \
+        matvec_n<TA, TB, TY>(p);                                               \
+    }
+
+#define ALL(name, TA, TB, TY) MATMUL(name, TA, TB, TY) MATVEC(name, TA, TB, TY)
+ALL(fff, float, float, float)
+ALL(ffb, float, float, bf16)
+ALL(fbf, float, bf16, float)
+ALL(fbb, float, bf16, bf16)
+ALL(bff, bf16, float, float)
+ALL(bfb, bf16, float, bf16)
+ALL(bbf, bf16, bf16, float)
+ALL(bbb, bf16, bf16, bf16)
