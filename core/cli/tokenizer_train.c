@@ -98,29 +98,6 @@ typedef struct source {
     const volatile sig_atomic_t *stop;
 } source;
 
-static tn_status take_field(source *s, const tni_text_piece *piece,
-                            const char **text, uint64_t *bytes, tn_error *err)
-{
-    json_error_t why;
-    const char *path =
-        s->paths[piece->after.file < s->reader.count ? piece->after.file
-                                                     : s->reader.count - 1];
-    s->line = json_loadb(piece->text, piece->bytes, JSON_ALLOW_NUL, &why);
-    const json_t *field = json_object_get(s->line, s->a->field);
-    const unsigned long long number = (unsigned long long)piece->after.line;
-    if (!s->line)
-        return tn_fail(err, TN_EFORMAT, "%s:%llu:%d: %s", path, number,
-                       why.column, why.text);
-    if (!json_is_string(field))
-        return tn_fail(err, TN_EFORMAT,
-                       "%s:%llu: no text under \"%s\"; --field names the one "
-                       "that holds it",
-                       path, number, s->a->field);
-    *text = json_string_value(field);
-    *bytes = json_string_length(field);
-    return TN_OK;
-}
-
 /* The trainer's source of documents: what is empty is passed over. */
 static tn_status next_document(void *from, const char **text, uint64_t *bytes,
                                tn_error *err)
@@ -138,9 +115,11 @@ static tn_status next_document(void *from, const char **text, uint64_t *bytes,
             return TN_OK;
         TN_TRY(status);
         *text = piece.text;
-        *bytes = piece.bytes;
+        size_t size = piece.bytes;
         if (piece.json)
-            TN_TRY(take_field(s, &piece, text, bytes, err));
+            TN_TRY(tni_text_field(&piece, s->paths[piece.after.file],
+                                  s->a->field, &s->line, text, &size, err));
+        *bytes = size;
         s->documents += (uint64_t)(piece.begins != 0);
     }
     if (most && *bytes > most - s->text_bytes)

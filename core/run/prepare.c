@@ -19,8 +19,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
 #include "base/file.h"
 #include "run/text_paths.h"
 #include "run/token_writer.h"
@@ -91,24 +89,15 @@ static tn_status encode_text(const work *w, piece *p, const char *text,
 static tn_status encode_line(const work *w, piece *p, const char *line,
                              tn_error *err)
 {
-    const unsigned long long number = (unsigned long long)p->after.line;
-    const char *field = w->request->field;
-    json_error_t why;
-    json_t *root =
-        json_loadb(line, p->bytes, JSON_ALLOW_NUL | JSON_DECODE_ANY, &why);
-    const json_t *text = json_object_get(root, field);
-    tn_status status;
-    if (!root)
-        status = tn_fail(err, TN_EFORMAT, "%s:%llu:%d: %s", p->path, number,
-                         why.column, why.text);
-    else if (!json_is_string(text))
-        status = tn_fail(err, TN_EFORMAT,
-                         "%s:%llu: no text under \"%s\"; --field names "
-                         "the one that holds it",
-                         p->path, number, field);
-    else
-        status = encode_text(w, p, json_string_value(text),
-                             json_string_length(text), err);
+    const tni_text_piece read = {
+        .text = line, .bytes = p->bytes, .json = 1, .after = p->after};
+    const char *text;
+    size_t bytes;
+    json_t *root;
+    tn_status status = tni_text_field(&read, p->path, w->request->field, &root,
+                                      &text, &bytes, err);
+    if (status == TN_OK)
+        status = encode_text(w, p, text, bytes, err);
     json_decref(root);
     return status;
 }

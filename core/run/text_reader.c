@@ -249,3 +249,25 @@ uint64_t tni_text_reader_consumed(const tni_text_reader *r)
 {
     return r->consumed + (r->stream ? tni_text_stream_consumed(r->stream) : 0);
 }
+
+tn_status tni_text_field(const tni_text_piece *piece, const char *path,
+                         const char *field, json_t **line, const char **text,
+                         size_t *bytes, tn_error *err)
+{
+    const unsigned long long number = (unsigned long long)piece->after.line;
+    json_error_t why;
+    *line = json_loadb(piece->text, piece->bytes,
+                       JSON_ALLOW_NUL | JSON_DECODE_ANY, &why);
+    const json_t *value = json_object_get(*line, field);
+    if (!*line)
+        return tn_fail(err, TN_EFORMAT, "%s:%llu:%d: %s", path, number,
+                       why.column, why.text);
+    if (!json_is_string(value))
+        return tn_fail(err, TN_EFORMAT,
+                       "%s:%llu: no text under \"%s\"; --field names the one "
+                       "that holds it",
+                       path, number, field);
+    *text = json_string_value(value);
+    *bytes = json_string_length(value);
+    return TN_OK;
+}

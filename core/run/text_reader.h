@@ -9,6 +9,8 @@
 #ifndef TENON_TEXT_READER_H
 #define TENON_TEXT_READER_H
 
+#include <jansson.h>
+
 #include "run/text_stream.h"
 
 enum { TNI_PIECE_BYTES = 1 << 20 };
@@ -55,5 +57,14 @@ tn_status tni_text_reader_next(tni_text_reader *reader, tni_text_piece *piece,
 
 /* Bytes of the files, compressed or not, that have been read. */
 uint64_t tni_text_reader_consumed(const tni_text_reader *reader);
+
+/*
+ * The text under `field` of a piece with json set. It lives as long as *line,
+ * which the caller gives to json_decref, whatever the status. TN_EFORMAT, with
+ * path and line, where the piece is no JSON or has no text of that name.
+ */
+tn_status tni_text_field(const tni_text_piece *piece, const char *path,
+                         const char *field, json_t **line, const char **text,
+                         size_t *bytes, tn_error *err);
 
 #endif

@@ -3,20 +3,19 @@
  *
  * A fuzz test defines LLVMFuzzerTestOneInput, libFuzzer's entry, which crashes
  * or aborts where the reader misbehaves, and a main that calls tn_fuzz with a
- * few good inputs. That makes it an ordinary test: mutants of the inputs from a
- * fixed seed, a second's worth; the sanitizers of the asan preset give it
- * teeth. For a long hunt link the same file with libFuzzer instead of main:
- *
- *     clang -g -fsanitize=fuzzer,address,undefined -DTENON_LIBFUZZER \
- *         -Icore/include -Icore tests/fuzz/fuzz_yaml.c core/config/[a-z]*.c \
- *         core/base/arena.c core/base/file.c -lyaml -lm -o fuzz_yaml
+ * few good inputs. That makes it an ordinary test: what long hunts have kept in
+ * corpus/NAME, then mutants of the good inputs from a fixed seed, a second's
+ * worth; the sanitizers of the asan preset give it teeth. scripts/fuzz hunts:
+ * it links the same files with libFuzzer instead of their main.
  */
 #ifndef TN_FUZZ_H
 #define TN_FUZZ_H
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <tenon/philox.h>
 
@@ -27,7 +26,54 @@ typedef struct tn_fuzz_seed {
     size_t count;
 } tn_fuzz_seed;
 
+/* A row of seeds: a text without its end. */
+#define TN_FUZZ_SEED(text)                                                     \
+    {                                                                          \
+        text, sizeof text - 1                                                  \
+    }
+
 enum { TN_FUZZ_MAX_BYTES = 64 * 1024 };
+
+/*
+ * The input with its first byte 1 replaced by `all`, which what is read here
+ * cannot do without: inputs stay short, and their mutants are about the rest.
+ * The caller frees.
+ */
+static inline char *tn_fuzz_expand(const uint8_t *bytes, size_t count,
+                                   const char *all, size_t all_count,
+                                   size_t *whole)
+{
+    size_t before = 0;
+    while (before < count && bytes[before] != 1)
+        before++;
+    const size_t after = before < count ? count - before - 1 : 0;
+    const size_t more = before < count ? all_count : 0;
+    char *file = malloc(before + more + after + 1);
+    if (!file)
+        abort();
+    for (size_t i = 0; i < before; i++)
+        file[i] = (char)bytes[i];
+    memcpy(file + before, all, more);
+    for (size_t i = 0; i < after; i++)
+        file[before + more + i] = (char)bytes[before + 1 + i];
+    *whole = before + more + after;
+    return file;
+}
+
+/* A folder for the files of this process, made when it is first asked for; the
+ * caller removes it. */
+static inline const char *tn_fuzz_folder(void)
+{
+    static char folder[512];
+    const char *in = getenv("TMPDIR");
+    if (!*folder) {
+        snprintf(folder, sizeof folder, "%s/tenon_fuzz_XXXXXX",
+                 in ? in : "/tmp");
+        if (!mkdtemp(folder))
+            abort();
+    }
+    return folder;
+}
 
 typedef struct tn_fuzz_state {
     const tn_fuzz_seed *seeds;
@@ -105,9 +151,19 @@ static inline void tn_fuzz_mutate(tn_fuzz_state *f)
     }
 }
 
-/* Each seed as it is, then `rounds` mutants of 1 to 8 changes. */
-static inline int tn_fuzz(const tn_fuzz_seed *seeds, uint32_t seed_count,
-                          uint32_t rounds)
+/* A copy of its own size, so that reading past it is caught. */
+static inline void tn_fuzz_give(const void *bytes, size_t count)
+{
+    uint8_t *exact = malloc(count ? count : 1);
+    if (!exact)
+        abort();
+    memcpy(exact, bytes, count);
+    LLVMFuzzerTestOneInput(exact, count);
+    free(exact);
+}
+
+static inline void tn_fuzz_mutants(const tn_fuzz_seed *seeds,
+                                   uint32_t seed_count, uint32_t rounds)
 {
     static tn_fuzz_state f;
     f.seeds = seeds;
@@ -119,15 +175,63 @@ static inline int tn_fuzz(const tn_fuzz_seed *seeds, uint32_t seed_count,
         size_t changes = round < seed_count ? 0 : 1 + tn_fuzz_below(&f, 8);
         for (; changes; changes--)
             tn_fuzz_mutate(&f);
-        /* A copy of its own size, so that reading past it is caught. */
-        uint8_t *exact = malloc(f.count ? f.count : 1);
-        if (!exact)
-            return 1;
-        memcpy(exact, f.bytes, f.count);
-        LLVMFuzzerTestOneInput(exact, f.count);
-        free(exact);
+        tn_fuzz_give(f.bytes, f.count);
     }
-    printf("%u mutants of %u seeds\n", rounds, seed_count);
+}
+
+/* Every file of tests/fuzz/corpus/NAME; how many there were. */
+static inline uint32_t tn_fuzz_replay(const char *name)
+{
+    static uint8_t bytes[TN_FUZZ_MAX_BYTES];
+    char folder[1024], path[1400];
+    uint32_t count = 0;
+    const char *source = getenv("TENON_SOURCE");
+    snprintf(folder, sizeof folder, "%s/tests/fuzz/corpus/%s",
+             source ? source : ".", name);
+    DIR *in = opendir(folder);
+    for (struct dirent *entry; in && (entry = readdir(in));) {
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        FILE *from = fopen(path, "rb");
+        if (!from)
+            abort();
+        tn_fuzz_give(bytes, fread(bytes, 1, sizeof bytes, from));
+        fclose(from);
+        count++;
+    }
+    if (in)
+        closedir(in);
+    return count;
+}
+
+/* For scripts/fuzz, to begin with. */
+static inline int tn_fuzz_write_seeds(const char *folder,
+                                      const tn_fuzz_seed *seeds, uint32_t count)
+{
+    char path[1024];
+    for (uint32_t i = 0; i < count; i++) {
+        snprintf(path, sizeof path, "%s/seed-%u", folder, i);
+        FILE *to = fopen(path, "wb");
+        if (!to ||
+            fwrite(seeds[i].bytes, 1, seeds[i].count, to) != seeds[i].count)
+            abort();
+        fclose(to);
+    }
+    return 0;
+}
+
+/* The corpus, each seed as it is, then `rounds` mutants of 1 to 8 changes. */
+static inline int tn_fuzz(const char *name, const tn_fuzz_seed *seeds,
+                          uint32_t seed_count, uint32_t rounds)
+{
+    const char *folder = getenv("TENON_FUZZ_SEEDS");
+    if (folder)
+        return tn_fuzz_write_seeds(folder, seeds, seed_count);
+    const uint32_t replayed = tn_fuzz_replay(name);
+    tn_fuzz_mutants(seeds, seed_count, rounds);
+    printf("%u inputs of the corpus, %u mutants of %u seeds\n", replayed,
+           rounds, seed_count);
     return 0;
 }
 

@@ -128,28 +128,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 }
 
 #ifndef TENON_LIBFUZZER
-#define SEED(text)                                                             \
-    {                                                                          \
-        text, sizeof text - 1                                                  \
-    }
-
 int main(void)
 {
     static const tn_fuzz_seed seeds[] = {
-        SEED("[{\"role\": \"system\", \"content\": \"s\"}, {\"role\": "
-             "\"user\", \"content\": \"a\"}, {\"role\": \"assistant\", "
-             "\"content\": \"b\"}]"),
-        SEED("{\"messages\": [{\"role\": \"user\", \"content\": [\"a\", "
-             "{\"type\": \"text\", \"text\": \"b\"}]}, {\"role\": "
-             "\"assistant\", \"content\": [{\"type\": \"python\", \"text\": "
-             "\"1\"}, {\"type\": \"python_output\", \"text\": \"2\"}]}, "
-             "{\"role\": \"tool\", \"content\": \"t\"}]}"),
-        SEED("{\"conversations\": [{\"from\": \"human\", \"value\": \"a\"}, "
-             "{\"from\": \"gpt\", \"value\": \"\\u00e4\\ud83d\\ude00\"}]}"),
-        SEED("{\"prompt\": {\"role\": \"prompter\", \"text\": \"q\", "
-             "\"replies\": [{\"role\": \"assistant\", \"text\": \"x\"}, "
-             "{\"role\": \"assistant\", \"text\": \"y\", \"replies\": []}]}}"),
+        TN_FUZZ_SEED("[{\"role\": \"system\", \"content\": \"s\"}, {\"role\": "
+                     "\"user\", \"content\": \"a\"}, {\"role\": \"assistant\", "
+                     "\"content\": \"b\"}]"),
+        TN_FUZZ_SEED(
+            "{\"messages\": [{\"role\": \"user\", \"content\": [\"a\", "
+            "{\"type\": \"text\", \"text\": \"b\"}]}, {\"role\": "
+            "\"assistant\", \"content\": [{\"type\": \"python\", \"text\": "
+            "\"1\"}, {\"type\": \"python_output\", \"text\": \"2\"}]}, "
+            "{\"role\": \"tool\", \"content\": \"t\"}]}"),
+        TN_FUZZ_SEED(
+            "{\"conversations\": [{\"from\": \"human\", \"value\": \"a\"}, "
+            "{\"from\": \"gpt\", \"value\": \"\\u00e4\\ud83d\\ude00\"}]}"),
+        TN_FUZZ_SEED(
+            "{\"prompt\": {\"role\": \"prompter\", \"text\": \"q\", "
+            "\"replies\": [{\"role\": \"assistant\", \"text\": \"x\"}, "
+            "{\"role\": \"assistant\", \"text\": \"y\", \"replies\": []}]}}"),
     };
-    return tn_fuzz(seeds, 4, 100000);
+    return tn_fuzz("conversation", seeds, 4, 100000);
 }
 #endif

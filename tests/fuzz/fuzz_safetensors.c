@@ -75,6 +75,6 @@ int main(void)
              16),
         seed(memory[2], "{}", 0),
     };
-    return tn_fuzz(seeds, 3, 200000);
+    return tn_fuzz("safetensors", seeds, 3, 200000);
 }
 #endif

@@ -22,8 +22,6 @@ static const char index_text[] =
 static const uint16_t ids[8] = {1, 2, 3, 4, 5, 6, 7, 8};
 static const uint64_t starts[2] = {0, 5};
 
-static char folder[] = "/tmp/tenon_fuzz_XXXXXX";
-
 static void must(int true_)
 {
     if (!true_)
@@ -32,8 +30,8 @@ static void must(int true_)
 
 static void put(const char *name, const void *bytes, size_t count)
 {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s", tn_fuzz_folder(), name);
     FILE *to = fopen(path, "wb");
     must(to && fwrite(bytes, 1, count, to) == count);
     fclose(to);
@@ -56,13 +54,11 @@ static void check(const tni_shards *s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
-    const char *path = folder;
+    const char *path = tn_fuzz_folder();
     const tn_strings paths = {.at = &path, .count = 1};
     const tn_dataset_request request = {.struct_size = sizeof request};
     tni_shards s;
     tn_error err = {0};
-    if (folder[strlen(folder) - 1] == 'X')
-        must(mkdtemp(folder) != NULL);
     put(names[0], index_text, sizeof index_text - 1);
     put(names[1], ids, sizeof ids);
     put(names[2], starts, sizeof starts);
@@ -90,13 +86,13 @@ int main(void)
     memcpy(seeds_[0] + 1, index_text, sizeof index_text - 1);
     memcpy(seeds_[1] + 1, ids, sizeof ids);
     memcpy(seeds_[2] + 1, starts, sizeof starts);
-    const int failed = tn_fuzz(seeds, 3, 400);
+    const int failed = tn_fuzz("shards", seeds, 3, 400);
     for (int i = 0; i < 3; i++) {
-        char path[128];
-        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        char path[600];
+        snprintf(path, sizeof path, "%s/%s", tn_fuzz_folder(), names[i]);
         remove(path);
     }
-    rmdir(folder);
+    rmdir(tn_fuzz_folder());
     return failed;
 }
 #endif

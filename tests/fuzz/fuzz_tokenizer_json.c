@@ -1,6 +1,9 @@
 /*
  * fuzz_tokenizer_json.c - Hugging Face's tokenizer.json under attack: refused
  * with a sentence, or a tokenizer that gives texts back.
+ *
+ * A byte 1, which is no JSON, stands for the entries of all 256 bytes in the
+ * vocabulary: inputs are short, and their mutants are about the rest.
  */
 #include "fuzz.h"
 
@@ -41,13 +44,36 @@ static tn_status take(void *to, const int32_t *ids, uint64_t count,
     return TN_OK;
 }
 
+/* "!":0,"\"":1, and so on, of the 256 bytes. */
+static size_t all_bytes(char *to)
+{
+    tni_byte_level alphabet;
+    char *at = to;
+    tni_byte_level_init(&alphabet);
+    for (int b = 0; b < 256; b++) {
+        const unsigned c = alphabet.character[b];
+        *at++ = '"';
+        if (c == '"' || c == '\\')
+            *at++ = '\\';
+        if (c >= 0x80)
+            *at++ = (char)(0xc0 | c >> 6);
+        *at++ = (char)(c >= 0x80 ? 0x80 | (c & 0x3f) : c);
+        at += sprintf(at, "\":%d,", b);
+    }
+    return (size_t)(at - to);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
     tni_model model;
     tn_error err = {0};
+    char all[256 * 10];
+    size_t size;
+    char *file = tn_fuzz_expand(bytes, count, all, all_bytes(all), &size);
     tni_model_init(&model, "fuzz");
     const tn_status status =
-        tni_tokenizer_json_read(&model, NULL, (const char *)bytes, count, &err);
+        tni_tokenizer_json_read(&model, NULL, file, size, &err);
+    free(file);
     must(status == err.status && (status == TN_OK || err.message[0]));
     if (status == TN_OK) {
         reading r = {.v = &model.vocabulary};
@@ -62,51 +88,32 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 
 #ifndef TENON_LIBFUZZER
 /* A whole file with these parts. */
-static tn_fuzz_seed seed(char *to, const char *before, const char *after)
-{
-    tni_byte_level alphabet;
-    char *at = to + sprintf(to, "{%s\"model\":{\"vocab\":{", before);
-    tni_byte_level_init(&alphabet);
-    for (int b = 0; b < 256; b++) {
-        const unsigned c = alphabet.character[b];
-        *at++ = '"';
-        if (c == '"' || c == '\\')
-            *at++ = '\\';
-        if (c >= 0x80)
-            *at++ = (char)(0xc0 | c >> 6);
-        *at++ = (char)(c >= 0x80 ? 0x80 | (c & 0x3f) : c);
-        at += sprintf(at, "\":%d,", b);
-    }
-    sprintf(at,
-            "\"lo\":256,\"low\":257,\"er\":258},\"merges\":[\"l o\",[\"lo\","
-            "\"w\"],\"e r\"]%s}}",
-            after);
-    return (tn_fuzz_seed){to, strlen(to)};
-}
+#define FILE_WITH(before, after)                                               \
+    TN_FUZZ_SEED(                                                              \
+        "{" before "\"model\":{\"vocab\":{\1\"lo\":256,\"low\":257,"           \
+        "\"er\":258},\"merges\":[\"l o\",[\"lo\",\"w\"],\"e r\"]" after "}}")
 
 int main(void)
 {
-    static char memory[3][8192];
-    const tn_fuzz_seed seeds[] = {
-        seed(memory[0],
-             "\"added_tokens\":[{\"id\":259,\"content\":\"<s>\",\"special\":"
-             "true},{\"id\":260,\"content\":\"12\",\"special\":false}],\"pre_"
-             "tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
-             "\"use_regex\":true},\"decoder\":{\"type\":\"ByteLevel\"},",
-             ",\"type\":\"BPE\",\"dropout\":null"),
-        seed(memory[1],
-             "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{"
-             "\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{L}+| ?[^\\\\s"
-             "\\\\p{L}]+|\\\\s+(?!\\\\S)|\\\\s+\"},\"behavior\":\"Isolated\"},{"
-             "\"type\":\"Digits\",\"individual_digits\":true},{\"type\":"
-             "\"Split\",\"pattern\":{\"String\":\"<\"},\"behavior\":"
-             "\"Isolated\"},{\"type\":\"ByteLevel\",\"use_regex\":false}]},",
-             ",\"ignore_merges\":true"),
-        seed(memory[2],
-             "\"normalizer\":null,\"pre_tokenizer\":{\"type\":"
-             "\"ByteLevel\"},\"truncation\":{},",
-             ",\"unk_token\":null"),
+    static const tn_fuzz_seed seeds[] = {
+        FILE_WITH(
+            "\"added_tokens\":[{\"id\":259,\"content\":\"<s>\",\"special\":"
+            "true},{\"id\":260,\"content\":\"12\",\"special\":false}],\"pre_"
+            "tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
+            "\"use_regex\":true},\"decoder\":{\"type\":\"ByteLevel\"},",
+            ",\"type\":\"BPE\",\"dropout\":null"),
+        FILE_WITH(
+            "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{"
+            "\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{L}+| ?[^\\\\s"
+            "\\\\p{L}]+|\\\\s+(?!\\\\S)|\\\\s+\"},\"behavior\":\"Isolated\"},{"
+            "\"type\":\"Digits\",\"individual_digits\":true},{\"type\":"
+            "\"Split\",\"pattern\":{\"String\":\"<\"},\"behavior\":"
+            "\"Isolated\"},{\"type\":\"ByteLevel\",\"use_regex\":false}]},",
+            ",\"ignore_merges\":true"),
+        FILE_WITH("\"normalizer\":null,\"pre_tokenizer\":{\"type\":"
+                  "\"ByteLevel\"},\"truncation\":{},",
+                  ",\"unk_token\":null"),
     };
-    return tn_fuzz(seeds, 3, 15000);
+    return tn_fuzz("tokenizer_json", seeds, 3, 15000);
 }
 #endif

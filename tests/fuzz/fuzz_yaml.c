@@ -118,6 +118,6 @@ int main(void)
         {resolved, sizeof resolved - 1},
         {bad, sizeof bad - 1},
     };
-    return tn_fuzz(seeds, 4, 100000);
+    return tn_fuzz("yaml", seeds, 4, 100000);
 }
 #endif
