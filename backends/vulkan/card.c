@@ -8,6 +8,8 @@
  *     bufferDeviceAddress   kernels are handed addresses, not descriptors
  *     shaderInt64           addresses are 64 bits
  *     timelineSemaphore     waiting is waiting for a number
+ *     storageBuffer16Bit-   tensors of two bytes
+ *     Access
  *
  * and workgroups of 256 invocations with 32 KiB of shared memory.
  *
@@ -47,8 +49,11 @@ static void miss(gpu_card *card, int has, const char *what)
 
 static void read_features(const gpu_api *api, gpu_card *card)
 {
+    VkPhysicalDeviceVulkan11Features eleven = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES};
     VkPhysicalDeviceVulkan12Features twelve = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+        .pNext = &eleven};
     VkPhysicalDeviceFeatures2 all = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
         .pNext = &twelve};
@@ -56,6 +61,8 @@ static void read_features(const gpu_api *api, gpu_card *card)
     miss(card, twelve.bufferDeviceAddress != 0, "bufferDeviceAddress");
     miss(card, twelve.timelineSemaphore != 0, "timelineSemaphore");
     miss(card, all.features.shaderInt64 != 0, "shaderInt64");
+    miss(card, eleven.storageBuffer16BitAccess != 0,
+         "storageBuffer16BitAccess");
 }
 
 /* A family that computes; one that does nothing else is as good. */

@@ -50,8 +50,8 @@ tn_status gpu_refuse(const tn_plan_node *node, tn_error *err,
 
 /*
  * The table of ops. `in` and `out` say which dtypes an op takes, a letter per
- * operand: f F32, i I32, x either; a '*' repeats the letter before it. `fits`
- * asks more of a composite's shapes.
+ * operand: f F32, h F32 or one of two bytes, i I32, x any of these; a '*'
+ * repeats the letter before it. `fits` asks more of a composite.
  */
 typedef struct gpu_op {
     tn_status (*compile)(gpu_compiler *c, const tn_plan_node *node,
@@ -65,38 +65,54 @@ extern const gpu_op gpu_ops[TN_OP_COUNT];
 tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
                            tn_error *err);
 
-/* op_map.c, op_copy.c, op_matmul.c, op_rows.c, op_select.c,
- * op_loss.c, op_attention.c, op_rope.c */
+/* op_map.c, op_copy.c, op_matmul.c, op_rows.c, op_select.c, op_norm.c,
+ * op_rope.c, op_loss.c, op_attention.c, op_conv.c, op_ssd.c */
 #define GPU_OP_MAP(XX)                                                         \
     XX(MAP, "x*", "x*", gpu_compile_map, NULL)                                 \
-    XX(REDUCE, "x*", "f", gpu_compile_reduce, NULL)                            \
-    XX(CUMSUM, "f", "f", gpu_compile_cumsum, NULL)                             \
-    XX(MATMUL, "ff", "f", gpu_compile_matmul, NULL)                            \
+    XX(REDUCE, "x*", "h", gpu_compile_reduce, NULL)                            \
+    XX(CUMSUM, "h", "h", gpu_compile_cumsum, NULL)                             \
+    XX(MATMUL, "hh", "h", gpu_compile_matmul, NULL)                            \
     XX(COPY, "x", "x", gpu_compile_copy, NULL)                                 \
     XX(CONCAT, "x*", "x", gpu_compile_concat, NULL)                            \
     XX(GATHER_ROWS, "xi", "x", gpu_compile_gather_rows, NULL)                  \
-    XX(SCATTER_ADD_ROWS, "if", "f", gpu_compile_scatter_add_rows, NULL)        \
+    XX(SCATTER_ADD_ROWS, "ih", "h", gpu_compile_scatter_add_rows, NULL)        \
     XX(SET_ROWS, "xix", "x", gpu_compile_set_rows, NULL)                       \
     XX(ASSIGN, "xx", "x", gpu_compile_assign, NULL)                            \
-    XX(TOPK, "f", "fi", gpu_compile_topk, NULL)                                \
-    XX(ARGMAX, "f", "i", gpu_compile_argmax, NULL)                             \
+    XX(TOPK, "h", "hi", gpu_compile_topk, NULL)                                \
+    XX(ARGMAX, "h", "i", gpu_compile_argmax, NULL)                             \
     XX(EXPERT_PLAN, "i", "iii", gpu_compile_expert_plan, NULL)                 \
-    XX(GROUPED_MATMUL, "ffi", "f", gpu_compile_grouped_matmul, NULL)           \
+    XX(GROUPED_MATMUL, "hhi", "h", gpu_compile_grouped_matmul, NULL)           \
     XX(FILL, "", "x", gpu_compile_fill, NULL)                                  \
-    XX(ROPE, "fi", "f", gpu_compile_rope, NULL)                                \
-    XX(LINEAR_CROSS_ENTROPY, "ffi", "f", gpu_compile_loss, NULL)               \
-    XX(LINEAR_CROSS_ENTROPY_BWD, "ffif", "fff", gpu_compile_loss_bwd, NULL)    \
-    XX(ATTENTION, "fffi", "ff", gpu_compile_attention, gpu_attention_fits)     \
-    XX(ATTENTION_BWD, "ffffffi", "fff", gpu_compile_attention_bwd,             \
-       gpu_attention_bwd_fits)
+    XX(RMS_NORM, "hh", "hf", gpu_compile_rms_norm, gpu_norm_fits)              \
+    XX(RMS_NORM_BWD, "hhhf", "hh", gpu_compile_rms_norm_bwd,                   \
+       gpu_norm_bwd_fits)                                                      \
+    XX(ROPE, "hi", "h", gpu_compile_rope, gpu_rope_fits)                       \
+    XX(LINEAR_CROSS_ENTROPY, "hhi", "f", gpu_compile_loss, NULL)               \
+    XX(LINEAR_CROSS_ENTROPY_BWD, "hhif", "hhf", gpu_compile_loss_bwd, NULL)    \
+    XX(ATTENTION, "hhhi", "hf", gpu_compile_attention, gpu_attention_fits)     \
+    XX(ATTENTION_BWD, "hhhhhfi", "hhh", gpu_compile_attention_bwd,             \
+       gpu_attention_bwd_fits)                                                 \
+    XX(CONV1D_CAUSAL, "hhh", "h", gpu_compile_conv, gpu_conv_fits)             \
+    XX(CONV1D_CAUSAL_BWD, "hhhh", "hh", gpu_compile_conv_bwd,                  \
+       gpu_conv_bwd_fits)                                                      \
+    XX(SSD_SCAN, "hffhhh", "hh", gpu_compile_scan, gpu_scan_fits)              \
+    XX(SSD_SCAN_BWD, "hhffhh", "hffhh", gpu_compile_scan_bwd, gpu_scan_bwd_fits)
 
 #define XX(op, in, out, name, fits)                                            \
     tn_status name(gpu_compiler *c, const tn_plan_node *node, tn_error *err);
 GPU_OP_MAP(XX)
 #undef XX
 
+/* What their kernels cannot do is the core's to expand. */
+uint32_t gpu_norm_fits(const tn_plan_node *node);
+uint32_t gpu_norm_bwd_fits(const tn_plan_node *node);
+uint32_t gpu_rope_fits(const tn_plan_node *node);
 uint32_t gpu_attention_fits(const tn_plan_node *node);
 uint32_t gpu_attention_bwd_fits(const tn_plan_node *node);
+uint32_t gpu_conv_fits(const tn_plan_node *node);
+uint32_t gpu_conv_bwd_fits(const tn_plan_node *node);
+uint32_t gpu_scan_fits(const tn_plan_node *node);
+uint32_t gpu_scan_bwd_fits(const tn_plan_node *node);
 
 /* Whether the table has a kernel for this node. */
 uint32_t gpu_has_kernel(const tn_plan_node *node);
@@ -114,6 +130,15 @@ static inline int64_t gpu_size(const int64_t *shape, uint32_t from, uint32_t to)
 static inline int64_t gpu_elements(const tn_operand *o)
 {
     return gpu_size(o->shape, 0, o->rank);
+}
+
+/* Of those that are there. */
+static inline uint32_t gpu_same_dtypes(const tn_operand *o, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++)
+        if (o[i].arena && o[i].dtype != o[0].dtype)
+            return 0;
+    return 1;
 }
 
 static inline int64_t gpu_ceil(int64_t a, int64_t b)

@@ -8,6 +8,7 @@
 enum {
     CAPABILITY_SHADER = 1,
     CAPABILITY_INT64 = 11,
+    CAPABILITY_STORAGE_16 = 4433,
     CAPABILITY_NAN_PRESERVE = 4466,
     CAPABILITY_PHYSICAL_ADDRESSES = 5347,
     ADDRESSING_PHYSICAL_64 = 5348,
@@ -18,6 +19,8 @@ enum {
     DECORATION_BLOCK = 2,
     DECORATION_BUILTIN = 11,
     DECORATION_OFFSET = 35,
+    DECORATION_ROUNDING = 39,
+    ROUND_TO_EVEN = 0,
     BUILTIN_GROUPS = 24,
     BUILTIN_GROUP = 26,
     BUILTIN_LOCAL = 27,
@@ -118,13 +121,26 @@ static void make_variables(gpu_emitter *e, int uses_shared)
                                            gpu_u32(e, GPU_LOCAL_SIZE)));
 }
 
-static void make_head(gpu_emitter *e, int keeps_nan)
+/* Whether some element has two bytes. */
+static int uses_halves(const gpu_map_spec *s)
+{
+    int uses = 0;
+    for (uint32_t i = 0; i < s->in_count; i++)
+        uses |= tn_dtype_bytes(s->in[i].dtype) == 2;
+    for (uint32_t i = 0; i < s->out_count; i++)
+        uses |= tn_dtype_bytes(s->out[i].dtype) == 2;
+    return uses;
+}
+
+static void make_head(gpu_emitter *e, int keeps_nan, int halves)
 {
     spv_module *m = &e->m;
     const uint32_t name[] = {0x4c534c47, 0x6474732e, 0x3035342e, 0};
     SPV_HEAD(m, SPV_CAPABILITY, CAPABILITY_SHADER);
     SPV_HEAD(m, SPV_CAPABILITY, CAPABILITY_INT64);
     SPV_HEAD(m, SPV_CAPABILITY, CAPABILITY_PHYSICAL_ADDRESSES);
+    if (halves)
+        SPV_HEAD(m, SPV_CAPABILITY, CAPABILITY_STORAGE_16);
     if (keeps_nan)
         SPV_HEAD(m, SPV_CAPABILITY, CAPABILITY_NAN_PRESERVE);
     SPV_HEAD(m, SPV_EXT_INST_IMPORT, e->glsl, name[0], name[1], name[2],
@@ -159,7 +175,7 @@ void gpu_emit_begin(gpu_emitter *e, const gpu_map_spec *spec, int64_t reach,
     e->entry = spv_new(m);
     make_types(e);
     make_variables(e, uses_shared);
-    make_head(e, (int)spec->keeps_nan);
+    make_head(e, (int)spec->keeps_nan, uses_halves(spec));
     const spv_id function = SPV_TYPE(m, SPV_TYPE_FUNCTION, e->void_);
     SPV_DO(m, SPV_FUNCTION, e->void_, e->main, 0, function);
     SPV_DO(m, SPV_LABEL, e->entry);
@@ -233,32 +249,93 @@ spv_id gpu_argument(gpu_emitter *e, uint32_t i)
     return load_from(e, at, e->u64, 8);
 }
 
-/* address + 4 offset */
-static spv_id word_at(gpu_emitter *e, spv_id address, spv_id offset)
+/* address + offset elements of 4 bytes, or of 2 */
+static spv_id element_at(gpu_emitter *e, spv_id address, spv_id offset,
+                         tn_dtype dtype)
 {
     const spv_id wide =
         e->wide ? offset : SPV(&e->m, SPV_U_CONVERT, e->u64, offset);
+    const uint32_t shift = tn_dtype_bytes(dtype) == 2 ? 1 : 2;
     const spv_id bytes =
-        SPV(&e->m, SPV_SHIFT_LEFT_LOGICAL, e->u64, wide, gpu_u32(e, 2));
+        SPV(&e->m, SPV_SHIFT_LEFT_LOGICAL, e->u64, wide, gpu_u32(e, shift));
     return SPV(&e->m, SPV_I_ADD, e->u64, address, bytes);
 }
 
-spv_id gpu_load_bits(gpu_emitter *e, spv_id address, spv_id offset)
+static spv_id half_type(gpu_emitter *e)
 {
-    return load_from(e, word_at(e, address, offset), e->u32, 4);
+    return SPV_TYPE(&e->m, SPV_TYPE_INT, 16, 0);
 }
 
-void gpu_store_bits(gpu_emitter *e, spv_id address, spv_id offset, spv_id bits)
+spv_id gpu_load_bits(gpu_emitter *e, spv_id address, spv_id offset,
+                     tn_dtype dtype)
 {
-    store_to(e, word_at(e, address, offset), e->u32, 4, bits);
+    const spv_id at = element_at(e, address, offset, dtype);
+    if (tn_dtype_bytes(dtype) != 2)
+        return load_from(e, at, e->u32, 4);
+    return SPV(&e->m, SPV_U_CONVERT, e->u32, load_from(e, at, half_type(e), 2));
+}
+
+void gpu_store_bits(gpu_emitter *e, spv_id address, spv_id offset,
+                    tn_dtype dtype, spv_id bits)
+{
+    const spv_id at = element_at(e, address, offset, dtype);
+    if (tn_dtype_bytes(dtype) != 2) {
+        store_to(e, at, e->u32, 4, bits);
+        return;
+    }
+    const spv_id half = SPV(&e->m, SPV_U_CONVERT, half_type(e), bits);
+    store_to(e, at, half_type(e), 2, half);
+}
+
+static spv_id f16_type(gpu_emitter *e)
+{
+    return SPV_TYPE(&e->m, SPV_TYPE_FLOAT, 16);
 }
 
 spv_id gpu_load(gpu_emitter *e, spv_id address, spv_id offset, tn_dtype dtype)
 {
-    const spv_id at = word_at(e, address, offset);
+    spv_module *m = &e->m;
+    const spv_id at = element_at(e, address, offset, dtype);
     if (dtype == TN_F32)
         return load_from(e, at, e->f32, 4);
-    return SPV(&e->m, SPV_CONVERT_S_TO_F, e->f32, load_from(e, at, e->i32, 4));
+    if (dtype == TN_F16)
+        return SPV(m, SPV_F_CONVERT, e->f32, load_from(e, at, f16_type(e), 2));
+    if (dtype == TN_I32)
+        return SPV(m, SPV_CONVERT_S_TO_F, e->f32, load_from(e, at, e->i32, 4));
+    const spv_id bits = gpu_load_bits(e, address, offset, dtype);
+    return SPV(m, SPV_BITCAST, e->f32,
+               SPV(m, SPV_SHIFT_LEFT_LOGICAL, e->u32, bits, gpu_u32(e, 16)));
+}
+
+static spv_id word_op(gpu_emitter *e, uint32_t opcode, spv_id a, spv_id b)
+{
+    return SPV(&e->m, opcode, e->u32, a, b);
+}
+
+/* The upper half of an f32's bits, rounded; a NaN stays one. */
+static spv_id to_bf16(gpu_emitter *e, spv_id value)
+{
+    const spv_id bits = SPV(&e->m, SPV_BITCAST, e->u32, value);
+    const spv_id sixteen = gpu_u32(e, 16);
+    const spv_id top = word_op(e, SPV_SHIFT_RIGHT_LOGICAL, bits, sixteen);
+    const spv_id odd = word_op(e, SPV_BITWISE_AND, top, gpu_u32(e, 1));
+    const spv_id up = word_op(
+        e, SPV_I_ADD, word_op(e, SPV_I_ADD, bits, gpu_u32(e, 0x7fff)), odd);
+    const spv_id rounded = word_op(e, SPV_SHIFT_RIGHT_LOGICAL, up, sixteen);
+    const spv_id quiet = word_op(e, SPV_BITWISE_OR, top, gpu_u32(e, 0x40));
+    const spv_id size =
+        word_op(e, SPV_BITWISE_AND, bits, gpu_u32(e, 0x7fffffff));
+    const spv_id number =
+        SPV(&e->m, SPV_U_LESS_THAN, e->bool_, size, gpu_u32(e, 0x7f800001));
+    return SPV(&e->m, SPV_SELECT, e->u32, number, rounded, quiet);
+}
+
+static spv_id to_f16(gpu_emitter *e, spv_id value)
+{
+    const spv_id half = SPV(&e->m, SPV_F_CONVERT, f16_type(e), value);
+    SPV_DECORATION(&e->m, SPV_DECORATE, half, DECORATION_ROUNDING,
+                   ROUND_TO_EVEN);
+    return half;
 }
 
 /* Nearest integer, ties to even; at the ends of the range where it does not
@@ -286,9 +363,13 @@ static spv_id to_integer(gpu_emitter *e, spv_id value)
 void gpu_store(gpu_emitter *e, spv_id address, spv_id offset, tn_dtype dtype,
                spv_id value)
 {
-    const spv_id at = word_at(e, address, offset);
+    const spv_id at = element_at(e, address, offset, dtype);
     if (dtype == TN_F32)
         store_to(e, at, e->f32, 4, value);
+    else if (dtype == TN_F16)
+        store_to(e, at, f16_type(e), 2, to_f16(e, value));
+    else if (dtype == TN_BF16)
+        gpu_store_bits(e, address, offset, dtype, to_bf16(e, value));
     else
         store_to(e, at, e->i32, 4, to_integer(e, value));
 }

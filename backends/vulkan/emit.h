@@ -120,12 +120,16 @@ spv_id gpu_coordinate_of(gpu_emitter *e, spv_id counter, int64_t inner,
 /* Sum of coordinate times stride over the walk's axes. */
 spv_id gpu_offset(gpu_emitter *e, const gpu_walk *walk, const int64_t *stride);
 
-/* Element `offset` of what begins at `address`, as f32 or as its bits. */
+/* Element `offset` of what begins at `address`, as f32 or as its bits. Stored,
+ * numbers are rounded to the nearest, ties to even. */
 spv_id gpu_load(gpu_emitter *e, spv_id address, spv_id offset, tn_dtype dtype);
 void gpu_store(gpu_emitter *e, spv_id address, spv_id offset, tn_dtype dtype,
                spv_id value);
-spv_id gpu_load_bits(gpu_emitter *e, spv_id address, spv_id offset);
-void gpu_store_bits(gpu_emitter *e, spv_id address, spv_id offset, spv_id bits);
+/* The lower bits of the u32 are those of elements of two bytes. */
+spv_id gpu_load_bits(gpu_emitter *e, spv_id address, spv_id offset,
+                     tn_dtype dtype);
+void gpu_store_bits(gpu_emitter *e, spv_id address, spv_id offset,
+                    tn_dtype dtype, spv_id bits);
 
 /* ---- emit_exact.c, emit_math.c: f32 in, f32 out, nothing contracted ---- */
 

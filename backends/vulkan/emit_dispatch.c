@@ -42,11 +42,12 @@ tn_status gpu_dispatch_map(gpu_compiler *c, gpu_map_spec *spec,
 
 tn_status gpu_dispatch_move(gpu_compiler *c, uint32_t rank,
                             const int64_t *shape, uint64_t from,
-                            const int64_t *from_stride, uint64_t to,
+                            const int64_t *from_stride, gpu_place to,
                             const int64_t *to_stride, tn_error *err)
 {
     gpu_map_spec s = {.rank = rank, .in_count = 1, .out_count = 1};
-    const gpu_addresses a = {{from, to}, 2};
+    const gpu_addresses a = {{from, to.at}, 2};
+    s.in[0].dtype = s.out[0].dtype = to.dtype;
     for (uint32_t i = 0; i < rank; i++) {
         s.shape[i] = shape[i];
         s.in[0].stride[i] = from_stride[i];

@@ -13,6 +13,17 @@ typedef struct gpu_addresses {
     uint32_t count;
 } gpu_addresses;
 
+/* Where results go, and how they are stored. */
+typedef struct gpu_place {
+    uint64_t at;
+    tn_dtype dtype;
+} gpu_place;
+
+static inline gpu_place gpu_place_of(const gpu_compiler *c, const tn_operand *o)
+{
+    return (gpu_place){gpu_at(c, o), o->dtype};
+}
+
 /* What the device's arithmetic is like. */
 static inline void gpu_set_traits(const tn_device *d, gpu_map_spec *spec)
 {
@@ -28,10 +39,11 @@ tn_status gpu_dispatch_words(gpu_compiler *c, uint32_t *words,
 tn_status gpu_dispatch_map(gpu_compiler *c, gpu_map_spec *spec,
                            const gpu_addresses *a, tn_error *err);
 
-/* Move the bits of 4-byte elements of `shape` from view to view. */
+/* Move the bits of elements of `shape`, of the dtype of `to`, from view to
+ * view. */
 tn_status gpu_dispatch_move(gpu_compiler *c, uint32_t rank,
                             const int64_t *shape, uint64_t from,
-                            const int64_t *from_stride, uint64_t to,
+                            const int64_t *from_stride, gpu_place to,
                             const int64_t *to_stride, tn_error *err);
 
 /* The same value in `count` elements. */
@@ -43,9 +55,10 @@ tn_status gpu_dispatch_fill(gpu_compiler *c, uint64_t to, int64_t count,
 tn_status gpu_dispatch_reduce(gpu_compiler *c, gpu_reduce_spec *spec,
                               const gpu_addresses *a, tn_error *err);
 
-/* `count` results from `parts` partial ones each, which lie parts x count. */
+/* `count` results from `parts` partial ones each, which lie parts x count in
+ * F32. */
 tn_status gpu_dispatch_join(gpu_compiler *c, uint32_t kind, int64_t parts,
-                            uint64_t partial, uint64_t to, int64_t count,
+                            uint64_t partial, gpu_place to, int64_t count,
                             uint32_t accumulate, tn_error *err);
 
 /* Tell every element of `index` that is not in [lowest, limit). */

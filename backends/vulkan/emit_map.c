@@ -16,8 +16,9 @@ static void emit_body(gpu_emitter *e, const gpu_map_spec *s,
         to[i] = gpu_offset(e, walk, s->out[i].stride);
     if (!s->program.instruction_count) {
         const spv_id from = gpu_offset(e, walk, s->in[0].stride);
-        gpu_store_bits(e, gpu_argument(e, 1), to[0],
-                       gpu_load_bits(e, address[0], from));
+        const tn_dtype dtype = s->in[0].dtype;
+        gpu_store_bits(e, gpu_argument(e, 1), to[0], dtype,
+                       gpu_load_bits(e, address[0], from, dtype));
         return;
     }
     gpu_emit_program(e, &at, r);
@@ -33,7 +34,7 @@ static spv_id read_index(gpu_emitter *e, const gpu_walk *walk, int64_t rows,
     spv_module *m = &e->m;
     int64_t by_row[TN_MAX_RANK] = {1};
     const spv_id at = gpu_offset(e, walk, by_row);
-    const spv_id bits = gpu_load_bits(e, gpu_argument(e, 1), at);
+    const spv_id bits = gpu_load_bits(e, gpu_argument(e, 1), at, TN_I32);
     *valid = SPV(m, SPV_U_LESS_THAN, e->bool_, bits,
                  gpu_u32(e, (uint32_t)rows)); /* -1 is 2^32 - 1 */
     const spv_id row = SPV(m, SPV_SELECT, e->u32, *valid, bits, gpu_u32(e, 0));
@@ -53,8 +54,9 @@ static void emit_gather(gpu_emitter *e, const gpu_map_spec *s,
         SPV(m, SPV_I_MUL, e->index, row, gpu_index(e, s->in[0].stride[0]));
     const spv_id from =
         SPV(m, SPV_I_ADD, e->index, begin, gpu_offset(e, walk, stride));
-    const spv_id bits = gpu_load_bits(e, gpu_argument(e, 0), from);
-    gpu_store_bits(e, gpu_argument(e, 2), walk->counter,
+    const tn_dtype dtype = s->in[0].dtype;
+    const spv_id bits = gpu_load_bits(e, gpu_argument(e, 0), from, dtype);
+    gpu_store_bits(e, gpu_argument(e, 2), walk->counter, dtype,
                    SPV(m, SPV_SELECT, e->u32, valid, bits, gpu_u32(e, 0)));
 }
 

@@ -91,10 +91,11 @@ static spv_id uniform(gpu_emitter *e, const gpu_element *at, uint32_t input,
 {
     const spv_id element = element_number(e, at);
     const spv_id zero = gpu_index(e, 0), one = gpu_index(e, 1);
-    spv_id k0 = gpu_load_bits(e, at->address[input], zero);
+    spv_id k0 = gpu_load_bits(e, at->address[input], zero, TN_I32);
     spv_id k1 = gpu_u32(e, stream);
     spv_id c[4] = {low_word(e, element), high_word(e, element),
-                   gpu_load_bits(e, at->address[input], one), gpu_u32(e, 0)};
+                   gpu_load_bits(e, at->address[input], one, TN_I32),
+                   gpu_u32(e, 0)};
     for (int round = 0; round < 10; round++) {
         spv_id h0, h1;
         const spv_id l0 = multiply(e, c[0], 0xD2511F53u, &h0);

@@ -144,12 +144,14 @@ void gpu_staging_close(tn_device *d);
 
 /* ---- pipeline.c ---- */
 
+enum { GPU_MOST_CONSTANTS = 16 };
+
 /* A kernel: SPIR-V and the values of its specialization constants 0, 1, ... */
 typedef struct gpu_code {
     const uint32_t *words;
     uint32_t word_count;
     uint32_t constant_count;
-    uint32_t constant[12];
+    uint32_t constant[GPU_MOST_CONSTANTS];
 } gpu_code;
 
 typedef struct gpu_pipeline {

@@ -18,6 +18,12 @@ static const uint32_t words_of_attention_dq[] = {
 static const uint32_t words_of_check_index[] = {
 #include "kernels/spirv/check_index.inc"
 };
+static const uint32_t words_of_conv[] = {
+#include "kernels/spirv/conv.inc"
+};
+static const uint32_t words_of_conv_dw[] = {
+#include "kernels/spirv/conv_dw.inc"
+};
 static const uint32_t words_of_cumsum[] = {
 #include "kernels/spirv/cumsum.inc"
 };
@@ -39,6 +45,9 @@ static const uint32_t words_of_matmul[] = {
 static const uint32_t words_of_matvec[] = {
 #include "kernels/spirv/matvec.inc"
 };
+static const uint32_t words_of_rms_norm[] = {
+#include "kernels/spirv/rms_norm.inc"
+};
 static const uint32_t words_of_scatter_link[] = {
 #include "kernels/spirv/scatter_link.inc"
 };
@@ -53,6 +62,30 @@ static const uint32_t words_of_set_rows[] = {
 };
 static const uint32_t words_of_set_rows_last[] = {
 #include "kernels/spirv/set_rows_last.inc"
+};
+static const uint32_t words_of_ssd_chain[] = {
+#include "kernels/spirv/ssd_chain.inc"
+};
+static const uint32_t words_of_ssd_ddt[] = {
+#include "kernels/spirv/ssd_ddt.inc"
+};
+static const uint32_t words_of_ssd_decay[] = {
+#include "kernels/spirv/ssd_decay.inc"
+};
+static const uint32_t words_of_ssd_dgroups[] = {
+#include "kernels/spirv/ssd_dgroups.inc"
+};
+static const uint32_t words_of_ssd_dx[] = {
+#include "kernels/spirv/ssd_dx.inc"
+};
+static const uint32_t words_of_ssd_few[] = {
+#include "kernels/spirv/ssd_few.inc"
+};
+static const uint32_t words_of_ssd_scan[] = {
+#include "kernels/spirv/ssd_scan.inc"
+};
+static const uint32_t words_of_ssd_states[] = {
+#include "kernels/spirv/ssd_states.inc"
 };
 /* clang-format on */
 

@@ -11,6 +11,8 @@
     XX(attention_dkv)                                                          \
     XX(attention_dq)                                                           \
     XX(check_index)                                                            \
+    XX(conv)                                                                   \
+    XX(conv_dw)                                                                \
     XX(cumsum)                                                                 \
     XX(expert_count)                                                           \
     XX(expert_place)                                                           \
@@ -18,11 +20,20 @@
     XX(loss)                                                                   \
     XX(matmul)                                                                 \
     XX(matvec)                                                                 \
+    XX(rms_norm)                                                               \
     XX(scatter_link)                                                           \
     XX(scatter_sum)                                                            \
     XX(select)                                                                 \
     XX(set_rows)                                                               \
-    XX(set_rows_last)
+    XX(set_rows_last)                                                          \
+    XX(ssd_chain)                                                              \
+    XX(ssd_ddt)                                                                \
+    XX(ssd_decay)                                                              \
+    XX(ssd_dgroups)                                                            \
+    XX(ssd_dx)                                                                 \
+    XX(ssd_few)                                                                \
+    XX(ssd_scan)                                                               \
+    XX(ssd_states)
 
 enum {
 #define XX(name) GPU_KERNEL_##name,

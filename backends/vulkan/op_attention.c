@@ -36,12 +36,14 @@ static uint32_t fits(const tn_operand *q, const tn_operand *v)
 
 uint32_t gpu_attention_fits(const tn_plan_node *n)
 {
-    return fits(&n->in[0], &n->in[2]);
+    return fits(&n->in[0], &n->in[2]) && gpu_same_dtypes(n->in, 3) &&
+           n->out[0].dtype == n->in[0].dtype;
 }
 
 uint32_t gpu_attention_bwd_fits(const tn_plan_node *n)
 {
-    return fits(&n->in[1], &n->in[3]);
+    return fits(&n->in[1], &n->in[3]) && gpu_same_dtypes(n->in, 5) &&
+           gpu_same_dtypes(n->out, 3) && n->out[0].dtype == n->in[0].dtype;
 }
 
 /* q, k and v are inputs first .. first + 2, positions input `last`. */
@@ -79,8 +81,8 @@ static gpu_code code_of(uint32_t kernel, const tn_plan_node *n,
     const tn_attention_attr *attr = n->attr;
     const uint32_t constants[] = {(uint32_t)q[0].shape[3],
                                   (uint32_t)q[2].shape[3], a->positions != 0,
-                                  !attr->bidirectional};
-    return gpu_kernel_with(kernel, 4, constants);
+                                  !attr->bidirectional, q->dtype};
+    return gpu_kernel_with(kernel, 5, constants);
 }
 
 static tn_status check_positions(gpu_compiler *c, const tn_plan_node *n,
@@ -126,7 +128,7 @@ static tn_status dispatch_delta(gpu_compiler *c, const tn_plan_node *n,
     s.map.out_count = 1;
     memcpy(s.map.shape, d_out->shape, sizeof s.map.shape);
     for (uint32_t i = 0; i < 2; i++) {
-        s.map.in[i].dtype = TN_F32;
+        s.map.in[i].dtype = n->in[i ? 4 : 0].dtype;
         gpu_dense(4, d_out->shape, s.map.in[i].stride);
     }
     s.map.out[0].dtype = TN_F32;

@@ -15,7 +15,7 @@ static tn_status copy(gpu_compiler *c, const tn_operand *x, const tn_operand *y,
     gpu_dense(y->rank, y->shape, dense);
     if (x->dtype == y->dtype)
         return gpu_dispatch_move(c, y->rank, y->shape, gpu_at(c, x), x->stride,
-                                 gpu_at(c, y), dense, err);
+                                 gpu_place_of(c, y), dense, err);
     gpu_map_spec s = {.rank = y->rank, .in_count = 1, .out_count = 1};
     const gpu_addresses a = {{gpu_at(c, x), gpu_at(c, y)}, 2};
     memcpy(s.shape, y->shape, sizeof s.shape);
@@ -50,7 +50,7 @@ tn_status gpu_compile_concat(gpu_compiler *c, const tn_plan_node *n,
     const tn_operand *y = n->out;
     const int64_t outer = gpu_size(y->shape, 0, attr->axis);
     const int64_t pitch = gpu_size(y->shape, attr->axis, y->rank);
-    uint64_t to = gpu_at(c, y);
+    gpu_place to = gpu_place_of(c, y);
     for (uint32_t i = 0; i < n->in_count; i++) {
         const tn_operand *x = &n->in[i];
         const int64_t run = gpu_size(x->shape, attr->axis, x->rank);
@@ -61,7 +61,7 @@ tn_status gpu_compile_concat(gpu_compiler *c, const tn_plan_node *n,
         TN_TRY(gpu_dispatch_move(c, 2, shape, gpu_at(c, x),
                                  (const int64_t[]){run, 1}, to,
                                  (const int64_t[]){pitch, 1}, err));
-        to += (uint64_t)run * 4;
+        to.at += (uint64_t)(run * tn_dtype_bytes(y->dtype));
     }
     return TN_OK;
 }

@@ -20,6 +20,7 @@ typedef struct loss {
     uint64_t logits, scratch;
     float cap;
     uint32_t backward, accumulate;
+    tn_dtype x_type, w_type, dx_type, dw_type;
 } loss;
 
 /* An even share of the rows that fits. */
@@ -29,33 +30,45 @@ static int64_t chunk_rows(int64_t rows, int64_t classes)
     return gpu_ceil(rows, gpu_ceil(rows, most < 1 ? 1 : most));
 }
 
+/* Row `first` of x or dx. */
+static uint64_t row_of(const loss *s, uint64_t x, tn_dtype type, int64_t first)
+{
+    return x + (uint64_t)(first * s->columns * tn_dtype_bytes(type));
+}
+
 /* u = x w^T */
 static gpu_product logits_of(const loss *s, int64_t first, int64_t rows)
 {
-    gpu_product p =
-        gpu_plain_product(s->x + 4 * (uint64_t)(first * s->columns), s->w,
-                          s->logits, rows, s->classes, s->columns);
+    gpu_product p = gpu_plain_product(row_of(s, s->x, s->x_type, first), s->w,
+                                      s->logits, rows, s->classes, s->columns);
     p.b_stride[0] = 1;
     p.b_stride[1] = (uint64_t)s->columns;
+    p.a_type = s->x_type;
+    p.b_type = s->w_type;
     return p;
 }
 
 /* dx = du w */
 static gpu_product dx_of(const loss *s, int64_t first, int64_t rows)
 {
-    return gpu_plain_product(s->logits, s->w,
-                             s->dx + 4 * (uint64_t)(first * s->columns), rows,
-                             s->columns, s->classes);
+    gpu_product p =
+        gpu_plain_product(s->logits, s->w, row_of(s, s->dx, s->dx_type, first),
+                          rows, s->columns, s->classes);
+    p.b_type = s->w_type;
+    p.y_type = s->dx_type;
+    return p;
 }
 
 /* dw = du^T x */
 static gpu_product dw_of(const loss *s, int64_t first, int64_t rows)
 {
     gpu_product p =
-        gpu_plain_product(s->logits, s->x + 4 * (uint64_t)(first * s->columns),
-                          s->dw, s->classes, s->columns, rows);
+        gpu_plain_product(s->logits, row_of(s, s->x, s->x_type, first), s->dw,
+                          s->classes, s->columns, rows);
     p.a_stride[0] = 1;
     p.a_stride[1] = (uint64_t)s->classes;
+    p.b_type = s->x_type;
+    p.y_type = s->dw_type;
     return p;
 }
 
@@ -119,6 +132,10 @@ static tn_status dispatch_all(loss *s, const tn_plan_node *n, tn_error *err)
     s->w = gpu_at(s->c, &n->in[1]);
     s->target = gpu_at(s->c, &n->in[2]);
     s->cap = (float)attr->softcap;
+    s->x_type = n->in[0].dtype;
+    s->w_type = n->in[1].dtype;
+    s->dx_type = s->backward ? n->out[0].dtype : TN_F32;
+    s->dw_type = s->backward ? n->out[1].dtype : TN_F32;
     s->chunk = chunk_rows(s->rows, s->classes);
     s->logits = gpu_scratch(s->c, 4 * s->chunk * s->classes);
     const int64_t last = (s->rows - 1) / s->chunk * s->chunk;

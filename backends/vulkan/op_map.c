@@ -98,15 +98,15 @@ static tn_status dispatch_shared(gpu_compiler *c, gpu_reduce_spec *s,
 }
 
 tn_status gpu_dispatch_join(gpu_compiler *c, uint32_t kind, int64_t parts,
-                            uint64_t partial, uint64_t to, int64_t count,
+                            uint64_t partial, gpu_place to, int64_t count,
                             uint32_t accumulate, tn_error *err)
 {
     gpu_reduce_spec s = {.axes = 1, .kind = kind, .accumulate = accumulate};
-    const gpu_addresses a = {{partial, to}, 2};
+    const gpu_addresses a = {{partial, to.at}, 2};
     s.map = (gpu_map_spec){
         .rank = 2, .in_count = 1, .out_count = 1, .shape = {parts, count}};
     s.map.in[0] = (gpu_view){TN_F32, {count, 1}};
-    s.map.out[0].dtype = TN_F32;
+    s.map.out[0].dtype = to.dtype;
     s.map.program.instruction[0] = (tn_instruction){.op = TN_MAP_INPUT};
     s.map.program.instruction_count = 1;
     s.lanes = (uint32_t)power_below(parts, 16);
@@ -122,12 +122,14 @@ static tn_status reduce_in_parts(gpu_compiler *c, gpu_reduce_spec *s,
     gpu_reduce_spec first = *s;
     gpu_addresses to = *a;
     const uint64_t partial = gpu_scratch(c, 4 * outputs * s->splits);
+    const gpu_place result = {a->at[a->count - 1], s->map.out[0].dtype};
     first.accumulate = 0;
+    first.map.out[0].dtype = TN_F32;
     to.at[to.count - 1] = partial;
     TN_TRY(dispatch_shared(c, &first, &to, outputs, err));
     gpu_next_phase(c);
-    return gpu_dispatch_join(c, s->kind, s->splits, partial,
-                             a->at[a->count - 1], outputs, s->accumulate, err);
+    return gpu_dispatch_join(c, s->kind, s->splits, partial, result, outputs,
+                             s->accumulate, err);
 }
 
 tn_status gpu_dispatch_reduce(gpu_compiler *c, gpu_reduce_spec *s,
@@ -154,7 +156,7 @@ tn_status gpu_compile_reduce(gpu_compiler *c, const tn_plan_node *n,
     s.map.rank = n->out[0].rank;
     s.map.program = attr->program;
     s.map.out_count = 1;
-    s.map.out[0].dtype = TN_F32;
+    s.map.out[0].dtype = n->out[0].dtype;
     s.accumulate = n->accumulate & 1u;
     set_inputs(c, n, &s.map, &a);
     while (shaped + 1 < n->in_count && is_rng(&attr->program, shaped))

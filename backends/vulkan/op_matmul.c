@@ -37,20 +37,20 @@ static const tile *choose_tile(int64_t rows, int64_t columns, int64_t batches)
 }
 
 /* The constants of tile.glsl. */
-static gpu_code tile_code(uint32_t kernel, const tile *t, int a_along_k,
-                          int b_along_k, uint32_t accumulate, uint32_t more)
+typedef struct layout {
+    uint32_t a_along_k, b_along_k, accumulate;
+    tn_dtype a_type, b_type, y_type;
+    uint32_t transposed; /* of a grouped product */
+} layout;
+
+static gpu_code tile_code(uint32_t kernel, const tile *t, const layout *how)
 {
-    const uint32_t constants[] = {t->threads,
-                                  t->bm,
-                                  t->bn,
-                                  t->bk,
-                                  t->tm,
-                                  t->tn,
-                                  (uint32_t)a_along_k,
-                                  (uint32_t)b_along_k,
-                                  accumulate,
-                                  more};
-    return gpu_kernel_with(kernel, kernel == GPU_KERNEL_matmul ? 9 : 10,
+    const uint32_t constants[] = {
+        t->threads,      t->bm,       t->bn,          t->bk,
+        t->tm,           t->tn,       how->a_along_k, how->b_along_k,
+        how->accumulate, how->a_type, how->b_type,    how->y_type,
+        how->transposed};
+    return gpu_kernel_with(kernel, kernel == GPU_KERNEL_matmul ? 12 : 13,
                            constants);
 }
 
@@ -94,9 +94,15 @@ static int64_t workgroups_of(const gpu_product *p)
 static gpu_code code_of(const gpu_product *p, uint32_t accumulate)
 {
     if (p->rows <= FEW_ROWS)
-        return GPU_KERNEL(matvec, p->rows, across(p), each(p), accumulate);
-    return tile_code(GPU_KERNEL_matmul, tile_of(p), p->a_stride[1] == 1,
-                     p->b_stride[0] == 1, accumulate, 0);
+        return GPU_KERNEL(matvec, p->rows, across(p), each(p), accumulate,
+                          p->a_type, p->b_type, p->y_type);
+    const layout how = {.a_along_k = p->a_stride[1] == 1,
+                        .b_along_k = p->b_stride[0] == 1,
+                        .accumulate = accumulate,
+                        .a_type = p->a_type,
+                        .b_type = p->b_type,
+                        .y_type = p->y_type};
+    return tile_code(GPU_KERNEL_matmul, tile_of(p), &how);
 }
 
 /* Parts of k, at least 256 long, so that all workgroups together are enough. */
@@ -120,6 +126,9 @@ gpu_product gpu_plain_product(uint64_t a, uint64_t b, uint64_t y, int64_t rows,
         .rows = (uint32_t)rows,
         .columns = (uint32_t)columns,
         .inner = (uint32_t)inner,
+        .a_type = TN_F32,
+        .b_type = TN_F32,
+        .y_type = TN_F32,
     };
 }
 
@@ -136,10 +145,12 @@ tn_status gpu_dispatch_product(gpu_compiler *c, gpu_product *p,
                                tn_error *err)
 {
     const int64_t results = (int64_t)p->rows * p->columns * batches_of(p);
-    const uint64_t y = p->y;
+    const gpu_place y = {p->y, p->y_type};
     p->parts = parts_of(p);
-    if (p->parts > 1)
+    if (p->parts > 1) {
         p->y = scratch;
+        p->y_type = TN_F32;
+    }
     const gpu_code code = code_of(p, p->parts > 1 ? 0 : accumulate);
     TN_TRY(
         gpu_dispatch(c, &code, p, sizeof *p, workgroups_of(p) * p->parts, err));
@@ -178,6 +189,9 @@ tn_status gpu_compile_matmul(gpu_compiler *c, const tn_plan_node *n,
         p.a_stride[i] = (uint64_t)a->stride[a->rank - 2 + i];
         p.b_stride[i] = (uint64_t)b->stride[b->rank - 2 + i];
     }
+    p.a_type = a->dtype;
+    p.b_type = b->dtype;
+    p.y_type = y->dtype;
     set_batch(&p, a, b, y);
     const int64_t bytes = gpu_product_scratch(&p);
     const uint64_t scratch = bytes ? gpu_scratch(c, bytes) : 0;
@@ -215,9 +229,14 @@ tn_status gpu_compile_grouped_matmul(gpu_compiler *c, const tn_plan_node *n,
     const int64_t row_tiles =
         transposed ? (int64_t)g.experts * gpu_ceil(g.inner, t->bm)
                    : gpu_ceil(g.rows, t->bm) + g.experts;
-    const gpu_code code = tile_code(GPU_KERNEL_grouped_matmul, t, !transposed,
-                                    !transposed && g.b_stride[1] == 1,
-                                    n->accumulate & 1u, transposed);
+    const layout how = {.a_along_k = !transposed,
+                        .b_along_k = !transposed && g.b_stride[1] == 1,
+                        .accumulate = n->accumulate & 1u,
+                        .a_type = a->dtype,
+                        .b_type = b->dtype,
+                        .y_type = n->out[0].dtype,
+                        .transposed = transposed};
+    const gpu_code code = tile_code(GPU_KERNEL_grouped_matmul, t, &how);
     TN_TRY(gpu_dispatch_check(c, &n->in[2], 0, (int64_t)g.rows + 1, err));
     return gpu_dispatch(c, &code, &g, sizeof g,
                         row_tiles * gpu_ceil(g.columns, t->bn), err);

@@ -12,6 +12,7 @@ typedef struct rope {
     const tn_rope_attr *attr;
     int64_t batch, steps, heads, size, pairs; /* B, T, H, D, dims / 2 */
     int64_t tables;                           /* B with positions, else 1 */
+    tn_dtype dtype;
     uint64_t x, y, positions;
     uint64_t cosines, sines; /* (tables, T, pairs) */
 } rope;
@@ -92,9 +93,9 @@ static tn_status turn_pairs(const rope *r, tn_error *err)
     const int64_t apart = r->attr->interleaved ? 1 : r->pairs;
     const int64_t pair = r->attr->interleaved ? 2 : 1;
     const int64_t table = r->tables > 1 ? r->steps * r->pairs : 0;
-    const gpu_view element = {TN_F32, {r->steps * step, step, head, pair}};
+    const gpu_view element = {r->dtype, {r->steps * step, step, head, pair}};
     const gpu_view angles = {TN_F32, {table, r->pairs, 0, 1}};
-    const uint64_t second = 4 * (uint64_t)apart;
+    const uint64_t second = (uint64_t)(apart * tn_dtype_bytes(r->dtype));
     const gpu_addresses a = {
         {r->x, r->x + second, r->cosines, r->sines, r->y, r->y + second}, 6};
     gpu_map_spec s = {.rank = 4,
@@ -113,11 +114,17 @@ static tn_status copy_rest(const rope *r, tn_error *err)
     const int64_t rest = r->size - 2 * r->pairs;
     const int64_t shape[] = {r->batch * r->steps * r->heads, rest};
     const int64_t stride[] = {r->size, 1};
-    const uint64_t begin = 8 * (uint64_t)r->pairs;
+    const uint64_t begin = (uint64_t)(2 * r->pairs * tn_dtype_bytes(r->dtype));
+    const gpu_place to = {r->y + begin, r->dtype};
     if (!rest)
         return TN_OK;
-    return gpu_dispatch_move(r->c, 2, shape, r->x + begin, stride, r->y + begin,
-                             stride, err);
+    return gpu_dispatch_move(r->c, 2, shape, r->x + begin, stride, to, stride,
+                             err);
+}
+
+uint32_t gpu_rope_fits(const tn_plan_node *n)
+{
+    return n->out[0].dtype == n->in[0].dtype;
 }
 
 tn_status gpu_compile_rope(gpu_compiler *c, const tn_plan_node *n,
@@ -132,6 +139,7 @@ tn_status gpu_compile_rope(gpu_compiler *c, const tn_plan_node *n,
               .heads = x->shape[2],
               .size = x->shape[3],
               .pairs = (attr->dims ? attr->dims : x->shape[3]) / 2,
+              .dtype = x->dtype,
               .x = gpu_at(c, x),
               .y = gpu_at(c, &n->out[0]),
               .positions = n->in_count > 1 ? gpu_at(c, &n->in[1]) : 0};

@@ -40,6 +40,7 @@ tn_status gpu_compile_gather_rows(gpu_compiler *c, const tn_plan_node *n,
     gpu_map_spec s = {.rank = table->rank, .in_count = 1, .out_count = 1};
     memcpy(s.shape, table->shape, sizeof s.shape);
     memcpy(s.in[0].stride, table->stride, sizeof table->stride);
+    s.in[0].dtype = s.out[0].dtype = table->dtype;
     s.shape[0] = gpu_elements(index);
     gpu_dense(s.rank, s.shape, s.out[0].stride);
     const int64_t elements = gpu_size(s.shape, 0, s.rank);
@@ -88,11 +89,12 @@ tn_status gpu_compile_scatter_add_rows(gpu_compiler *c, const tn_plan_node *n,
     TN_TRY(gpu_dispatch_check(c, index, -1, y->shape[0], err));
     TN_TRY(gpu_dispatch_fill(c, met, count, TN_I32, 0.0, err));
     if (!accumulate)
-        TN_TRY(gpu_dispatch_fill(c, a.y, gpu_elements(y), TN_F32, 0.0, err));
+        TN_TRY(gpu_dispatch_fill(c, a.y, gpu_elements(y), y->dtype, 0.0, err));
     gpu_next_phase(c);
     TN_TRY(link_rows(c, a.index, before, met, a.count, err));
     gpu_next_phase(c);
-    const gpu_code code = GPU_KERNEL(scatter_sum, accumulate);
+    const gpu_code code =
+        GPU_KERNEL(scatter_sum, accumulate, n->in[1].dtype, y->dtype);
     return gpu_dispatch(c, &code, &a, sizeof a, count * blocks, err);
 }
 
@@ -132,6 +134,7 @@ tn_status gpu_compile_set_rows(gpu_compiler *c, const tn_plan_node *n,
     TN_TRY(gpu_dispatch_check(c, index, -1, y->shape[1], err));
     TN_TRY(find_last(c, a.index, keep, sizes, err));
     gpu_next_phase(c);
-    const gpu_code code = gpu_kernel(GPU_KERNEL_set_rows);
+    const gpu_code code =
+        GPU_KERNEL(set_rows, (uint32_t)tn_dtype_bytes(y->dtype));
     return gpu_dispatch(c, &code, &a, sizeof a, count * blocks, err);
 }

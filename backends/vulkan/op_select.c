@@ -18,7 +18,7 @@ static tn_status choose(gpu_compiler *c, const tn_operand *x,
            gpu_at(c, index),  (uint32_t)rows,
            (uint32_t)columns, (uint32_t)k};
     const gpu_code code =
-        GPU_KERNEL(select, columns <= 64 ? 32 : 256, values != NULL);
+        GPU_KERNEL(select, columns <= 64 ? 32 : 256, values != NULL, x->dtype);
     return gpu_dispatch(c, &code, &a, sizeof a, rows, err);
 }
 
@@ -81,7 +81,7 @@ tn_status gpu_compile_cumsum(gpu_compiler *c, const tn_plan_node *n,
     } a = {gpu_at(c, x), gpu_at(c, &n->out[0]), (uint32_t)lines,
            (uint32_t)count, (uint32_t)inner};
     const gpu_code code = GPU_KERNEL(cumsum, by_workgroup, attr->reverse != 0,
-                                     attr->exclusive != 0);
+                                     attr->exclusive != 0, x->dtype);
     return gpu_dispatch(c, &code, &a, sizeof a,
                         by_workgroup ? lines : gpu_ceil(lines, LOCAL), err);
 }

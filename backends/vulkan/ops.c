@@ -22,18 +22,37 @@ tn_status gpu_refuse(const tn_plan_node *node, tn_error *err,
                    node->name, sentence);
 }
 
+typedef struct letter_row {
+    char name;
+    uint32_t dtypes; /* as bits */
+    const char *text;
+} letter_row;
+
+static const letter_row letters[] = {
+    {'f', 1u << TN_F32, "F32"},
+    {'h', 1u << TN_F32 | 1u << TN_BF16 | 1u << TN_F16, "F32, BF16 or F16"},
+    {'i', 1u << TN_I32, "I32"},
+    {'x', 1u << TN_F32 | 1u << TN_BF16 | 1u << TN_F16 | 1u << TN_I32,
+     "F32, BF16, F16 or I32"},
+};
+
+static const letter_row *letter_of(char name)
+{
+    const letter_row *l = letters;
+    while (l->name != name && l->name != 'x')
+        l++;
+    return l;
+}
+
 static tn_status check(const tn_plan_node *node, const tn_operand *x,
                        const char *what, uint32_t index, char allowed,
                        tn_error *err)
 {
-    if (!x->arena || (x->dtype == TN_F32 && allowed != 'i') ||
-        (x->dtype == TN_I32 && allowed != 'f'))
+    const letter_row *l = letter_of(allowed);
+    if (!x->arena || (x->dtype < 32 && l->dtypes >> x->dtype & 1u))
         return TN_OK;
     return gpu_refuse(node, err, "%s %u is %s; it takes %s here", what, index,
-                      tn_dtype_name(x->dtype),
-                      allowed == 'f'   ? "F32"
-                      : allowed == 'i' ? "I32"
-                                       : "F32 or I32");
+                      tn_dtype_name(x->dtype), l->text);
 }
 
 static tn_status check_all(const tn_plan_node *node, const tn_operand *x,
@@ -41,8 +60,10 @@ static tn_status check_all(const tn_plan_node *node, const tn_operand *x,
                            tn_error *err)
 {
     for (uint32_t i = 0; i < count; i++) {
+        if (!*letter && x[i].arena)
+            return gpu_refuse(node, err, "%s %u is not known here", what, i);
         TN_TRY(check(node, &x[i], what, i, *letter, err));
-        if (letter[0] && letter[1] != '*' && letter[1])
+        if (*letter && letter[1] != '*')
             letter++;
     }
     return TN_OK;

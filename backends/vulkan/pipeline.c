@@ -184,7 +184,7 @@ static int same_code(const gpu_code *a, const gpu_code *b)
 static tn_status create_pipeline(tn_device *d, gpu_pipeline *p, tn_error *err)
 {
     const gpu_api *api = &d->instance.api;
-    VkSpecializationMapEntry entries[12];
+    VkSpecializationMapEntry entries[GPU_MOST_CONSTANTS];
     for (uint32_t i = 0; i < p->code.constant_count; i++)
         entries[i] = (VkSpecializationMapEntry){i, 4 * i, 4};
     const VkSpecializationInfo constants = {

@@ -16,9 +16,11 @@ typedef struct gpu_product {
     uint32_t batch[4]; /* sizes of up to four batch axes, unused ones 1 */
     uint32_t rows, columns, inner;
     uint32_t parts; /* set by gpu_dispatch_product */
+    /* dtypes, which kernels have as specialization constants */
+    tn_dtype a_type, b_type, y_type;
 } gpu_product;
 
-/* One matrix each: y (rows, columns) from a (rows, inner) and b. */
+/* One matrix each, of F32: y (rows, columns) from a (rows, inner) and b. */
 gpu_product gpu_plain_product(uint64_t a, uint64_t b, uint64_t y, int64_t rows,
                               int64_t columns, int64_t inner);
 

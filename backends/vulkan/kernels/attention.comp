@@ -13,8 +13,6 @@
 
 const float NOTHING = -3.0e38;
 
-shared float part[TILE * 8];
-
 float total[16 * VALUE_SLICES];
 float top[4], sum[4];
 
@@ -35,13 +33,12 @@ void row_tops(float s[16], out float tops[4])
 
 void add_row_sums(float p[16])
 {
+    float of_row[4];
     [[unroll]] for (uint i = 0; i < 4; i++)
-        part[(y + 8 * i) * 8 + x] =
-            (p[4 * i] + p[4 * i + 1]) + (p[4 * i + 2] + p[4 * i + 3]);
-    barrier();
+        of_row[i] = (p[4 * i] + p[4 * i + 1]) + (p[4 * i + 2] + p[4 * i + 3]);
+    sum_rows(of_row);
     [[unroll]] for (uint i = 0; i < 4; i++)
-        for (uint n = 0; n < 8; n++)
-            sum[i] += part[(y + 8 * i) * 8 + n];
+        sum[i] += of_row[i];
 }
 
 void attend(Arguments a, Rows q, Rows k, Rows v, uint first_key)
@@ -104,7 +101,8 @@ void main()
                 sum[i] > 0.0 ? top[i] + exact_log(sum[i]) : 0.0;
     }
     const uint pitch = a.heads * VALUE_SIZE;
-    const uint64_t to =
-        a.o + 4 * ((uint64_t(b) * a.rows + first) * pitch + h * VALUE_SIZE);
-    STORE(total, VALUE_SIZE, VALUE_SLICES, to, pitch, a.rows - first, factor)
+    const uint64_t row = uint64_t(b) * a.rows + first;
+    const uint64_t to = a.o + size_of(TYPE) * (row * pitch + h * VALUE_SIZE);
+    STORE(total, VALUE_SIZE, VALUE_SLICES, to, pitch, a.rows - first, TYPE,
+          factor)
 }

@@ -1,22 +1,15 @@
 /*
- * attention.glsl - tiles of 32 queries by 32 keys, by 64 invocations.
- *
- * Invocation (x, y) of 8 x 8 has rows y, y + 8, y + 16, y + 24 of a tile and
- * columns x, x + 8, ... Two products make up attention and its gradients:
- *
- *     dots          s[r, c] += sum over d of a[r, d] b[c, d]
- *     add_weighted  t[r, d] += sum over c of weight[r, c] a[c, d]
- *
- * Both pass through shared memory in slices of 32 columns, so that any size of
- * head fits; t stays in registers.
+ * attention.glsl - whose scores they are: arguments, positions and masks of
+ * attention and its gradients.
  */
-layout(local_size_x = 64) in;
+#include "pairs.glsl"
+
 layout(constant_id = 0) const uint KEY_SIZE = 64;   /* D */
 layout(constant_id = 1) const uint VALUE_SIZE = 64; /* E */
 layout(constant_id = 2) const bool HAS_POSITIONS = false;
 layout(constant_id = 3) const bool CAUSAL = true;
+layout(constant_id = 4) const uint TYPE = F32; /* of all but lse */
 
-const uint TILE = 32, PITCH = 33;
 const uint KEY_SLICES = (KEY_SIZE + 31) / 32;
 const uint VALUE_SLICES = (VALUE_SIZE + 31) / 32;
 
@@ -34,113 +27,23 @@ layout(buffer_reference, std430) readonly buffer Arguments
     int window;
 };
 
-/* Rows of a matrix that a tile reads: row r at address + 4 r pitch; rows from
- * `rows` on read as 0. */
-struct Rows {
-    uint64_t address;
-    uint64_t pitch;
-    uint rows;
-};
+shared int position[TILE];
 
 Rows rows_at(uint64_t tensor, uint64_t batch_step, uint64_t pitch,
              uint64_t head_step, uint b, uint h, uint first, uint end)
 {
     const uint64_t at = b * batch_step + h * head_step + first * pitch;
-    return Rows(tensor + 4 * at, pitch, end > first ? end - first : 0);
+    return Rows(tensor + size_of(TYPE) * at, pitch,
+                end > first ? end - first : 0, TYPE);
 }
-
-shared float left[TILE * PITCH];
-shared float right[TILE * PITCH];
-shared float weight[TILE * PITCH];
-shared int position[TILE];
-
-uint me, x, y;
 
 /* Which query or key tile, head or group, and batch row this workgroup has. */
 uvec3 place(uint tiles, uint heads)
 {
-    me = gl_LocalInvocationID.x;
-    x = me % 8;
-    y = me / 8;
+    place_me();
     const uint w = workgroup();
     return uvec3(w % tiles * TILE, w / tiles % heads, w / tiles / heads);
 }
-
-float row_element(Rows a, uint r, uint d, uint size)
-{
-    return r < a.rows && d < size
-               ? Floats(a.address + 4 * (r * a.pitch)).at[d]
-               : 0.0;
-}
-
-#define LOAD_SLICE(to, a, slice, size)                                         \
-    for (uint n = me; n < TILE * TILE; n += 64)                                \
-        to[n / TILE * PITCH + n % TILE] =                                      \
-            row_element(a, n / TILE, slice * TILE + n % TILE, size);
-
-void clear_scores(out float s[16])
-{
-    [[unroll]] for (uint i = 0; i < 16; i++)
-        s[i] = 0.0;
-}
-
-void dots(Rows a, Rows b, uint size, inout float s[16])
-{
-    for (uint slice = 0; slice * TILE < size; slice++) {
-        barrier();
-        LOAD_SLICE(left, a, slice, size)
-        LOAD_SLICE(right, b, slice, size)
-        barrier();
-        for (uint d = 0; d < TILE; d++) {
-            float of_row[4];
-            [[unroll]] for (uint i = 0; i < 4; i++)
-                of_row[i] = left[(y + 8 * i) * PITCH + d];
-            [[unroll]] for (uint j = 0; j < 4; j++) {
-                const float of_column = right[(x + 8 * j) * PITCH + d];
-                [[unroll]] for (uint i = 0; i < 4; i++)
-                    s[4 * i + j] = fma(of_row[i], of_column, s[4 * i + j]);
-            }
-        }
-    }
-}
-
-void put_weights(float s[16])
-{
-    barrier();
-    [[unroll]] for (uint i = 0; i < 4; i++)
-        [[unroll]] for (uint j = 0; j < 4; j++)
-            weight[(y + 8 * i) * PITCH + x + 8 * j] = s[4 * i + j];
-}
-
-/* One slice of t: 16 of the invocation's registers. */
-#define ADD_WEIGHTED(a, size, slices, t)                                       \
-    [[unroll]] for (uint slice = 0; slice < slices; slice++) {                 \
-        barrier();                                                             \
-        LOAD_SLICE(right, a, slice, size)                                      \
-        barrier();                                                             \
-        for (uint c = 0; c < TILE; c++) {                                      \
-            float of_row[4];                                                   \
-            [[unroll]] for (uint i = 0; i < 4; i++)                            \
-                of_row[i] = weight[(y + 8 * i) * PITCH + c];                   \
-            [[unroll]] for (uint j = 0; j < 4; j++) {                          \
-                const float value = right[c * PITCH + x + 8 * j];              \
-                [[unroll]] for (uint i = 0; i < 4; i++)                        \
-                    t[16 * slice + 4 * i + j] =                                \
-                        fma(of_row[i], value, t[16 * slice + 4 * i + j]);      \
-            }                                                                  \
-        }                                                                      \
-    }
-
-/* factor[i] t of row i to rows of a dense tensor. */
-#define STORE(t, size, slices, address, row_pitch, count, factor)              \
-    [[unroll]] for (uint slice = 0; slice < slices; slice++)                   \
-        [[unroll]] for (uint i = 0; i < 4; i++)                                \
-            [[unroll]] for (uint j = 0; j < 4; j++) {                          \
-        const uint r = y + 8 * i, d = slice * TILE + x + 8 * j;                \
-        if (r < count && d < size)                                             \
-            Floats(address + 4 * (r * row_pitch)).at[d] =                      \
-                factor[i] * t[16 * slice + 4 * i + j];                         \
-    }
 
 /* ---- who sees whom ---- */
 

@@ -70,8 +70,9 @@ void main()
     const uint key_pitch = a.groups * KEY_SIZE;
     const uint value_pitch = a.groups * VALUE_SIZE;
     const uint64_t row = uint64_t(b) * a.keys + key;
-    const uint64_t dk_at = a.dk + 4 * (row * key_pitch + g * KEY_SIZE);
-    const uint64_t dv_at = a.dv + 4 * (row * value_pitch + g * VALUE_SIZE);
-    STORE(dk, KEY_SIZE, KEY_SLICES, dk_at, key_pitch, count, factor)
-    STORE(dv, VALUE_SIZE, VALUE_SLICES, dv_at, value_pitch, count, factor)
+    const uint size = size_of(TYPE);
+    const uint64_t dk_at = a.dk + size * (row * key_pitch + g * KEY_SIZE);
+    const uint64_t dv_at = a.dv + size * (row * value_pitch + g * VALUE_SIZE);
+    STORE(dk, KEY_SIZE, KEY_SLICES, dk_at, key_pitch, count, TYPE, factor)
+    STORE(dv, VALUE_SIZE, VALUE_SLICES, dv_at, value_pitch, count, TYPE, factor)
 }

@@ -56,7 +56,7 @@ void main()
     for (uint key = seen.x; key < seen.y; key += TILE)
         attend(a, b, h, first, key, seen.y);
     const uint pitch = a.heads * KEY_SIZE;
-    const uint64_t to =
-        a.dq + 4 * ((uint64_t(b) * a.rows + first) * pitch + h * KEY_SIZE);
-    STORE(total, KEY_SIZE, KEY_SLICES, to, pitch, a.rows - first, factor)
+    const uint64_t row = uint64_t(b) * a.rows + first;
+    const uint64_t to = a.dq + size_of(TYPE) * (row * pitch + h * KEY_SIZE);
+    STORE(total, KEY_SIZE, KEY_SLICES, to, pitch, a.rows - first, TYPE, factor)
 }

@@ -12,6 +12,7 @@ layout(local_size_x = 128) in;
 layout(constant_id = 0) const bool BY_WORKGROUP = false;
 layout(constant_id = 1) const bool REVERSE = false;
 layout(constant_id = 2) const bool EXCLUSIVE = false;
+layout(constant_id = 3) const uint TYPE = F32;
 
 layout(buffer_reference, std430) readonly buffer Arguments
 {
@@ -21,38 +22,30 @@ layout(buffer_reference, std430) readonly buffer Arguments
 
 shared float running[128];
 
-uint64_t line_begin(Arguments a, uint line)
+/* Number of element i of a line. */
+uint64_t at(Arguments a, uint line, uint i)
 {
     const uint64_t first =
         uint64_t(line / a.inner) * a.count * a.inner + line % a.inner;
-    return 4 * first;
-}
-
-uint at(Arguments a, uint i)
-{
-    return (REVERSE ? a.count - 1 - i : i) * a.inner;
+    return first + (REVERSE ? a.count - 1 - i : i) * uint64_t(a.inner);
 }
 
 void walk(Arguments a, uint line)
 {
-    Floats x = Floats(a.x + line_begin(a, line));
-    Floats y = Floats(a.y + line_begin(a, line));
     float total = 0.0;
     for (uint i = 0; i < a.count; i++) {
-        const float value = x.at[at(a, i)];
-        y.at[at(a, i)] = EXCLUSIVE ? total : total + value;
+        const float value = fetch(a.x, at(a, line, i), TYPE);
+        put(a.y, at(a, line, i), TYPE, EXCLUSIVE ? total : total + value);
         total += value;
     }
 }
 
 void scan(Arguments a, uint line, uint me)
 {
-    Floats x = Floats(a.x + line_begin(a, line));
-    Floats y = Floats(a.y + line_begin(a, line));
     float before = 0.0;
     for (uint begin = 0; begin < a.count; begin += 128) {
         const uint i = begin + me;
-        running[me] = i < a.count ? x.at[at(a, i)] : 0.0;
+        running[me] = i < a.count ? fetch(a.x, at(a, line, i), TYPE) : 0.0;
         for (uint reach = 1; reach < 128; reach *= 2) {
             barrier();
             const float add = me >= reach ? running[me - reach] : 0.0;
@@ -62,7 +55,8 @@ void scan(Arguments a, uint line, uint me)
         barrier();
         const float left = me > 0 ? running[me - 1] : 0.0;
         if (i < a.count)
-            y.at[at(a, i)] = before + (EXCLUSIVE ? left : running[me]);
+            put(a.y, at(a, line, i), TYPE,
+                before + (EXCLUSIVE ? left : running[me]));
         before += running[127];
         barrier();
     }

@@ -12,7 +12,7 @@
 #include "common.glsl"
 #include "tile.glsl"
 
-layout(constant_id = 9) const bool TRANSPOSED = false;
+layout(constant_id = 12) const bool TRANSPOSED = false;
 
 layout(buffer_reference, std430) readonly buffer Arguments
 {
@@ -40,8 +40,8 @@ void rows_of_experts(Arguments g)
         if (tile < tiles) {
             const uint row = r.x + tile * BM;
             multiply(Matrix(g.a, g.inner, 1),
-                     Matrix(g.b + 4 * (e * g.b_stride[0]), g.b_stride[1],
-                            g.b_stride[2]),
+                     Matrix(g.b + size_of(B_TYPE) * (e * g.b_stride[0]),
+                            g.b_stride[1], g.b_stride[2]),
                      row, column, r.y, g.columns, 0, g.inner);
             store(g.y, row, column, r.y, g.columns);
             return;
@@ -64,8 +64,8 @@ void weights_of_experts(Arguments g)
     const uvec2 r = group_rows(g, e);
     multiply(Matrix(g.a, 1, g.inner), Matrix(g.b, g.columns, 1), row, column,
              g.inner, g.columns, r.x, r.y);
-    store(g.y + 4 * (uint64_t(e) * g.inner * g.columns), row, column, g.inner,
-          g.columns);
+    const uint64_t size = size_of(Y_TYPE) * (uint64_t(g.inner) * g.columns);
+    store(g.y + e * size, row, column, g.inner, g.columns);
 }
 
 void main()

@@ -42,14 +42,14 @@ void main()
     for (int i = 3; i >= 0; i--) {
         const uint at = rest % g.batch[i];
         rest /= g.batch[i];
-        a.address += 4 * (at * g.a_batch[i]);
-        b.address += 4 * (at * g.b_batch[i]);
+        a.address += size_of(A_TYPE) * (at * g.a_batch[i]);
+        b.address += size_of(B_TYPE) * (at * g.b_batch[i]);
     }
     const uint share = ((g.inner + g.parts - 1) / g.parts + BK - 1) / BK * BK;
     const uint k_begin = min(part * share, g.inner);
     const uint k_end = min(k_begin + share, g.inner);
     multiply(a, b, row, column, g.rows, g.columns, k_begin, k_end);
-    const uint64_t size = 4 * (uint64_t(g.rows) * g.columns);
+    const uint64_t size = size_of(Y_TYPE) * (uint64_t(g.rows) * g.columns);
     store(g.y + (uint64_t(part) * batches + batch) * size, row, column, g.rows,
           g.columns);
 }

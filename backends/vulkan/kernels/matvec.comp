@@ -16,6 +16,9 @@ layout(constant_id = 0) const uint ROWS = 1;
 layout(constant_id = 1) const uint ACROSS = 16; /* columns side by side */
 layout(constant_id = 2) const uint EACH = 1;    /* columns of an invocation */
 layout(constant_id = 3) const bool ACCUMULATE = false;
+layout(constant_id = 4) const uint A_TYPE = F32;
+layout(constant_id = 5) const uint B_TYPE = F32;
+layout(constant_id = 6) const uint Y_TYPE = F32;
 
 const uint LANES = THREADS / ACROSS;
 const uint SUMS = ROWS * EACH;
@@ -40,12 +43,11 @@ void add(Arguments g, uint64_t a, uint64_t b, uint column, uint lane,
     for (uint k = k_begin + lane; k < k_end; k += LANES) {
         float left[ROWS];
         [[unroll]] for (uint r = 0; r < ROWS; r++)
-            left[r] =
-                Floats(a + 4 * (r * g.a_stride[0] + k * g.a_stride[1])).at[0];
+            left[r] = fetch(a, r * g.a_stride[0] + k * g.a_stride[1], A_TYPE);
         [[unroll]] for (uint c = 0; c < EACH; c++) {
             const uint at = min(column + c * ACROSS, g.columns - 1);
             const float right =
-                Floats(b + 4 * (k * g.b_stride[0] + at * g.b_stride[1])).at[0];
+                fetch(b, k * g.b_stride[0] + at * g.b_stride[1], B_TYPE);
             [[unroll]] for (uint r = 0; r < ROWS; r++)
                 sum[r * EACH + c] = fma(left[r], right, sum[r * EACH + c]);
         }
@@ -62,8 +64,8 @@ void store(Arguments g, uint64_t y, uint first, uint n)
     float total = 0.0;
     for (uint lane = 0; lane < LANES; lane++)
         total += part_sum[(lane * ACROSS + across) * (SUMS + 1) + s];
-    Floats to = Floats(y + 4 * (uint64_t(s / EACH) * g.columns));
-    to.at[column] = total + (ACCUMULATE ? to.at[column] : 0.0);
+    const uint64_t at = uint64_t(s / EACH) * g.columns + column;
+    put(y, at, Y_TYPE, total + (ACCUMULATE ? fetch(y, at, Y_TYPE) : 0.0));
 }
 
 void main()
@@ -85,8 +87,8 @@ void main()
     for (int i = 3; i >= 0; i--) {
         const uint at = rest % g.batch[i];
         rest /= g.batch[i];
-        a += 4 * (at * g.a_batch[i]);
-        b += 4 * (at * g.b_batch[i]);
+        a += size_of(A_TYPE) * (at * g.a_batch[i]);
+        b += size_of(B_TYPE) * (at * g.b_batch[i]);
     }
     const uint share = (g.inner + g.parts - 1) / g.parts;
     const uint k_begin = min(part * share, g.inner);
@@ -97,7 +99,7 @@ void main()
     [[unroll]] for (uint i = 0; i < SUMS; i++)
         part_sum[me * (SUMS + 1) + i] = sum[i];
     barrier();
-    const uint64_t size = 4 * (uint64_t(g.rows) * g.columns);
+    const uint64_t size = size_of(Y_TYPE) * (uint64_t(g.rows) * g.columns);
     const uint64_t y = g.y + (uint64_t(part) * batches + batch) * size;
     for (uint n = me; n < SUMS * ACROSS; n += THREADS)
         store(g, y, first, n);

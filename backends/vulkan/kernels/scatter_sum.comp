@@ -8,6 +8,8 @@
 
 layout(local_size_x = 64) in;
 layout(constant_id = 0) const bool ACCUMULATE = false;
+layout(constant_id = 1) const uint X_TYPE = F32;
+layout(constant_id = 2) const uint Y_TYPE = F32;
 
 layout(buffer_reference, std430) readonly buffer Arguments
 {
@@ -26,10 +28,9 @@ void main()
     const int row = Ints(a.index).at[i];
     if (row < 0 || row >= int(a.rows))
         return;
-    const uint64_t pitch = 4 * uint64_t(a.width);
     float sum = 0.0;
     for (int j = int(i); j >= 0; j = Ints(a.before).at[j])
-        sum += Floats(a.x + j * pitch).at[c];
-    Floats y = Floats(a.y + row * pitch);
-    y.at[c] = sum + (ACCUMULATE ? y.at[c] : 0.0);
+        sum += fetch(a.x, uint64_t(j) * a.width + c, X_TYPE);
+    const uint64_t at = uint64_t(row) * a.width + c;
+    put(a.y, at, Y_TYPE, sum + (ACCUMULATE ? fetch(a.y, at, Y_TYPE) : 0.0));
 }

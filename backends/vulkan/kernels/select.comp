@@ -12,6 +12,7 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint THREADS = 64;
 layout(constant_id = 1) const bool HAS_VALUES = true;
+layout(constant_id = 2) const uint TYPE = F32;
 
 layout(buffer_reference, std430) readonly buffer Arguments
 {
@@ -33,6 +34,13 @@ int key_of(int bits)
     return bits < 0 ? -size : size;
 }
 
+/* The bits of element i, as those of a float. */
+int bits_at(uint64_t x, uint64_t i)
+{
+    return TYPE == F32 ? Ints(x + 4 * i).at[0]
+                       : floatBitsToInt(fetch(x, i, TYPE));
+}
+
 /* Whether (key, column) comes before (other, other_column). */
 bool before(int key, int column, int other, int other_column)
 {
@@ -46,12 +54,12 @@ void main()
     const uint me = gl_LocalInvocationID.x;
     if (row >= a.rows)
         return;
-    Ints x = Ints(a.x + 4 * (uint64_t(row) * a.columns));
+    const uint64_t first = uint64_t(row) * a.columns;
     int last_key = 0x7fffffff, last_column = -1;
     for (uint n = 0; n < a.k; n++) {
         int key = LOWEST, column = 0x7fffffff;
         for (uint c = me; c < a.columns; c += THREADS) {
-            const int here = key_of(x.at[c]);
+            const int here = key_of(bits_at(a.x, first + c));
             if (before(last_key, last_column, here, int(c)) &&
                 before(here, int(c), key, column)) {
                 key = here;
@@ -77,7 +85,8 @@ void main()
             const uint to = row * a.k + n;
             Ints(a.index).at[to] = last_column;
             if (HAS_VALUES)
-                Ints(a.values).at[to] = x.at[last_column];
+                put(a.values, to, TYPE,
+                    fetch(a.x, first + last_column, TYPE));
         }
     }
 }

@@ -7,6 +7,7 @@
 #include "common.glsl"
 
 layout(local_size_x = 64) in;
+layout(constant_id = 0) const uint BYTES = 4; /* of an element */
 
 layout(buffer_reference, std430) readonly buffer Arguments
 {
@@ -21,8 +22,12 @@ void main()
     const uint c = workgroup() % a.blocks * 64 + gl_LocalInvocationID.x;
     if (i >= a.count || c >= a.width || Ints(a.keep).at[i] == 0)
         return;
-    const uint64_t pitch = 4 * uint64_t(a.width);
     const uint64_t row =
         uint64_t(i / a.steps) * a.rows + Ints(a.index).at[i];
-    Ints(a.state + row * pitch).at[c] = Ints(a.x + i * pitch).at[c];
+    const uint64_t from = a.x + BYTES * (uint64_t(i) * a.width + c);
+    const uint64_t to = a.state + BYTES * (row * a.width + c);
+    if (BYTES == 4)
+        Ints(to).at[0] = Ints(from).at[0];
+    else
+        Halves(to).at[0] = Halves(from).at[0];
 }

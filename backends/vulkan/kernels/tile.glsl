@@ -17,11 +17,14 @@ layout(constant_id = 5) const uint TN = 4;
 layout(constant_id = 6) const bool A_ALONG_K = true; /* contiguous along k */
 layout(constant_id = 7) const bool B_ALONG_K = false;
 layout(constant_id = 8) const bool ACCUMULATE = false;
+layout(constant_id = 9) const uint A_TYPE = F32;
+layout(constant_id = 10) const uint B_TYPE = F32;
+layout(constant_id = 11) const uint Y_TYPE = F32;
 
 const uint DX = BN / TN, DY = BM / TM;
 const uint A_PITCH = BM + 1, B_PITCH = BN + 1;
 
-/* Element (i, j) is at address + 4 (i di + j dj). */
+/* Element (i, j) is number i di + j dj from the address. */
 struct Matrix {
     uint64_t address;
     uint64_t di, dj;
@@ -32,9 +35,9 @@ shared float b_slice[BK * B_PITCH];
 
 float total[TM * TN];
 
-float element(Matrix m, uint i, uint j)
+float element(Matrix m, uint i, uint j, uint type)
 {
-    return Floats(m.address + 4 * (i * m.di + j * m.dj)).at[0];
+    return fetch(m.address, i * m.di + j * m.dj, type);
 }
 
 void load_slices(Matrix a, Matrix b, uint row, uint column, uint rows,
@@ -44,14 +47,14 @@ void load_slices(Matrix a, Matrix b, uint row, uint column, uint rows,
         const uint i = A_ALONG_K ? n / BK : n % BM;
         const uint j = A_ALONG_K ? n % BK : n / BM;
         const bool inside = row + i < rows && k + j < k_end;
-        a_slice[j * A_PITCH + i] = inside ? element(a, row + i, k + j) : 0.0;
+        a_slice[j * A_PITCH + i] = inside ? element(a, row + i, k + j, A_TYPE) : 0.0;
     }
     for (uint n = gl_LocalInvocationID.x; n < BN * BK; n += THREADS) {
         const uint i = B_ALONG_K ? n % BK : n / BN;
         const uint j = B_ALONG_K ? n / BK : n % BN;
         const bool inside = column + j < columns && k + i < k_end;
         b_slice[i * B_PITCH + j] =
-            inside ? element(b, k + i, column + j) : 0.0;
+            inside ? element(b, k + i, column + j, B_TYPE) : 0.0;
     }
 }
 
@@ -90,12 +93,13 @@ void store(uint64_t address, uint row, uint column, uint rows, uint columns)
     const uint x = gl_LocalInvocationID.x % DX, y = gl_LocalInvocationID.x / DX;
     [[unroll]] for (uint i = 0; i < TM; i++) {
         const uint r = row + y + i * DY;
-        Floats to = Floats(address + 4 * (uint64_t(r) * columns));
         [[unroll]] for (uint j = 0; j < TN; j++) {
             const uint c = column + x + j * DX;
+            const uint64_t at = uint64_t(r) * columns + c;
             if (r < rows && c < columns)
-                to.at[c] =
-                    total[i * TN + j] + (ACCUMULATE ? to.at[c] : 0.0);
+                put(address, at, Y_TYPE,
+                    total[i * TN + j] +
+                        (ACCUMULATE ? fetch(address, at, Y_TYPE) : 0.0));
         }
     }
 }

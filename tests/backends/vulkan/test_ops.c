@@ -118,6 +118,58 @@ static void attention_over_many_tiles_is_attention(void **state)
     }
 }
 
+/* ---- sequences ---- */
+
+typedef struct scan {
+    int64_t B, T, H, P, G, N;
+    uint32_t pitched; /* x, Bm and Cm are parts of longer rows */
+} scan;
+
+static tn_tensor part_in(tn_builder *b, tn_tensor x, const scan *s)
+{
+    return s->pitched ? tn_slice(b, x, 2, 1, tn_dim(b, x, 2) - 1) : x;
+}
+
+static void describe_scan(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                          const void *with)
+{
+    const scan *s = with;
+    out[0] =
+        tn_ssd_scan(b, part_in(b, in[0], s), in[1], in[2], part_in(b, in[3], s),
+                    part_in(b, in[4], s), TN_NONE, s->T, NULL);
+}
+
+/* Chunks have 64 rows or 128, tiles 32 rows and columns: several of each, whole
+ * and in part; heads that share a group and heads that do not. */
+static void a_scan_over_many_chunks_is_the_scan(void **state)
+{
+    (void)state;
+    static const scan sizes[] = {{2, 300, 4, 40, 2, 33, 0},
+                                 {1, 290, 3, 64, 1, 96, 1},
+                                 {3, 64, 2, 33, 2, 16, 1},
+                                 {1, 9, 5, 8, 1, 130, 0}};
+    for (int i = 0; i < 4; i++) {
+        const scan *s = &sizes[i];
+        const tn_rig_case c = {
+            .in = {{.rank = 4, .shape = {s->B, s->T, s->H + s->pitched, s->P}},
+                   {.rank = 3,
+                    .shape = {s->B, s->T, s->H},
+                    .low = 0.01,
+                    .high = 0.3},
+                   {.rank = 1, .shape = {s->H}, .low = -3.0, .high = -0.1},
+                   {.rank = 4, .shape = {s->B, s->T, s->G + s->pitched, s->N}},
+                   {.rank = 4, .shape = {s->B, s->T, s->G + s->pitched, s->N}}},
+            .in_count = 5,
+            .out_count = 1,
+            .wrt = 31,
+            .describe = describe_scan,
+            .with = s};
+        expect_op(&c, "ssd_scan", 1);
+        expect_op(&c, "ssd_scan_bwd", 1);
+        expect_agreement(&c, 2e-4, 2e-5);
+    }
+}
+
 /* ---- products ---- */
 
 static void describe_product(tn_builder *b, const tn_tensor *in, tn_tensor *out,
@@ -198,6 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_loss_in_chunks_is_the_loss),
         cmocka_unit_test(attention_over_many_tiles_is_attention),
+        cmocka_unit_test(a_scan_over_many_chunks_is_the_scan),
         cmocka_unit_test(products_of_every_tile_agree),
         cmocka_unit_test(a_plan_of_many_command_buffers_runs_in_order),
     };

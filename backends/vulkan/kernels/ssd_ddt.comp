@@ -1,0 +1,87 @@
+#version 460
+/*
+ * ssd_ddt - the gradients of a chunk's decays: with da_u all that passes over
+ * row u, from before it to it and later,
+ *
+ *     ddt = x'U + A da                     dA = sum dt da
+ *
+ * It is summed from what passes, not as a difference of all that arrives and all
+ * that leaves, which would cancel the large terms that stay in their own row.
+ */
+#extension GL_GOOGLE_include_directive : require
+#include "common.glsl"
+#include "math.glsl"
+#include "ssd.glsl"
+
+shared float rows_after[2 * 64], rows_before[2 * 64];
+shared float joined[64];
+
+/* The sum of `value` over the workgroup. */
+float sum_all(float value)
+{
+    barrier();
+    joined[me] = value;
+    for (uint reach = 32; reach > 0; reach /= 2) {
+        barrier();
+        if (me < reach)
+            joined[me] += joined[me + reach];
+    }
+    barrier();
+    return joined[0];
+}
+
+/* From before the chunk to behind it. */
+float through(Arguments a, Chunk c)
+{
+    const uint size = STATES * WIDTH;
+    const uint64_t chunk = head_of(a, c) * a.chunks + c.z;
+    float sum = 0.0;
+    for (uint i = me; i < size; i += 64)
+        sum = fma(fetch(a.h, chunk * size + i, F32),
+                  fetch(a.E, chunk * size + i, F32), sum);
+    return fetch(a.decay, chunk, F32) * sum_all(sum);
+}
+
+float load(Arguments a, Chunk c, uint kind, uint row)
+{
+    return fetch(a.sums, sum_index(a, c, kind, row), F32);
+}
+
+float passing_over(uint u, uint count)
+{
+    float sum = 0.0;
+    for (uint t = 0; t < u; t++)
+        sum += rows_before[t];
+    for (uint t = u; t < count; t++)
+        sum += rows_after[t];
+    return sum;
+}
+
+void main()
+{
+    Arguments a = Arguments(push.arguments);
+    place_me();
+    const uint w = workgroup();
+    const uint b = w / a.chunks / a.heads;
+    if (b >= a.batch)
+        return;
+    const Chunk c = chunk_of(a, b, w / a.chunks % a.heads, w % a.chunks);
+    const float A = fetch(a.A, c.h, F32);
+    const float over = through(a, c);
+    for (uint t = me; t < c.count; t += 64) {
+        rows_after[t] = load(a, c, READ, t);
+        rows_before[t] = load(a, c, WRITTEN, t) +
+                         (load(a, c, BY_COLUMN, t) - load(a, c, BY_ROW, t));
+    }
+    barrier();
+    float of_A = 0.0;
+    for (uint u = me; u < c.count; u += 64) {
+        const float da = over + passing_over(u, c.count);
+        const uint64_t t = uint64_t(b) * a.rows + c.begin + u;
+        put(a.ddt, t * a.heads + c.h, F32, fma(A, da, load(a, c, OF_U, u)));
+        of_A = fma(dt_at(a, c, u), da, of_A);
+    }
+    of_A = sum_all(of_A);
+    if (me == 0)
+        put(a.dA, (uint64_t(b) * a.chunks + c.z) * a.heads + c.h, F32, of_A);
+}
