@@ -104,9 +104,9 @@ static tn_tensor attend(tn_layer *l, tn_tensor q_nope, tn_tensor q_rope,
     const tn_tensor kv = tn_reshape(b, tn_linear(b, c, W), B, T, H, N + E);
     const tn_tensor k = tn_concat(b, 3, tn_slice(b, kv, 3, 0, N),
                                   tn_broadcast(b, r, B, T, H, P));
-    return tn_attention(b, tn_concat(b, 3, q_nope, q_rope), k,
-                        tn_slice(b, kv, 3, N, E), TN_NONE,
-                        .scale = 1.0 / sqrt((double)(N + P)));
+    return tn_layer_attention(l, tn_concat(b, 3, q_nope, q_rope), k,
+                              tn_slice(b, kv, 3, N, E),
+                              .scale = 1.0 / sqrt((double)(N + P)));
 }
 
 /* x (B, T, H, I) times a matrix of each head (H, I, O): (B, T, H, O). */
@@ -133,8 +133,8 @@ static tn_tensor attend_absorbed(tn_layer *l, tn_tensor q_nope,
     const tn_tensor cache = tn_cache(l, "latent", row); /* (B, S, 1, R + P) */
     const tn_tensor q = tn_concat(b, 3, per_head(b, q_nope, W_k), q_rope);
     const tn_tensor y =
-        tn_attention(b, q, cache, tn_slice(b, cache, 3, 0, R), l->positions,
-                     .scale = 1.0 / sqrt((double)(N + P)));
+        tn_layer_attention(l, q, cache, tn_slice(b, cache, 3, 0, R),
+                           .scale = 1.0 / sqrt((double)(N + P)));
     return per_head(b, y, tn_transpose(b, W_v));
 }
 

@@ -107,8 +107,8 @@ static tn_tensor attention(tn_layer *l, tn_tensor n,
     v = tn_cache(l, "v", v);
 
     const tn_tensor y =
-        tn_attention(b, q, k, v, l->positions, .window = o->sliding_window,
-                     .softcap = o->attn_logit_softcapping);
+        tn_layer_attention(l, q, k, v, .window = o->sliding_window,
+                           .softcap = o->attn_logit_softcapping);
     return tn_project_residual(l, tn_reshape(b, y, B, T, H * D),
                                "self_attn.o_proj", l->hidden_size, bias);
 }

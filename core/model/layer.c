@@ -248,6 +248,7 @@ static tn_layer handle(const tni_scope *s, uint32_t index)
         .norm_eps = o->norm_eps,
         .positions = s->io->training ? TN_NONE : s->io->positions,
         .rng = s->io->rng,
+        .first = s->io->training ? s->io->first : TN_NONE,
     };
 }
 
@@ -273,14 +274,62 @@ static void check_layer(tni_scope *s, tn_tensor x, tn_tensor y)
                         s->spec->place, s->spec->arch_name);
 }
 
+/* ---- documents ---- */
+
+static int reads(const tni_node *node, tn_tensor x)
+{
+    for (uint32_t i = 0; i < node->in_count; i++)
+        if (node->in[i].id == x.id)
+            return 1;
+    return 0;
+}
+
+/* An op that could keep documents apart and was not told where they begin. */
+static int mixes(const tni_node *node)
+{
+    const uint32_t first = tni_op_documents(node->desc);
+    return first && (node->in_count <= first || tn_is_none(node->in[first]));
+}
+
+/* What an architecture does not know of would leak from one document into the
+ * next, and nobody would see it: a layer that does not read where they begin,
+ * in each op that can, is refused. `from`: its first node. */
+static void check_documents(tni_scope *s, size_t from)
+{
+    tn_builder *b = &s->g->builder;
+    const tn_tensor first = s->layer.first;
+    int read = 0;
+    for (size_t n = from; n < s->g->node_count && !b->failed; n++) {
+        const tni_node *node = &s->g->nodes[n];
+        read |= reads(node, first);
+        if (mixes(node))
+            tn_builder_fail(b,
+                            "architecture %s does not keep the documents of a "
+                            "row apart: %s of %s:%d is not told where they "
+                            "begin (l->first); train it with segments: false "
+                            "in the data",
+                            s->spec->arch_name, node->desc->name,
+                            node->here.file, node->here.line);
+    }
+    if (!read && !b->failed)
+        tn_builder_fail(b,
+                        "architecture %s, %s, does not keep the documents of a "
+                        "row apart: nothing in it reads where they begin "
+                        "(l->first); train it with segments: false in the data",
+                        s->spec->arch_name, s->spec->place);
+}
+
 tn_tensor tni_layer_describe(tni_scope *s, uint32_t index, tn_tensor x)
 {
+    const size_t from = s->g->node_count;
     s->spec = s->model->layers[index];
     s->mlp_used = 0;
     s->layer = handle(s, index);
     s->g->layer = index + 1;
     const tn_tensor y = s->spec->arch->forward(&s->layer, x, s->spec->options);
     check_layer(s, x, y);
+    if (!tn_is_none(s->layer.first) && !s->g->builder.failed)
+        check_documents(s, from);
     s->g->layer = 0;
     return y;
 }

@@ -88,9 +88,11 @@ typedef struct tni_model_io {
     tn_tensor tokens;       /* i32 (B, T) */
     tn_tensor targets;      /* i32 (B, T): training and scoring; else none */
     tn_tensor positions;    /* i32 (B, T): decoding; else none */
-    tn_tensor last;    /* i32 (n): decoding: flat rows whose logits are asked
-                          for; none: every row's */
-    tn_tensor rng;     /* i32 (2) where dropout may draw; else none */
+    tn_tensor first; /* i32 (B, T): training on rows of several documents: where
+                        each row's own begins; else none */
+    tn_tensor last;  /* i32 (n): decoding: flat rows whose logits are asked
+                        for; none: every row's */
+    tn_tensor rng;   /* i32 (2) where dropout may draw; else none */
     uint32_t training; /* 1: no states are read or written */
     int64_t state_len; /* decoding: S of the caches */
 } tni_model_io;

@@ -14,7 +14,7 @@
 #include "run/data.h"
 
 typedef struct {
-    int32_t *tokens, *targets;
+    int32_t *tokens, *targets, *segments;
     int64_t bytes;
     tni_data_cursor after;
     tn_status status;
@@ -38,7 +38,8 @@ static void make(tni_data *d, slot *s)
 {
     tn_batch batch = {.struct_size = sizeof batch,
                       .tokens = s->tokens,
-                      .targets = s->targets};
+                      .targets = s->targets,
+                      .segments = s->segments};
     s->why = (tn_error){0};
     s->status = tni_data_make(d, &batch, &s->why);
     s->bytes = batch.bytes;
@@ -105,6 +106,8 @@ static void take(tni_ahead *a, const slot *s, tn_batch *batch)
     const size_t bytes = (size_t)a->elements * sizeof *s->tokens;
     memcpy(batch->tokens, s->tokens, bytes);
     memcpy(batch->targets, s->targets, bytes);
+    if (batch->segments)
+        memcpy(batch->segments, s->segments, bytes);
     batch->bytes = s->bytes;
     a->place = s->after;
     a->head++;
@@ -147,10 +150,11 @@ static int make_room(tni_ahead *a)
 {
     const size_t elements = (size_t)a->elements;
     for (uint64_t i = 0; i < a->slots; i++) {
-        a->slot[i].tokens = calloc(2 * elements, sizeof(int32_t));
+        a->slot[i].tokens = calloc(3 * elements, sizeof(int32_t));
         if (!a->slot[i].tokens)
             return 0;
         a->slot[i].targets = a->slot[i].tokens + elements;
+        a->slot[i].segments = a->slot[i].targets + elements;
     }
     return 1;
 }

@@ -79,6 +79,16 @@ tn_status tni_mixture_read(const tni_reader *reader, tni_yaml *node,
     return TN_OK;
 }
 
+int tni_mixture_has_segments(const tni_mixture *mixture)
+{
+    for (uint32_t i = 0; i < mixture->count; i++) {
+        const tn_dataset *dataset = mixture->use[i].vtable;
+        if (dataset->segments && dataset->segments(mixture->use[i].options))
+            return 1;
+    }
+    return 0;
+}
+
 /* ---- opening ---- */
 
 static tn_status open_source(const tn_host *host, const tn_dataset_request *of,
@@ -160,6 +170,8 @@ static tn_status mix(tni_data *d, tn_batch *batch, tn_error *err)
         tn_batch one = {.struct_size = sizeof one,
                         .tokens = batch->tokens + row * d->seq_len,
                         .targets = batch->targets + row * d->seq_len};
+        if (batch->segments)
+            one.segments = batch->segments + row * d->seq_len;
         TN_TRY(s->vtable->next(s->self, &one, err));
         known &= one.bytes > 0;
         bytes += one.bytes;
@@ -171,6 +183,9 @@ static tn_status mix(tni_data *d, tn_batch *batch, tn_error *err)
 
 tn_status tni_data_make(tni_data *d, tn_batch *batch, tn_error *err)
 {
+    if (batch->segments)
+        memset(batch->segments, 0,
+               (size_t)(d->batch_size * d->seq_len) * sizeof(int32_t));
     if (d->count > 1)
         return mix(d, batch, err);
     return d->source[0].vtable->next(d->source[0].self, batch, err);

@@ -57,6 +57,10 @@ tn_status tni_mixture_read(const tni_reader *reader, tni_yaml *node,
                            const char *where, tni_mixture *mixture,
                            tn_error *err);
 
+/* 1 where one of them keeps documents apart; rows of the others are one
+ * document each then. */
+int tni_mixture_has_segments(const tni_mixture *mixture);
+
 /* `ahead` batches are made before they are asked for; the datasets are then
  * called by a thread of their own. The mixture outlives the data. */
 tn_status tni_data_open(const tn_host *host, const tni_mixture *mixture,

@@ -34,7 +34,8 @@ static tn_status plan_checks(tni_training *t, uint32_t *id, tn_error *err)
     tni_graph *g = tni_graph_create(t->session->dtype);
     const tni_model *model = t->recipe->model;
     const uint32_t layers = tni_model_layer_count(model);
-    const tni_model_io io = tni_training_inputs(t, g);
+    const tni_model_io io = tni_training_inputs(
+        t, g, tni_mixture_has_segments(&t->recipe->train_data));
     tni_model_out out = {0};
     tni_model_describe(t->recipe->model, g, &io, &out);
     tn_status status = tni_graph_status(g, err);

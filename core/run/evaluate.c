@@ -27,8 +27,9 @@ tn_batch tni_batch_create(const tni_recipe *r)
 {
     const size_t count = (size_t)(r->train.batch_size * r->train.seq_len);
     tn_batch batch = {.struct_size = sizeof batch};
-    batch.tokens = calloc(2 * count, sizeof *batch.tokens);
+    batch.tokens = calloc(3 * count, sizeof *batch.tokens);
     batch.targets = batch.tokens ? batch.tokens + count : NULL;
+    batch.segments = batch.tokens ? batch.targets + count : NULL;
     return batch;
 }
 

@@ -42,7 +42,7 @@ static int64_t input_pitch(const tni_recipe *r)
     return (bytes + TN_ALIGNMENT - 1) / TN_ALIGNMENT * TN_ALIGNMENT;
 }
 
-tni_model_io tni_training_inputs(const tni_training *t, tni_graph *g)
+tni_model_io tni_training_inputs(const tni_training *t, tni_graph *g, int apart)
 {
     const tni_recipe *r = t->recipe;
     const int64_t shape[2] = {r->train.batch_size, r->train.seq_len};
@@ -54,6 +54,10 @@ tni_model_io tni_training_inputs(const tni_training *t, tni_graph *g)
                                  shape, "tokens"),
         .targets = tni_graph_leaf(g, TN_OP_INPUT, TN_ARENA_INPUT,
                                   input_pitch(r), TN_I32, 2, shape, "targets"),
+        .first = apart ? tni_graph_leaf(g, TN_OP_INPUT, TN_ARENA_INPUT,
+                                        2 * input_pitch(r), TN_I32, 2, shape,
+                                        "first")
+                       : TN_NONE,
         .rng = tni_graph_leaf(g, TN_OP_SCALAR, TN_ARENA_SCALAR,
                               TNI_SCALAR_RNG * TN_ALIGNMENT, TN_I32, 1, &two,
                               "rng"),
@@ -140,7 +144,9 @@ static tn_status plan_step(tni_training *t, tni_graph *g, int kind,
         tni_describe_update(t, g); /* optimizers describe, too */
         return tni_session_plan(t->session, g, plan_name[kind], id, err);
     }
-    const tni_model_io io = tni_training_inputs(t, g);
+    const tni_model_io io = tni_training_inputs(
+        t, g,
+        tni_mixture_has_segments(kind == EVAL ? &r->val_data : &r->train_data));
     tni_model_describe(r->model, g, &io, &out); /* layer by layer, and loss */
     TN_TRY(tni_graph_status(g, err));
     if (kind == EVAL) {
@@ -197,6 +203,19 @@ static void lay_out_states(tni_training *t)
     tni_session_reserve(t->session, TN_ARENA_OPTIMIZER, at);
 }
 
+static tn_status make_firsts(tni_training *t, tn_error *err)
+{
+    const tni_recipe *r = t->recipe;
+    if (!tni_mixture_has_segments(&r->train_data) &&
+        !tni_mixture_has_segments(&r->val_data))
+        return TN_OK;
+    t->firsts = calloc((size_t)(r->train.batch_size * r->train.seq_len),
+                       sizeof *t->firsts);
+    return t->firsts
+               ? TN_OK
+               : tn_fail(err, TN_ENOMEM, "no memory for where documents begin");
+}
+
 static tn_status create(tni_training *t, tn_error *err)
 {
     const tni_recipe *r = t->recipe;
@@ -208,13 +227,15 @@ static tn_status create(tni_training *t, tn_error *err)
                              TN_OPTIMIZER_MAX_STATE * sizeof *t->state_offset);
     if (!t->scalars || !t->state_offset)
         return tn_fail(err, TN_ENOMEM, "no memory for the step's scalars");
+    TN_TRY(make_firsts(t, err));
 
     const int64_t slab = t->slab_elements * t->session->real_bytes;
     tni_session_reserve(t->session, TN_ARENA_PARAM, slab);
     tni_session_reserve(t->session, TN_ARENA_GRAD, slab);
     tni_session_reserve(t->session, TN_ARENA_SCALAR, t->scalar_bytes);
     tni_session_reserve(t->session, TN_ARENA_METRIC, sizeof t->metrics);
-    tni_session_reserve(t->session, TN_ARENA_INPUT, 2 * input_pitch(r));
+    tni_session_reserve(t->session, TN_ARENA_INPUT,
+                        (t->firsts ? 3 : 2) * input_pitch(r));
     lay_out_states(t);
 
     TN_TRY(plan(t, FIRST, &t->first, err));
@@ -252,6 +273,7 @@ void tni_training_destroy(tni_training *t)
     tni_session_close(t->session);
     free(t->scalars);
     free(t->state_offset);
+    free(t->firsts);
     free(t);
 }
 
@@ -300,16 +322,35 @@ static tn_status download_metrics(tni_training *t, tn_error *err)
                                 sizeof t->metrics, err);
 }
 
+/* Numbers of documents to places: row t of a batch row whose document begins at
+ * row t has t. Whatever the numbers are, no place is beyond its row. */
+static void find_firsts(tni_training *t, const int32_t *segments)
+{
+    const int64_t T = t->recipe->train.seq_len;
+    const int64_t count = T * t->recipe->train.batch_size;
+    int32_t first = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (i % T == 0 || (segments && segments[i] != segments[i - 1]))
+            first = (int32_t)(i % T);
+        t->firsts[i] = first;
+    }
+}
+
 tn_status tni_training_upload(tni_training *t, const tn_batch *batch,
                               tn_error *err)
 {
     const tni_train_options *o = &t->recipe->train;
     const int64_t bytes = o->batch_size * o->seq_len * 4;
+    const int64_t pitch = input_pitch(t->recipe);
     TN_TRY(tni_session_upload(t->session, TN_ARENA_INPUT, 0, batch->tokens,
                               bytes, err));
-    return tni_session_upload(t->session, TN_ARENA_INPUT,
-                              input_pitch(t->recipe), batch->targets, bytes,
-                              err);
+    TN_TRY(tni_session_upload(t->session, TN_ARENA_INPUT, pitch, batch->targets,
+                              bytes, err));
+    if (!t->firsts)
+        return TN_OK;
+    find_firsts(t, batch->segments);
+    return tni_session_upload(t->session, TN_ARENA_INPUT, 2 * pitch, t->firsts,
+                              bytes, err);
 }
 
 tn_status tni_training_accumulate(tni_training *t, int64_t step, int64_t index,

@@ -45,6 +45,9 @@ typedef struct tni_training {
     unsigned char *scalars; /* the SCALAR arena's image */
     int64_t scalar_bytes;
     unsigned char metrics[TNI_METRIC_COUNT * TN_ALIGNMENT];
+    /* (B, T): at which row of its own each row's document begins; NULL: rows
+     * are not kept to documents */
+    int32_t *firsts;
 } tni_training;
 
 typedef struct tni_step_result {
@@ -87,7 +90,9 @@ int64_t tni_slab_elements(const tni_model *model);
 tn_tensor tni_metric_leaf(tni_graph *g, uint32_t metric);
 tn_tensor tni_scalar_leaf(tni_graph *g, uint32_t scalar);
 void tni_metric_set(tni_graph *g, uint32_t metric, tn_tensor value);
-tni_model_io tni_training_inputs(const tni_training *training, tni_graph *g);
+/* Those of a batch; `apart`: where documents begin is one of them. */
+tni_model_io tni_training_inputs(const tni_training *training, tni_graph *g,
+                                 int apart);
 /* update.c */
 void tni_describe_update(const tni_training *training, tni_graph *g);
 

@@ -35,4 +35,13 @@ const uint32_t *tni_packed_rows_next(tni_packed_rows *rows, uint32_t *count);
 /* Go to the row numbered `next`. */
 void tni_packed_rows_seek(tni_packed_rows *rows, uint64_t next);
 
+/* Places `from` to `end` of a row are its piece `number`. segments may be NULL:
+ * nobody asks. */
+static inline void tni_packed_number(int32_t *segments, int64_t from,
+                                     int64_t end, uint32_t number)
+{
+    for (; segments && from < end; from++)
+        segments[from] = (int32_t)number;
+}
+
 #endif

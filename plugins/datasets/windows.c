@@ -37,11 +37,17 @@ static tn_status cut(const tni_windows *w, int64_t start, int32_t *tokens,
 
 tn_status tni_windows_next(tni_windows *w, tn_batch *batch, tn_error *err)
 {
+    int32_t *segments = w->borders ? tn_batch_segments(batch) : NULL;
     int64_t bytes = 0;
-    for (int64_t row = 0; row < w->batch_size; row++)
-        TN_TRY(cut(w, window_start(w, w->next + (uint64_t)row),
-                   batch->tokens + row * w->seq_len,
-                   batch->targets + row * w->seq_len, &bytes, err));
+    for (int64_t row = 0; row < w->batch_size; row++) {
+        const int64_t start = window_start(w, w->next + (uint64_t)row);
+        const int64_t at = row * w->seq_len;
+        TN_TRY(cut(w, start, batch->tokens + at, batch->targets + at, &bytes,
+                   err));
+        if (segments)
+            tni_borders_number(w->borders, start, batch->tokens + at,
+                               w->seq_len, segments + at);
+    }
     batch->bytes = bytes;
     w->next += (uint64_t)w->batch_size;
     return TN_OK;
@@ -105,6 +111,7 @@ tn_status tni_windows_init(tni_windows *w, const tni_windows_source *source,
     *w = (tni_windows){
         .path = source->path,
         .ids = source->ids,
+        .borders = source->borders,
         .batch_size = request->batch_size,
         .seq_len = request->seq_len,
         .order = {.seed = request->seed, .shuffle = source->shuffle != 0},

@@ -18,6 +18,7 @@
 
 #include <tenon/dataset.h>
 
+#include "borders.h"
 #include "ids.h"
 #include "lengths.h"
 #include "order.h"
@@ -25,7 +26,8 @@
 typedef struct tni_windows {
     const char *path; /* for messages */
     tni_ids ids;
-    int64_t first, count; /* the part of them that is used */
+    const tni_borders *borders; /* NULL: rows are not kept to documents */
+    int64_t first, count;       /* the part of the ids that is used */
     int64_t batch_size, seq_len;
     tni_order order;
     uint64_t next; /* windows cut so far, over all epochs */
@@ -39,6 +41,7 @@ typedef struct tni_windows_source {
     tni_ids ids;         /* parts are borrowed until fini */
     const double *split; /* [from, to) as fractions of the ids */
     int32_t shuffle;
+    const tni_borders *borders; /* borrowed; may be NULL */
 } tni_windows_source;
 
 /* On failure there is nothing to give back. */

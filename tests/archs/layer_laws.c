@@ -8,10 +8,11 @@ enum { B = LAW_B, T = LAW_T, V = LAW_V, ROWS = LAW_ROWS };
 const int32_t law_tokens[ROWS] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 12, 0};
 const int32_t law_targets[ROWS] = {1, 4, 1, 5, 9, 2, -1, 5, 3, 5, 8, 12, 0, 7};
 
-double *law_open(model_rig *rig, const char *model)
+static double *open_on(model_rig *rig, const char *model, const char *backend,
+                       tn_dtype dtype)
 {
     model_rig_open_ok(rig, model);
-    model_rig_device(rig, "reference", TN_F64);
+    model_rig_device(rig, backend, dtype);
     double *slab = malloc((size_t)model_rig_slab(rig) * sizeof *slab);
     uint32_t count = 0;
     const tni_weight *w = tni_model_weights(rig->model, &count);
@@ -23,6 +24,11 @@ double *law_open(model_rig *rig, const char *model)
             *p = w[k].rank == 1 ? *p + 0.03 * (double)(e % 5) : 15 * *p;
         }
     return slab;
+}
+
+double *law_open(model_rig *rig, const char *model)
+{
+    return open_on(rig, model, "reference", TN_F64);
 }
 
 void law_logits(model_rig *rig, const double *slab, const int32_t *tokens,
@@ -117,6 +123,116 @@ void law_gradients_reach_every_weight_and_are_right(const char *model)
     free(gradient);
     free(slab);
     model_rig_close(&rig);
+}
+
+/* ---- documents ---- */
+
+enum { MOST_DOCUMENTS = 5 };
+
+/* Rows of documents of these lengths; a 0 ends a row's. */
+typedef struct packing {
+    int64_t batch, seq_len;
+    int lengths[LAW_B][MOST_DOCUMENTS + 1];
+    int32_t *tokens, *targets, *first;
+    double *nll;
+} packing;
+
+static void pack(packing *p)
+{
+    const int64_t n = p->batch * p->seq_len;
+    p->tokens = calloc((size_t)n, sizeof *p->tokens);
+    p->targets = calloc((size_t)n, sizeof *p->targets);
+    p->first = calloc((size_t)n, sizeof *p->first);
+    p->nll = calloc((size_t)n, sizeof *p->nll);
+    for (int64_t i = 0; i < n; i++) {
+        p->tokens[i] = (int32_t)((i * i * 7 + i / 3) % V);
+        p->targets[i] = i % 5 == 4 ? -1 : (int32_t)((i * 5 + i / 7) % V);
+    }
+    for (int64_t b = 0; b < p->batch; b++) {
+        int at = 0;
+        for (int d = 0; p->lengths[b][d]; at += p->lengths[b][d++])
+            for (int i = 0; i < p->lengths[b][d]; i++)
+                p->first[b * p->seq_len + at + i] = at;
+        assert_int_equal(at, p->seq_len);
+    }
+}
+
+static void unpack(packing *p)
+{
+    free(p->tokens);
+    free(p->targets);
+    free(p->first);
+    free(p->nll);
+}
+
+/* One document by itself; its gradient is added to `sum`. */
+static void check_document(model_rig *rig, const double *slab, const packing *p,
+                           int64_t at, int length, double *sum,
+                           double tolerance)
+{
+    const int64_t slab_size = model_rig_slab(rig);
+    double *nll = calloc((size_t)length, sizeof *nll);
+    double *gradient = calloc((size_t)slab_size, sizeof *gradient);
+    model_run run = {.batch = 1,
+                     .seq_len = length,
+                     .tokens = p->tokens + at,
+                     .targets = p->targets + at,
+                     .params = slab,
+                     .nll = nll,
+                     .gradient = gradient};
+    model_rig_run(rig, &run);
+    tn_assert_close_double(p->nll + at, nll, length, tolerance, tolerance);
+    for (int64_t i = 0; i < slab_size; i++)
+        sum[i] += gradient[i];
+    free(gradient);
+    free(nll);
+}
+
+static void check_packing(const char *model, const char *backend,
+                          tn_dtype dtype, packing *p, double tolerance)
+{
+    model_rig rig;
+    double *slab = open_on(&rig, model, backend, dtype);
+    const int64_t size = model_rig_slab(&rig);
+    double *gradient = calloc((size_t)size, sizeof *gradient);
+    double *sum = calloc((size_t)size, sizeof *sum), largest = 1;
+    pack(p);
+    model_run run = {.batch = p->batch,
+                     .seq_len = p->seq_len,
+                     .tokens = p->tokens,
+                     .targets = p->targets,
+                     .first = p->first,
+                     .params = slab,
+                     .nll = p->nll,
+                     .gradient = gradient};
+    model_rig_run(&rig, &run);
+    for (int64_t b = 0; b < p->batch; b++) {
+        int64_t at = b * p->seq_len;
+        for (int d = 0; p->lengths[b][d]; at += p->lengths[b][d++])
+            check_document(&rig, slab, p, at, p->lengths[b][d], sum, tolerance);
+    }
+    for (int64_t i = 0; i < size; i++)
+        largest = fmax(largest, fabs(sum[i]));
+    tn_assert_close_double(gradient, sum, size, tolerance * largest, 0);
+    unpack(p);
+    free(sum);
+    free(gradient);
+    free(slab);
+    model_rig_close(&rig);
+}
+
+void law_documents_do_not_meet(const char *model)
+{
+    packing p = {.batch = B, .seq_len = T, .lengths = {{3, 1, 3}, {1, 6}}};
+    check_packing(model, "reference", TN_F64, &p, 1e-12);
+}
+
+void law_documents_do_not_meet_on(const char *model, const char *backend,
+                                  double tolerance)
+{
+    packing p = {
+        .batch = B, .seq_len = 150, .lengths = {{1, 63, 20, 66}, {128, 22}}};
+    check_packing(model, backend, TN_F32, &p, tolerance);
 }
 
 /* Row 1 is one token behind row 0. */

@@ -33,6 +33,14 @@ void law_no_layer_sees_the_future(const char *model);
  * which is not zero. */
 void law_gradients_reach_every_weight_and_are_right(const char *model);
 
+/* Documents packed into rows have the loss and, summed, the gradients that they
+ * have alone. */
+void law_documents_do_not_meet(const char *model);
+
+/* The same on a backend of f32, with rows of a length that has blocks. */
+void law_documents_do_not_meet_on(const char *model, const char *backend,
+                                  double tolerance);
+
 /* A prompt of 4 (row 1: of 3, padded), then one token at a time. */
 void law_decoding_gives_the_logits_of_training(const char *model);
 

@@ -80,7 +80,7 @@ void model_rig_draw(const model_rig *rig, uint64_t seed, double *slab)
 /* ---- describing ---- */
 
 /* Where things lie in the INPUT arena: each on a page of its own. */
-enum { TOKENS, TARGETS, POSITIONS, LAST, INPUTS };
+enum { TOKENS, TARGETS, POSITIONS, FIRST, LAST, INPUTS };
 
 static int64_t input_bytes(const model_run *run)
 {
@@ -110,6 +110,7 @@ static tni_graph *describe(model_rig *rig, const model_run *run, tn_dtype dtype,
         .tokens = input(g, run, TOKENS, run->tokens, "tokens"),
         .targets = input(g, run, TARGETS, run->targets, "targets"),
         .positions = input(g, run, POSITIONS, run->positions, "positions"),
+        .first = input(g, run, FIRST, run->first, "first"),
     };
     if (run->last)
         io.last = tni_graph_leaf(g, TN_OP_INPUT, TN_ARENA_INPUT,
@@ -170,7 +171,10 @@ static uint32_t supports(void *of, const tn_plan_node *node)
 
 static tni_plan *plan_of(model_rig *rig, tni_graph *g)
 {
-    const tni_target target = {.supports = supports, .of = rig};
+    tn_backend_caps caps = {.struct_size = sizeof caps};
+    rig->backend->caps(rig->device, &caps);
+    const tni_target target = {
+        .supports = supports, .of = rig, .flags = caps.flags};
     const tni_place_options options = {.name = "test"};
     tni_plan *plan = NULL;
     tn_assert_ok_err(tni_graph_status(g, &rig->err), rig->err);
@@ -262,6 +266,7 @@ static void feed(model_rig *rig, const model_run *run,
     upload(rig, in, TOKENS * page, run->tokens, n);
     upload(rig, in, TARGETS * page, run->targets, n);
     upload(rig, in, POSITIONS * page, run->positions, n);
+    upload(rig, in, FIRST * page, run->first, n);
     upload(rig, in, LAST * page, run->last, run->last_count * 4);
     upload_reals(rig, arena[TN_ARENA_PARAM], run->params, model_rig_slab(rig));
 }

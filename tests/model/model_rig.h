@@ -52,6 +52,7 @@ typedef struct model_run {
     const int32_t *tokens;
     const int32_t *targets;   /* NULL: logits */
     const int32_t *positions; /* NULL: training */
+    const int32_t *first;     /* where documents begin; NULL: rows are one */
     const int32_t *last;      /* flat rows whose logits are asked for */
     int64_t last_count;
     const double *params; /* the slab */

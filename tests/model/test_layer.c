@@ -313,6 +313,75 @@ static void auxiliary_losses_are_summed_when_training(void **state)
             "auxiliary loss size: is not a scalar (1)");
 }
 
+/* ---- documents ---- */
+
+static const model_run packed = {.batch = 2,
+                                 .seq_len = 3,
+                                 .tokens = zeros,
+                                 .targets = zeros,
+                                 .first = zeros};
+
+static tn_tensor attends_anywhere(tn_layer *l, tn_tensor x, const void *options)
+{
+    (void)options;
+    const tn_tensor h = tn_reshape(l->b, x, 2, 3, 1, 4);
+    return tn_reshape(l->b, tn_attention(l->b, h, h, h, l->positions), 2, 3, 4);
+}
+
+static tn_tensor sums_anything(tn_layer *l, tn_tensor x, const void *options)
+{
+    (void)options;
+    return tn_cumsum(l->b, x, .axis = 1);
+}
+
+/* Sums of documents: an op that knows no documents, told apart by hand. */
+static tn_tensor sums_documents(tn_layer *l, tn_tensor x, const void *options)
+{
+    (void)options;
+    const tn_tensor own = tn_eq(l->b, tn_reshape(l->b, l->first, 2, 3, 1),
+                                tn_reshape(l->b, l->first, 2, 1, 3));
+    return tn_matmul(l->b, own, x);
+}
+
+static tn_tensor attends_to_its_own(tn_layer *l, tn_tensor x,
+                                    const void *options)
+{
+    (void)options;
+    const tn_tensor h = tn_reshape(l->b, x, 2, 3, 1, 4);
+    return tn_reshape(l->b, tn_layer_attention(l, h, h, h), 2, 3, 4);
+}
+
+static void a_layer_that_would_mix_documents_is_refused(void **state)
+{
+    (void)state;
+    refused(attends_anywhere, &packed,
+            "architecture odd does not keep the documents of a row apart: "
+            "attention of test_layer.c:");
+    refused(sums_anything, &packed,
+            "does not keep the documents of a row apart: nothing in it reads "
+            "where they begin (l->first); train it with segments: false");
+}
+
+static void accepted(forward_fn forward, const model_run *run)
+{
+    model_rig rig;
+    tni_model_out out;
+    open_with(&rig, forward);
+    tni_graph *g = model_rig_describe(&rig, run, &out);
+    tn_assert_ok_err(tni_graph_status(g, &rig.err), rig.err);
+    tni_graph_destroy(g);
+    model_rig_close(&rig);
+}
+
+static void a_layer_that_reads_where_they_begin_is_taken(void **state)
+{
+    (void)state;
+    accepted(sums_documents, &packed);
+    accepted(attends_to_its_own, &packed);
+    accepted(attends_to_its_own, &training);
+    accepted(attends_anywhere, &training);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +394,8 @@ int main(void)
         cmocka_unit_test(training_has_no_states),
         cmocka_unit_test(a_stored_state_is_loaded_by_the_next_call),
         cmocka_unit_test(auxiliary_losses_are_summed_when_training),
+        cmocka_unit_test(a_layer_that_would_mix_documents_is_refused),
+        cmocka_unit_test(a_layer_that_reads_where_they_begin_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,6 +101,12 @@ struct tn_layer {
      * trace. Pass it to tn_rope and tn_attention; see tn_without_padding. */
     tn_tensor positions;
     tn_tensor rng; /* i32 (2), for tn_dropout; none when not training */
+    /* i32 (B, T), since ABI 1.2: at which row of this call each row's document
+     * begins, where rows are to be kept to documents; else none. Whatever reads
+     * several rows reads none before it: tn_layer_attention does; an op
+     * of one's own compares. A layer that does not read it is refused then. */
+    tn_tensor first;
+    uint32_t reserved;
 };
 
 /* Hugging Face's view of a layer, for config.json. */
@@ -212,6 +218,26 @@ static inline tn_tensor tn_without_padding_at(tn_layer *l, tn_tensor x,
 }
 
 #define tn_without_padding(l, x) tn_without_padding_at(l, x, TN_HERE)
+
+/* Attention of this layer's rows, which knows where they stand and which of
+ * them are of one document. k and v as tn_cache returns them. */
+static inline tn_tensor tn_layer_attention_at(tn_layer *l, tn_tensor q,
+                                              tn_tensor k, tn_tensor v,
+                                              const tn_attention_attr *attr,
+                                              tn_here here)
+{
+    const tn_tensor in[] = {q, k, v, l->positions,
+                            TN_HAS(l, first.id) ? l->first : TN_NONE};
+    return tn_attention_within_at(l->b, in, attr, here);
+}
+
+/* tn_layer_attention(l, q, k, v), and any of tn_attention_attr's members:
+ * tn_layer_attention(l, q, k, v, .window = 256) */
+#define tn_layer_attention(l, q, k, ...)                                       \
+    tn_layer_attention_with_(l, q, k, __VA_ARGS__, .reserved = 0)
+#define tn_layer_attention_with_(l, q, k, v, ...)                              \
+    tn_layer_attention_at(l, q, k, v, &(const tn_attention_attr){__VA_ARGS__}, \
+                          TN_HERE)
 
 static inline tn_tensor tn_layer_weight_suffix_(tn_layer *l, const char *name,
                                                 const char *suffix,

@@ -30,7 +30,17 @@ typedef struct tn_batch {
     int32_t *targets; /* the next token; -1: do not train on this one */
     int64_t bytes;    /* out: bytes of text the trained targets stand for; 0
                          where unknown */
+    /* Since ABI 1.2. Which tokens of a row are of one document: neighbours with
+     * the same number, whatever it is. All 0 when it comes; NULL where nobody
+     * asks (tn_batch_segments). */
+    int32_t *segments;
 } tn_batch;
+
+/* NULL where the program is older than the member, too. */
+static inline int32_t *tn_batch_segments(const tn_batch *batch)
+{
+    return TN_HAS(batch, segments) ? batch->segments : NULL;
+}
 
 typedef struct tn_dataset_info {
     uint32_t struct_size;
@@ -55,6 +65,10 @@ typedef struct tn_dataset {
     tn_status (*next)(void *self, tn_batch *batch, tn_error *err);
     void (*save)(const void *self, tn_cursor *cursor);
     tn_status (*restore)(void *self, const tn_cursor *cursor, tn_error *err);
+    /* Since ABI 1.2; may be NULL. 1: with these options, batches fill segments,
+     * and no token may see one of another document. Asked before any dataset is
+     * open, since plans depend on it. */
+    uint32_t (*segments)(const void *options);
 } tn_dataset;
 
 #define TN_DATASET(id) TN_SINGLE_(DATASET, tn_dataset, id)

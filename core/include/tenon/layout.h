@@ -358,7 +358,7 @@ TN_AT_(tn_layer_api, mlp, 40);
 TN_AT_(tn_layer_api, auxiliary_loss, 48);
 TN_AT_(tn_layer_api, window, 56);
 
-TN_SIZE_(tn_layer, 72);
+TN_SIZE_(tn_layer, 80);
 TN_AT_(tn_layer, struct_size, 0);
 TN_AT_(tn_layer, index, 4);
 TN_AT_(tn_layer, layer_count, 8);
@@ -371,6 +371,8 @@ TN_AT_(tn_layer, max_seq_len, 48);
 TN_AT_(tn_layer, norm_eps, 56);
 TN_AT_(tn_layer, positions, 64);
 TN_AT_(tn_layer, rng, 68);
+TN_AT_(tn_layer, first, 72);
+TN_AT_(tn_layer, reserved, 76);
 
 TN_SIZE_(tn_hf_writer, 64);
 TN_AT_(tn_hf_writer, struct_size, 0);
@@ -444,12 +446,13 @@ TN_AT_(tn_dataset_request, vocab_size, 24);
 TN_AT_(tn_dataset_request, seed, 32);
 TN_AT_(tn_dataset_request, tokenizer, 40);
 
-TN_SIZE_(tn_batch, 32);
+TN_SIZE_(tn_batch, 40);
 TN_AT_(tn_batch, struct_size, 0);
 TN_AT_(tn_batch, reserved, 4);
 TN_AT_(tn_batch, tokens, 8);
 TN_AT_(tn_batch, targets, 16);
 TN_AT_(tn_batch, bytes, 24);
+TN_AT_(tn_batch, segments, 32);
 
 TN_SIZE_(tn_dataset_info, 24);
 TN_AT_(tn_dataset_info, struct_size, 0);
@@ -460,7 +463,7 @@ TN_AT_(tn_dataset_info, tokens, 16);
 TN_SIZE_(tn_cursor, 64);
 TN_AT_(tn_cursor, word, 0);
 
-TN_SIZE_(tn_dataset, 80);
+TN_SIZE_(tn_dataset, 88);
 TN_AT_(tn_dataset, summary, 0);
 TN_AT_(tn_dataset, options, 8);
 TN_AT_(tn_dataset, open, 32);
@@ -469,6 +472,7 @@ TN_AT_(tn_dataset, info, 48);
 TN_AT_(tn_dataset, next, 56);
 TN_AT_(tn_dataset, save, 64);
 TN_AT_(tn_dataset, restore, 72);
+TN_AT_(tn_dataset, segments, 80);
 
 /* ---- tokenizer.h ---- */
 

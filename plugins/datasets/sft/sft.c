@@ -6,7 +6,8 @@
  * of a row: at each of them a token is read and the next one predicted. Targets
  * are -1 where that is not an assistant's, and no target crosses into the next
  * conversation. Rows are packed best fit (../packed_rows.h) or hold one
- * conversation each; every row has a trained token, so every batch has.
+ * conversation each; every row has a trained token, so every batch has. Packed
+ * conversations do not see each other: a batch says which tokens are of one.
  */
 #include <stdlib.h>
 
@@ -23,6 +24,8 @@ typedef struct sft_options {
     int32_t packing;
     int32_t too_long;
     int32_t shuffle;
+    int32_t segments;
+    int32_t reserved;
 } sft_options;
 
 enum { BEST_FIT, PAD };
@@ -35,6 +38,9 @@ static const tn_option options[] = {
                    "has"),
     TN_OPTION_ENUM(sft_options, packing, "best_fit|pad", BEST_FIT,
                    "a row is: as many whole conversations as fit; one"),
+    TN_OPTION_BOOL(sft_options, segments, 1,
+                   "conversations packed into one row do not see each other: "
+                   "the loss and the gradients are those of padding"),
     TN_OPTION_ENUM(sft_options, too_long, "cut|skip", TNI_TOO_LONG_CUT,
                    "what happens to conversations longer than a row"),
     TN_OPTION_BOOL(sft_options, shuffle, 1,
@@ -51,6 +57,7 @@ typedef struct sft {
     int64_t places;      /* they take */
     uint32_t *length;    /* places of each */
     int32_t padding;     /* an id */
+    uint32_t segments;   /* fill them */
     tni_packed_rows rows;
     tni_lengths lengths;
     int64_t batch_size, seq_len;
@@ -70,15 +77,18 @@ static void put(const sft *self, uint32_t conversation, int32_t *tokens,
     }
 }
 
-static void fill(sft *self, int32_t *tokens, int32_t *targets)
+static void fill(sft *self, int32_t *tokens, int32_t *targets,
+                 int32_t *segments)
 {
     uint32_t count;
     const uint32_t *piece = tni_packed_rows_next(&self->rows, &count);
     int64_t at = 0;
     for (uint32_t i = 0; i < count; i++) {
         put(self, piece[i], tokens + at, targets + at);
+        tni_packed_number(segments, at, at + self->length[piece[i]], i);
         at += self->length[piece[i]];
     }
+    tni_packed_number(segments, at, self->seq_len, count);
     for (; at < self->seq_len; at++) {
         tokens[at] = self->padding;
         targets[at] = -1;
@@ -88,10 +98,13 @@ static void fill(sft *self, int32_t *tokens, int32_t *targets)
 static tn_status sft_next(void *self_, tn_batch *batch, tn_error *err)
 {
     sft *self = self_;
+    int32_t *segments = self->segments ? tn_batch_segments(batch) : NULL;
     (void)err;
-    for (int64_t row = 0; row < self->batch_size; row++)
-        fill(self, batch->tokens + row * self->seq_len,
-             batch->targets + row * self->seq_len);
+    for (int64_t row = 0; row < self->batch_size; row++) {
+        const int64_t at = row * self->seq_len;
+        fill(self, batch->tokens + at, batch->targets + at,
+             segments ? segments + at : NULL);
+    }
     batch->bytes = tni_lengths_sum(&self->lengths, batch->targets,
                                    self->batch_size * self->seq_len);
     return TN_OK;
@@ -212,6 +225,13 @@ static void sft_close(void *self_)
     free(self);
 }
 
+/* One conversation, and padding behind it, needs no borders. */
+static uint32_t sft_segments(const void *options_)
+{
+    const sft_options *o = options_;
+    return o->segments && o->packing == BEST_FIT;
+}
+
 static tn_status sft_open(const tn_host *host,
                           const tn_dataset_request *request,
                           const void *options_, void **self_, tn_error *err)
@@ -223,6 +243,7 @@ static tn_status sft_open(const tn_host *host,
     self->path = o->path.at[0];
     self->batch_size = request->batch_size;
     self->seq_len = request->seq_len;
+    self->segments = sft_segments(o);
     const tn_status status = open_all(self, o, host, request, err);
     if (status == TN_OK)
         *self_ = self;
@@ -293,4 +314,5 @@ TN_DATASET(sft) = {
     .next = sft_next,
     .save = sft_save,
     .restore = sft_restore,
+    .segments = sft_segments,
 };

@@ -32,7 +32,7 @@ static tn_status put(const tni_documents *d, uint32_t piece, int32_t *tokens,
 }
 
 static tn_status fill(tni_documents *d, int32_t *tokens, int32_t *targets,
-                      tn_error *err)
+                      int32_t *segments, tn_error *err)
 {
     const int32_t padding =
         d->shards->begin > 0 ? (int32_t)d->shards->begin : 0;
@@ -41,8 +41,10 @@ static tn_status fill(tni_documents *d, int32_t *tokens, int32_t *targets,
     int64_t at = 0;
     for (uint32_t i = 0; i < count; i++) {
         TN_TRY(put(d, piece[i], tokens + at, targets + at, err));
+        tni_packed_number(segments, at, at + d->length[piece[i]], i);
         at += d->length[piece[i]];
     }
+    tni_packed_number(segments, at, d->seq_len, count);
     for (; at < d->seq_len; at++) {
         tokens[at] = padding;
         targets[at] = -1;
@@ -52,9 +54,12 @@ static tn_status fill(tni_documents *d, int32_t *tokens, int32_t *targets,
 
 static tn_status fill_batch(tni_documents *d, tn_batch *batch, tn_error *err)
 {
-    for (int64_t row = 0; row < d->batch_size; row++)
-        TN_TRY(fill(d, batch->tokens + row * d->seq_len,
-                    batch->targets + row * d->seq_len, err));
+    int32_t *segments = d->segments ? tn_batch_segments(batch) : NULL;
+    for (int64_t row = 0; row < d->batch_size; row++) {
+        const int64_t at = row * d->seq_len;
+        TN_TRY(fill(d, batch->tokens + at, batch->targets + at,
+                    segments ? segments + at : NULL, err));
+    }
     return TN_OK;
 }
 

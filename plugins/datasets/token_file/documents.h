@@ -5,7 +5,8 @@
  * than a row gives its beginning. No target crosses from one document into the
  * next: the last token of a document predicts the token that all documents
  * begin with, where there is one, and nothing otherwise. What is left of a row
- * is padding without targets.
+ * is padding without targets. Batches that ask for segments are told which
+ * tokens are of one document; padding is one more.
  */
 #ifndef TENON_DOCUMENTS_H
 #define TENON_DOCUMENTS_H
@@ -24,6 +25,8 @@ typedef struct tni_documents {
     uint32_t *length; /* what a row takes of each; 0: nothing to learn in it */
     tni_packed_rows rows;
     tni_lengths lengths;
+    int32_t segments; /* fill them */
+    int32_t reserved;
 } tni_documents;
 
 tn_status tni_documents_init(tni_documents *d, const char *path,

@@ -86,6 +86,14 @@ static void softcaps_bend_scores_and_logits(void **state)
     assert_true(moved > 1e-3);
 }
 
+static void packed_documents_do_not_meet(void **state)
+{
+    (void)state;
+    for (int i = 0; i < VARIANTS; i++)
+        law_documents_do_not_meet(variants[i]);
+    law_documents_do_not_meet_on(variants[0], "cpu", 1e-5);
+}
+
 static void gradients_reach_every_weight_and_are_right(void **state)
 {
     (void)state;
@@ -134,6 +142,7 @@ int main(void)
         cmocka_unit_test(no_variant_sees_the_future),
         cmocka_unit_test(a_window_forgets),
         cmocka_unit_test(softcaps_bend_scores_and_logits),
+        cmocka_unit_test(packed_documents_do_not_meet),
         cmocka_unit_test(gradients_reach_every_weight_and_are_right),
         cmocka_unit_test(decoding_gives_the_logits_of_training),
         cmocka_unit_test(last_rows_are_the_rows_asked_for),

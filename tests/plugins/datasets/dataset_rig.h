@@ -12,7 +12,7 @@ typedef struct reading {
     const tn_dataset *vtable;
     void *self;
     int64_t batch, seq_len;
-    int32_t tokens[4096], targets[4096];
+    int32_t tokens[4096], targets[4096], segments[4096];
     int64_t bytes;
 } reading;
 
@@ -68,7 +68,9 @@ static inline tn_status try_next(reading *d, tn_error *err)
 {
     tn_batch batch = {.struct_size = sizeof batch,
                       .tokens = d->tokens,
-                      .targets = d->targets};
+                      .targets = d->targets,
+                      .segments = d->segments};
+    memset(d->segments, 0, sizeof d->segments);
     const tn_status status = d->vtable->next(d->self, &batch, err);
     d->bytes = batch.bytes;
     return status;
@@ -85,6 +87,14 @@ static inline tn_dataset_info info_of(const reading *d)
     tn_dataset_info info = {.struct_size = sizeof info};
     d->vtable->info(d->self, &info);
     return info;
+}
+
+/* Whether rows of a dataset with these options are kept to documents. */
+static inline uint32_t has_segments(rig *r, const char *plugin,
+                                    const char *yaml)
+{
+    const tn_dataset *vtable = rig_vtable(r, TN_KIND_DATASET, plugin);
+    return vtable->segments && vtable->segments(rig_options(r, vtable, yaml));
 }
 
 /* A file whose token i is i * step. */

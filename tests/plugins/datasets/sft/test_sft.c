@@ -316,6 +316,35 @@ static void packing_and_padding_teach_the_same_tokens(void **state)
     closed(packed);
 }
 
+/* A number for each conversation of a row, and one for its padding. */
+static void packed_conversations_are_numbered(void **state)
+{
+    enum { ROWS = 8, T = 128 };
+    rig *r = *state;
+    const int32_t bos = special(nanochat, "<|bos|>");
+    int32_t most = 0;
+    conversations(r, 40);
+    reading *d =
+        open_with(r, nanochat, "{path: many.jsonl, shuffle: false}", ROWS, T);
+    next(d);
+    for (int row = 0; row < ROWS; row++) {
+        const int32_t *tokens = d->tokens + row * T;
+        int32_t number = 0;
+        for (int t = 0; t < T; t++) {
+            number += t > 0 && tokens[t] == bos && tokens[t - 1] != bos;
+            assert_int_equal(d->segments[row * T + t], number);
+        }
+        most = number > most ? number : most;
+    }
+    assert_true(most > 2);
+    closed(d);
+    assert_int_equal(has_segments(r, "sft", "{path: many.jsonl}"), 1);
+    assert_int_equal(
+        has_segments(r, "sft", "{path: many.jsonl, segments: false}"), 0);
+    assert_int_equal(has_segments(r, "sft", "{path: many.jsonl, packing: pad}"),
+                     0);
+}
+
 static void no_target_crosses_into_the_next_conversation(void **state)
 {
     rig *r = *state;
@@ -509,6 +538,7 @@ int main(void)
         RIG_TEST(every_form_of_json_says_the_same),
         RIG_TEST(a_tree_is_one_conversation_for_each_leaf),
         RIG_TEST(packing_and_padding_teach_the_same_tokens),
+        RIG_TEST(packed_conversations_are_numbered),
         RIG_TEST(no_target_crosses_into_the_next_conversation),
         RIG_TEST(a_split_takes_its_share_of_the_conversations),
         RIG_TEST(a_resumed_run_sees_the_same_rows),

@@ -319,6 +319,99 @@ static void rows_begin_with_documents_and_targets_stay_inside(void **state)
     closed(d);
 }
 
+/* ---- segments ---- */
+
+static void expect_segments(const reading *d, const int32_t *want,
+                            int64_t count)
+{
+    assert_memory_equal(d->segments, want, (size_t)count * sizeof *want);
+}
+
+/* The same 31 tokens: windows of 8 in order. */
+static void windows_number_the_documents_in_them(void **state)
+{
+    rig *r = *state;
+    static const int32_t want[3][8] = {{0, 0, 0, 0, 0, 1, 1, 1},
+                                       {0, 0, 0, 0, 0, 0, 0, 0},
+                                       {0, 1, 1, 1, 1, 1, 2, 2}};
+    shards(r, "true", "0123", -1, 11);
+    reading *d =
+        opened(r, "token_file", "{path: web, shuffle: false, segments: true}",
+               request(3, 8, 1));
+    next(d);
+    expect_segments(d, want[0], 24);
+    closed(d);
+}
+
+static void a_token_may_say_where_documents_begin(void **state)
+{
+    rig *r = *state;
+    static const uint32_t ids[] = {7, 1, 7, 7, 2, 3, 7, 4, 5};
+    static const int32_t want[2][4] = {{0, 0, 1, 2}, {0, 0, 1, 1}};
+    rig_file(r, "a.bin", ids, sizeof ids);
+    reading *d = opened(r, "token_file",
+                        "{path: a.bin, shuffle: false, segments: true, "
+                        "document_token: 7}",
+                        request(2, 4, 1));
+    next(d);
+    expect_segments(d, want[0], 8);
+    closed(d);
+    fails_to_open(r, "token_file", "{path: a.bin, segments: true}",
+                  request(2, 4, 1),
+                  "a.bin: segments: true needs to know where documents start; "
+                  "give document_token: ID");
+    fails_to_open(r, "token_file",
+                  "{path: a.bin, segments: true, document_token: 1048576}",
+                  request(2, 4, 1),
+                  "document_token: 1048576 is outside the vocabulary");
+}
+
+static void packed_documents_are_numbered_and_so_is_padding(void **state)
+{
+    rig *r = *state;
+    static const int32_t want[4][8] = {{0, 0, 0, 0, 0, 0, 0, 0},
+                                       {0, 0, 0, 0, 0, 0, 1, 1},
+                                       {0, 0, 0, 0, 0, 1, 1, 1},
+                                       {0, 0, 0, 0, 0, 1, 1, 1}};
+    static const int32_t none[32];
+    static const char *const yaml[] = {
+        "{path: web, shuffle: false, packing: document_start, segments: true}",
+        "{path: web, shuffle: false, packing: document_start}"};
+    shards(r, "true", "0123", -1, 11);
+    for (int i = 0; i < 2; i++) {
+        reading *d = opened(r, "token_file", yaml[i], request(4, 8, 1));
+        next(d);
+        expect_segments(d, i ? none : want[0], 32);
+        assert_int_equal(has_segments(r, "token_file", yaml[i]), !i);
+        closed(d);
+    }
+}
+
+/* A program that is older than segments, and one that wants none. */
+static void batches_without_segments_are_filled_as_ever(void **state)
+{
+    rig *r = *state;
+    static const uint32_t sizes[] = {sizeof(tn_batch),
+                                     offsetof(tn_batch, segments)};
+    int32_t tokens[32], targets[32], untouched = -7;
+    tn_error err = TN_ERROR_NONE;
+    shards(r, "true", "0123", -1, 11);
+    reading *d = opened(r, "token_file",
+                        "{path: web, packing: document_start, segments: true}",
+                        request(4, 8, 1));
+    for (int i = 0; i < 2; i++) {
+        tn_batch batch = {.struct_size = sizes[i],
+                          .tokens = tokens,
+                          .targets = targets,
+                          .segments = i ? &untouched : NULL};
+        tn_assert_ok_err(d->vtable->next(d->self, &batch, &err), err);
+    }
+    assert_int_equal(untouched, -7);
+    closed(d);
+}
+
+/* ---- epochs ---- */
+
 /* Bit by bit, the documents that begin in the row. */
 static unsigned documents_in(const reading *d)
 {
@@ -465,6 +558,10 @@ int main(void)
         RIG_TEST(files_lists_and_patterns_are_one_row_of_tokens),
         RIG_TEST(an_index_says_what_its_shards_are),
         RIG_TEST(rows_begin_with_documents_and_targets_stay_inside),
+        RIG_TEST(windows_number_the_documents_in_them),
+        RIG_TEST(a_token_may_say_where_documents_begin),
+        RIG_TEST(packed_documents_are_numbered_and_so_is_padding),
+        RIG_TEST(batches_without_segments_are_filled_as_ever),
         RIG_TEST(documents_come_once_an_epoch_and_resume_exactly),
         RIG_TEST(damaged_or_foreign_shards_are_refused),
         RIG_TEST(text_bytes_are_counted_where_a_tokenizer_is_given),
