@@ -121,10 +121,28 @@ static void read_memory(const gpu_api *api, gpu_card *card)
     }
 }
 
+/* The largest buffer: told by drivers since 1.3. */
+static int64_t largest_buffer(const gpu_api *api, VkPhysicalDevice card)
+{
+    VkPhysicalDeviceMaintenance4Properties four = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES};
+    VkPhysicalDeviceProperties2 all = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+        .pNext = &four};
+    if (!has_extension(api, card, VK_KHR_MAINTENANCE_4_EXTENSION_NAME))
+        return INT64_MAX;
+    api->GetPhysicalDeviceProperties2(card, &all);
+    return four.maxBufferSize < INT64_MAX ? (int64_t)four.maxBufferSize
+                                          : INT64_MAX;
+}
+
 static void read_properties(const gpu_api *api, gpu_card *card)
 {
+    VkPhysicalDeviceVulkan11Properties eleven = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES};
     VkPhysicalDeviceVulkan12Properties twelve = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES};
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES,
+        .pNext = &eleven};
     VkPhysicalDeviceProperties2 all = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
         .pNext = &twelve};
@@ -135,6 +153,10 @@ static void read_properties(const gpu_api *api, gpu_card *card)
     card->device = p->deviceID;
     card->driver_version = p->driverVersion;
     card->timestamp_seconds = 1e-9 * (double)p->limits.timestampPeriod;
+    card->most_at_once = eleven.maxMemoryAllocationSize < INT64_MAX
+                             ? (int64_t)eleven.maxMemoryAllocationSize
+                             : INT64_MAX;
+    card->most_of_buffer = largest_buffer(api, card->handle);
     card->keeps_nan = twelve.shaderSignedZeroInfNanPreserveFloat32;
     memcpy(card->uuid, p->pipelineCacheUUID, VK_UUID_SIZE);
     snprintf(card->name, sizeof card->name, "%s", p->deviceName);

@@ -13,8 +13,8 @@ struct gpu_compiler {
     tn_buffer *const *arenas;
     uint32_t node_index;
     uint32_t phase;
-    uint32_t out_of_memory;
-    char *arguments; /* all blocks, uploaded at the end */
+    int64_t missing_bytes; /* scratch that there was no memory for */
+    char *arguments;       /* all blocks, uploaded at the end */
     size_t argument_bytes, argument_capacity;
     /* scratch of the group so far: buffers before `scratch_at` are used up */
     uint32_t scratch_at;
@@ -64,7 +64,7 @@ uint64_t gpu_scratch(gpu_compiler *c, int64_t bytes)
         c->scratch_used = 0;
     }
     if (c->scratch_at == x->scratch_count && !add_scratch_buffer(c, bytes)) {
-        c->out_of_memory = 1;
+        c->missing_bytes = bytes;
         return 0;
     }
     const uint64_t at = gpu_buffer_address(x->scratch[c->scratch_at]) +
@@ -198,11 +198,12 @@ static tn_status compile_plan(gpu_compiler *c, tn_error *err)
                        plan->name);
     for (uint32_t i = 0; i < plan->segment_count; i++)
         TN_TRY(compile_segment(c, i, err));
-    if (c->out_of_memory)
+    if (c->missing_bytes)
         return tn_fail(err, TN_ENOMEM,
-                       "backend vulkan: no memory for the scratch of plan %s; "
-                       "set a smaller train.batch_size",
-                       plan->name);
+                       "backend vulkan: the device has no %.1f MiB for what "
+                       "kernels of plan %s need beside it; set a smaller "
+                       "train.batch_size",
+                       (double)c->missing_bytes / 0x1p20, plan->name);
     TN_TRY(upload_arguments(c, err));
     for (uint32_t i = 0; i < plan->segment_count; i++)
         TN_TRY(gpu_record(x, i, 0, &x->segments[i], err));

@@ -89,8 +89,8 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
     XX(ROPE, "hi", "h", gpu_compile_rope, gpu_rope_fits)                       \
     XX(LINEAR_CROSS_ENTROPY, "hhi", "f", gpu_compile_loss, NULL)               \
     XX(LINEAR_CROSS_ENTROPY_BWD, "hhif", "hhf", gpu_compile_loss_bwd, NULL)    \
-    XX(ATTENTION, "hhhi", "hf", gpu_compile_attention, gpu_attention_fits)     \
-    XX(ATTENTION_BWD, "hhhhhfi", "hhh", gpu_compile_attention_bwd,             \
+    XX(ATTENTION, "hhhii", "hf", gpu_compile_attention, gpu_attention_fits)    \
+    XX(ATTENTION_BWD, "hhhhhfii", "hhh", gpu_compile_attention_bwd,            \
        gpu_attention_bwd_fits)                                                 \
     XX(CONV1D_CAUSAL, "hhh", "h", gpu_compile_conv, gpu_conv_fits)             \
     XX(CONV1D_CAUSAL_BWD, "hhhh", "hh", gpu_compile_conv_bwd,                  \

@@ -52,6 +52,8 @@ typedef struct gpu_card {
     uint32_t vendor, device, driver_version;
     int64_t memory_bytes;     /* of its own */
     int64_t free_bytes;       /* of these, when it was looked at */
+    int64_t most_at_once;     /* of one allocation; more may fail */
+    int64_t most_of_buffer;   /* more is not to be asked for */
     double timestamp_seconds; /* of one tick */
     uint8_t uuid[VK_UUID_SIZE];
     char name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
@@ -102,6 +104,7 @@ typedef struct gpu_memory {
     uint32_t tensor_is_mapped;
     gpu_block *blocks, *host_blocks;
     int64_t block_bytes; /* of an ordinary block */
+    int64_t taken_bytes; /* of all blocks */
 } gpu_memory;
 
 enum { GPU_FOR_TENSORS, GPU_FOR_HOST };

@@ -3,8 +3,13 @@
  *
  * Drivers allow some thousand allocations and take their time for each, so a
  * buffer is a span of a block: first fit, free spans sorted and joined. A
- * request larger than an ordinary block gets a block of its own; a block that
- * is wholly free goes back to the driver.
+ * request larger than an ordinary block, or for which there is no ordinary one
+ * left, gets a block of its own; a block that is wholly free goes back to the
+ * driver.
+ *
+ * An arena is one range of addresses, so it is one allocation. Vulkan lets
+ * allocations above maxMemoryAllocationSize be tried, and many drivers have
+ * them; buffers above maxBufferSize it does not.
  *
  * Where the CPU and the device share memory (integrated GPUs, lavapipe) blocks
  * are mapped for good and transfers are memcpy; elsewhere, and with `staging:
@@ -91,21 +96,60 @@ tn_status gpu_memory_open(tn_device *d, int staging, tn_error *err)
     TN_TRY(allowed_types(d, &t.allowed, err));
     d->instance.api.GetPhysicalDeviceMemoryProperties2(d->card.handle, &t.all);
     d->memory.block_bytes = part > most ? most : part < least ? least : part;
+    if (d->memory.block_bytes > d->card.most_at_once)
+        d->memory.block_bytes = d->card.most_at_once;
     choose_types(d, &t, staging);
     return TN_OK;
 }
 
 /* ---- blocks ---- */
 
-static void block_destroy(tn_device *d, gpu_block *b)
+static void block_empty(tn_device *d, gpu_block *b)
 {
     const gpu_api *api = &d->instance.api;
     if (b->handle)
         api->DestroyBuffer(d->handle, b->handle, NULL);
-    if (b->memory)
+    if (b->memory) {
         api->FreeMemory(d->handle, b->memory, NULL);
+        d->memory.taken_bytes -= b->bytes;
+    }
+    b->handle = VK_NULL_HANDLE;
+    b->memory = VK_NULL_HANDLE;
+}
+
+static void block_destroy(tn_device *d, gpu_block *b)
+{
+    block_empty(d, b);
     free(b->free);
     free(b);
+}
+
+static double mib(int64_t bytes)
+{
+    return (double)bytes / 0x1p20;
+}
+
+static tn_status allocate(tn_device *d, const VkMemoryAllocateInfo *info,
+                          gpu_block *b, tn_error *err)
+{
+    const gpu_card *card = &d->card;
+    const VkResult result =
+        d->instance.api.AllocateMemory(d->handle, info, NULL, &b->memory);
+    if (result != VK_ERROR_OUT_OF_DEVICE_MEMORY) {
+        d->memory.taken_bytes += result == VK_SUCCESS ? b->bytes : 0;
+        return gpu_check(result, "allocating memory", err);
+    }
+    if (b->bytes > card->most_at_once)
+        return tn_fail(err, TN_ENOMEM,
+                       "backend vulkan: %s has no %.1f MiB in one piece; its "
+                       "maxMemoryAllocationSize is %.1f MiB. Set a smaller "
+                       "train.batch_size or train.recompute: layer",
+                       card->name, mib(b->bytes), mib(card->most_at_once));
+    return tn_fail(err, TN_ENOMEM,
+                   "backend vulkan: out of the device's memory: %s has no "
+                   "%.1f MiB beside the %.1f MiB that this run has taken; set "
+                   "a smaller train.batch_size or train.recompute: layer",
+                   card->name, mib(b->bytes), mib(d->memory.taken_bytes));
 }
 
 static tn_status block_fill(tn_device *d, int use, gpu_block *b, tn_error *err)
@@ -127,8 +171,7 @@ static tn_status block_fill(tn_device *d, int use, gpu_block *b, tn_error *err)
         .allocationSize = needs.size,
         .memoryTypeIndex = host ? d->memory.host_type : d->memory.tensor_type,
     };
-    TN_TRY(gpu_check(api->AllocateMemory(d->handle, &memory, NULL, &b->memory),
-                     "allocating memory", err));
+    TN_TRY(allocate(d, &memory, b, err));
     TN_TRY(gpu_check(api->BindBufferMemory(d->handle, b->handle, b->memory, 0),
                      "allocating memory", err));
     const VkBufferDeviceAddressInfo address = {
@@ -163,12 +206,19 @@ static tn_status block_create(tn_device *d, int use, int64_t bytes,
         free(spans);
         return tn_fail(err, TN_ENOMEM, "backend vulkan: no memory");
     }
-    b->bytes = bytes > ordinary ? bytes : ordinary;
+    tn_status status = TN_ENOMEM;
     b->free = spans;
+    b->bytes = ordinary;
+    if (bytes < ordinary)
+        status = block_fill(d, use, b, NULL);
+    if (status != TN_OK) {
+        block_empty(d, b);
+        b->bytes = bytes;
+        status = block_fill(d, use, b, err);
+    }
     b->free[0] = (gpu_span){0, b->bytes};
     b->free_count = 1;
     b->free_capacity = 8;
-    const tn_status status = block_fill(d, use, b, err);
     if (status != TN_OK) {
         block_destroy(d, b);
         return status;
@@ -273,6 +323,12 @@ tn_status gpu_buffer_create(tn_device *d, int use, int64_t bytes,
                        "asked for at once",
                        d->card.name, (long long)d->card.memory_bytes,
                        (long long)bytes);
+    if (bytes > d->card.most_of_buffer)
+        return tn_fail(err, TN_ENOMEM,
+                       "backend vulkan: the plan needs %.1f MiB in one piece, "
+                       "and %s allows %.1f MiB (maxBufferSize); set a smaller "
+                       "train.batch_size or train.recompute: layer",
+                       mib(bytes), d->card.name, mib(d->card.most_of_buffer));
     tn_buffer *b = calloc(1, sizeof *b);
     if (!b)
         return tn_fail(err, TN_ENOMEM, "backend vulkan: no memory");

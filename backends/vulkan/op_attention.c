@@ -15,7 +15,7 @@ enum { TILE = 32, MOST_SIZE = 256, FEWEST_ROWS = 16 };
 
 /* attention.glsl's argument block. */
 typedef struct attention {
-    uint64_t q, k, v, positions;
+    uint64_t q, k, v, positions, first;
     uint64_t q_stride[3], k_stride[3], v_stride[3];
     uint64_t o, lse;
     uint64_t d_out, delta;
@@ -46,7 +46,14 @@ uint32_t gpu_attention_bwd_fits(const tn_plan_node *n)
            gpu_same_dtypes(n->out, 3) && n->out[0].dtype == n->in[0].dtype;
 }
 
-/* q, k and v are inputs first .. first + 2, positions input `last`. */
+static uint64_t optional(const gpu_compiler *c, const tn_plan_node *n,
+                         uint32_t i)
+{
+    return n->in_count > i ? gpu_at(c, &n->in[i]) : 0;
+}
+
+/* q, k and v are inputs first .. first + 2, positions and where documents begin
+ * inputs last and last + 1. */
 static attention problem(const gpu_compiler *c, const tn_plan_node *n,
                          uint32_t first, uint32_t last)
 {
@@ -56,7 +63,8 @@ static attention problem(const gpu_compiler *c, const tn_plan_node *n,
         .q = gpu_at(c, q),
         .k = gpu_at(c, k),
         .v = gpu_at(c, v),
-        .positions = n->in_count > last ? gpu_at(c, &n->in[last]) : 0,
+        .positions = optional(c, n, last),
+        .first = optional(c, n, last + 1),
         .rows = (uint32_t)q->shape[1],
         .keys = (uint32_t)k->shape[1],
         .heads = (uint32_t)q->shape[2],
@@ -80,9 +88,12 @@ static gpu_code code_of(uint32_t kernel, const tn_plan_node *n,
 {
     const tn_attention_attr *attr = n->attr;
     const uint32_t constants[] = {(uint32_t)q[0].shape[3],
-                                  (uint32_t)q[2].shape[3], a->positions != 0,
-                                  !attr->bidirectional, q->dtype};
-    return gpu_kernel_with(kernel, 5, constants);
+                                  (uint32_t)q[2].shape[3],
+                                  a->positions != 0,
+                                  !attr->bidirectional,
+                                  q->dtype,
+                                  a->first != 0};
+    return gpu_kernel_with(kernel, 6, constants);
 }
 
 static tn_status check_positions(gpu_compiler *c, const tn_plan_node *n,

@@ -41,15 +41,15 @@ void add_row_sums(float p[16])
         sum[i] += of_row[i];
 }
 
-void attend(Arguments a, Rows q, Rows k, Rows v, uint first_key)
+void attend(Arguments a, Rows q, Rows k, Rows v, uint from)
 {
     float s[16], tops[4];
     clear_scores(s);
     dots(q, k, KEY_SIZE, s);
     [[unroll]] for (uint i = 0; i < 4; i++)
         [[unroll]] for (uint j = 0; j < 4; j++) {
-        const uint key = first_key + x + 8 * j;
-        s[4 * i + j] = sees(a, position[y + 8 * i], key)
+        const uint key = from + x + 8 * j;
+        s[4 * i + j] = sees(a, y + 8 * i, key)
                            ? score(a, s[4 * i + j])
                            : NOTHING;
     }

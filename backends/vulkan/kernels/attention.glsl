@@ -9,6 +9,7 @@ layout(constant_id = 1) const uint VALUE_SIZE = 64; /* E */
 layout(constant_id = 2) const bool HAS_POSITIONS = false;
 layout(constant_id = 3) const bool CAUSAL = true;
 layout(constant_id = 4) const uint TYPE = F32; /* of all but lse */
+layout(constant_id = 5) const bool HAS_FIRST = false;
 
 const uint KEY_SLICES = (KEY_SIZE + 31) / 32;
 const uint VALUE_SLICES = (VALUE_SIZE + 31) / 32;
@@ -16,7 +17,7 @@ const uint VALUE_SLICES = (VALUE_SIZE + 31) / 32;
 /* Strides are of batch row, step and head, in elements. */
 layout(buffer_reference, std430) readonly buffer Arguments
 {
-    uint64_t q, k, v, positions;
+    uint64_t q, k, v, positions, first;
     uint64_t q_stride[3], k_stride[3], v_stride[3];
     uint64_t o, lse;             /* forward: written */
     uint64_t d_out, delta;       /* backward: delta (B, T, H) */
@@ -28,6 +29,7 @@ layout(buffer_reference, std430) readonly buffer Arguments
 };
 
 shared int position[TILE];
+shared int first_key[TILE]; /* before which a query sees none */
 
 Rows rows_at(uint64_t tensor, uint64_t batch_step, uint64_t pitch,
              uint64_t head_step, uint b, uint h, uint first, uint end)
@@ -47,7 +49,8 @@ uvec3 place(uint tiles, uint heads)
 
 /* ---- who sees whom ---- */
 
-/* Positions of the queries first .. first + 31, -1 where there is none. */
+/* Positions of the queries first .. first + 31, -1 where there is none, and
+ * where their documents begin. */
 void load_positions(Arguments a, uint b, uint first)
 {
     barrier();
@@ -57,6 +60,9 @@ void load_positions(Arguments a, uint b, uint first)
         if (HAS_POSITIONS && t < a.rows)
             p = Ints(a.positions).at[b * a.rows + t];
         position[me] = t < a.rows ? p : -1;
+        first_key[me] = HAS_FIRST && t < a.rows
+                            ? max(Ints(a.first).at[b * a.rows + t], 0)
+                            : 0;
     }
     barrier();
 }
@@ -67,21 +73,23 @@ uvec2 seen_keys(Arguments a)
     int highest = -1, lowest = 0x7fffffff;
     for (uint r = 0; r < TILE; r++) {
         const int p = position[r];
+        const int begin =
+            CAUSAL && a.window > 0 ? max(p - a.window + 1, 0) : 0;
         highest = max(highest, p);
-        lowest = p >= 0 ? min(lowest, p) : lowest;
+        lowest = p >= 0 ? min(lowest, max(begin, first_key[r])) : lowest;
     }
     if (highest < 0)
         return uvec2(0, 0);
-    if (!CAUSAL)
-        return uvec2(0, a.keys);
-    const uint end = uint(min(highest, int(a.keys) - 1) + 1);
-    const int begin = a.window > 0 ? max(lowest - a.window + 1, 0) : 0;
-    return uvec2(min(uint(begin), end), end);
+    const uint end =
+        CAUSAL ? uint(min(highest, int(a.keys) - 1) + 1) : a.keys;
+    return uvec2(min(uint(lowest), end), end);
 }
 
-bool sees(Arguments a, int p, uint key)
+/* Whether query r of the tile sees the key. */
+bool sees(Arguments a, uint r, uint key)
 {
-    if (p < 0 || key >= a.keys)
+    const int p = position[r];
+    if (p < 0 || key >= a.keys || int(key) < first_key[r])
         return false;
     if (!CAUSAL)
         return true;

@@ -30,7 +30,7 @@ void attend(Arguments a, Rows k, Rows v, uint b, uint h, uint first, uint key)
             Floats(a.delta).at[(b * a.rows + t) * a.heads + h];
         [[unroll]] for (uint i = 0; i < 4; i++) {
             const float z = score(a, s[4 * i + j]);
-            const bool seen = sees(a, position[x + 8 * j], key + y + 8 * i);
+            const bool seen = sees(a, x + 8 * j, key + y + 8 * i);
             p[4 * i + j] = seen ? exact_exp(z - lse) : 0.0;
             s[4 * i + j] =
                 seen ? p[4 * i + j] * (dp[4 * i + j] - delta) * bend(a, z)

@@ -26,7 +26,7 @@ void attend(Arguments a, uint b, uint h, uint first, uint key, uint end)
     [[unroll]] for (uint i = 0; i < 4; i++)
         [[unroll]] for (uint j = 0; j < 4; j++) {
         const float z = score(a, s[4 * i + j]);
-        s[4 * i + j] = sees(a, position[y + 8 * i], key + x + 8 * j)
+        s[4 * i + j] = sees(a, y + 8 * i, key + x + 8 * j)
                            ? exact_exp(z - lse[i]) *
                                  (dp[4 * i + j] - delta[i]) * bend(a, z)
                            : 0.0;

@@ -1,0 +1,142 @@
+/*
+ * faulty_loader.c - a libvulkan.so.1 whose device fails when a test says so.
+ *
+ * Everything is the real loader's and the real driver's, but for a few
+ * functions of the device that answer with an error from their n-th call on,
+ * and limits that are lower than the driver's:
+ *
+ *     VULKAN_REAL        path of the real libvulkan.so.1
+ *     VULKAN_FAULT       "FUNCTION COUNT RESULT": vkQueueSubmit 30 -4
+ *     VULKAN_MOST_BYTES  maxBufferSize; vkAllocateMemory has no more at once
+ *
+ * A lost device stays lost: once VK_ERROR_DEVICE_LOST was the answer, it is
+ * that of every submission and every wait.
+ */
+#define VK_NO_PROTOTYPES
+#include <vulkan/vulkan_core.h>
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FUNCTIONS(XX)                                                          \
+    XX(AllocateMemory)                                                         \
+    XX(CreateComputePipelines)                                                 \
+    XX(QueueSubmit)                                                            \
+    XX(WaitSemaphores)
+
+static struct {
+#define XX(name) PFN_vk##name name;
+    FUNCTIONS(XX)
+#undef XX
+    PFN_vkGetInstanceProcAddr GetInstanceProcAddr;
+    PFN_vkGetDeviceProcAddr GetDeviceProcAddr;
+    PFN_vkGetPhysicalDeviceProperties2 GetPhysicalDeviceProperties2;
+} real;
+
+/* VK_SUCCESS where this call is not to fail. */
+static VkResult answer(const char *function)
+{
+    static int calls, lost;
+    const char *fault = getenv("VULKAN_FAULT");
+    char name[64];
+    int count, result;
+    if (lost)
+        return VK_ERROR_DEVICE_LOST;
+    if (!fault || sscanf(fault, "%63s %d %d", name, &count, &result) != 3 ||
+        strcmp(name, function) != 0 || ++calls < count)
+        return VK_SUCCESS;
+    lost = result == VK_ERROR_DEVICE_LOST;
+    return (VkResult)result;
+}
+
+static VkDeviceSize most_bytes(void)
+{
+    const char *most = getenv("VULKAN_MOST_BYTES");
+    return most ? strtoull(most, NULL, 10) : ~(VkDeviceSize)0;
+}
+
+static VkResult VKAPI_CALL allocate_memory(VkDevice device,
+                                           const VkMemoryAllocateInfo *info,
+                                           const VkAllocationCallbacks *how,
+                                           VkDeviceMemory *memory)
+{
+    const VkResult result = answer("vkAllocateMemory");
+    if (result)
+        return result;
+    if (info->allocationSize > most_bytes())
+        return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    return real.AllocateMemory(device, info, how, memory);
+}
+
+static VkResult VKAPI_CALL create_compute_pipelines(
+    VkDevice device, VkPipelineCache cache, uint32_t count,
+    const VkComputePipelineCreateInfo *info, const VkAllocationCallbacks *how,
+    VkPipeline *pipelines)
+{
+    const VkResult result = answer("vkCreateComputePipelines");
+    return result ? result
+                  : real.CreateComputePipelines(device, cache, count, info, how,
+                                                pipelines);
+}
+
+static VkResult VKAPI_CALL queue_submit(VkQueue queue, uint32_t count,
+                                        const VkSubmitInfo *info, VkFence fence)
+{
+    const VkResult result = answer("vkQueueSubmit");
+    return result ? result : real.QueueSubmit(queue, count, info, fence);
+}
+
+static VkResult VKAPI_CALL wait_semaphores(VkDevice device,
+                                           const VkSemaphoreWaitInfo *info,
+                                           uint64_t timeout)
+{
+    const VkResult result = answer("vkWaitSemaphores");
+    return result ? result : real.WaitSemaphores(device, info, timeout);
+}
+
+static void VKAPI_CALL get_physical_device_properties2(
+    VkPhysicalDevice card, VkPhysicalDeviceProperties2 *properties)
+{
+    real.GetPhysicalDeviceProperties2(card, properties);
+    for (VkBaseOutStructure *s = (void *)properties; s; s = s->pNext)
+        if (s->sType ==
+            VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES) {
+            VkPhysicalDeviceMaintenance4Properties *four = (void *)s;
+            if (four->maxBufferSize > most_bytes())
+                four->maxBufferSize = most_bytes();
+        }
+}
+
+static PFN_vkVoidFunction VKAPI_CALL get_device_proc_addr(VkDevice device,
+                                                          const char *name)
+{
+    const PFN_vkVoidFunction found = real.GetDeviceProcAddr(device, name);
+#define OURS(function, replacement)                                            \
+    if (found && !strcmp(name, "vk" #function)) {                              \
+        real.function = (PFN_vk##function)found;                               \
+        return (PFN_vkVoidFunction)replacement;                                \
+    }
+    OURS(AllocateMemory, allocate_memory)
+    OURS(CreateComputePipelines, create_compute_pipelines)
+    OURS(QueueSubmit, queue_submit)
+    OURS(WaitSemaphores, wait_semaphores)
+    return found;
+}
+
+__attribute__((visibility("default"))) PFN_vkVoidFunction VKAPI_CALL
+vkGetInstanceProcAddr(VkInstance instance, const char *name)
+{
+    if (!real.GetInstanceProcAddr) {
+        void *library = dlopen(getenv("VULKAN_REAL"), RTLD_NOW | RTLD_LOCAL);
+        void *symbol = library ? dlsym(library, "vkGetInstanceProcAddr") : NULL;
+        if (!symbol)
+            return NULL;
+        *(void **)(&real.GetInstanceProcAddr) = symbol;
+    }
+    const PFN_vkVoidFunction found = real.GetInstanceProcAddr(instance, name);
+    OURS(GetDeviceProcAddr, get_device_proc_addr)
+    OURS(GetPhysicalDeviceProperties2, get_physical_device_properties2)
+    return found;
+}
