@@ -90,12 +90,26 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
     XX(ARGMAX, "h", "i", gpu_compile_argmax, NULL)                             \
     XX(EXPERT_PLAN, "i", "iii", gpu_compile_expert_plan, NULL)                 \
     XX(GROUPED_MATMUL, "hhi", "h", gpu_compile_grouped_matmul, NULL)           \
-    XX(FILL, "", "x", gpu_compile_fill, NULL)
+    XX(FILL, "", "x", gpu_compile_fill, NULL)                                  \
+    XX(RMS_NORM, "hh", "hf", gpu_compile_norm, gpu_norm_fits)                  \
+    XX(RMS_NORM_BWD, "hhhf", "hh", gpu_compile_norm_bwd, gpu_norm_bwd_fits)    \
+    XX(SOFTMAX, "h", "h", gpu_compile_softmax, gpu_softmax_fits)               \
+    XX(SOFTMAX_BWD, "hh", "h", gpu_compile_softmax_bwd, gpu_softmax_fits)      \
+    XX(ROPE, "hi", "h", gpu_compile_rope, gpu_rope_fits)                       \
+    XX(LINEAR_CROSS_ENTROPY, "hhi", "f", gpu_compile_loss, gpu_loss_fits)      \
+    XX(LINEAR_CROSS_ENTROPY_BWD, "hhif", "hhf", gpu_compile_loss_bwd,          \
+       gpu_loss_fits)
 
 #define XX(op, in, out, name, fits)                                            \
     tn_status name(gpu_compiler *c, const tn_plan_node *node, tn_error *err);
 GPU_OP_MAP(XX)
 #undef XX
+
+uint32_t gpu_norm_fits(const tn_plan_node *node);
+uint32_t gpu_norm_bwd_fits(const tn_plan_node *node);
+uint32_t gpu_softmax_fits(const tn_plan_node *node);
+uint32_t gpu_rope_fits(const tn_plan_node *node);
+uint32_t gpu_loss_fits(const tn_plan_node *node);
 
 /* Whether the table has a kernel for this node. */
 uint32_t gpu_has_kernel(const tn_plan_node *node);

@@ -9,7 +9,10 @@
     XX(rows)                                                                   \
     XX(select)                                                                 \
     XX(matmul)                                                                 \
-    XX(grouped)
+    XX(grouped)                                                                \
+    XX(norm)                                                                   \
+    XX(rope)                                                                   \
+    XX(loss)
 
 enum {
 #define XX(name) GPU_FAMILY_##name,

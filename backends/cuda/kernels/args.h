@@ -106,4 +106,43 @@ typedef struct gpu_grouped_args {
     uint32_t transposed, accumulate;
 } gpu_grouped_args;
 
+/* ---- norm.cu ---- */
+
+/* y = x r w, r = 1 / sqrt(mean(x^2) + eps); backward: y is dx, rstd is read. */
+typedef struct gpu_norm_args {
+    uint64_t x, weight, y, rstd, dy;
+    int64_t rows, columns;
+    float eps;
+    uint32_t reserved;
+} gpu_norm_args;
+
+/* dy is of softmax's backward only. */
+typedef struct gpu_softmax_args {
+    uint64_t x, y, dy;
+    int64_t rows, columns;
+} gpu_softmax_args;
+
+/* ---- rope.cu ---- */
+
+enum { GPU_ROPE_PAIRS = 256 };
+
+typedef struct gpu_rope_args {
+    uint64_t x, y, positions; /* positions 0: row t has position t */
+    int64_t rows;             /* B T */
+    int32_t steps, heads, size, pairs;
+    uint32_t interleaved, inverse;
+    float frequency[GPU_ROPE_PAIRS]; /* theta^(-2 pair / dims) */
+} gpu_rope_args;
+
+/* ---- loss.cu ---- */
+
+/* Rows of logits to their loss and, backward, to the gradient of the logits:
+ * in place where they are F32. */
+typedef struct gpu_loss_args {
+    uint64_t logits, target, dnll, nll, dlogits;
+    int64_t classes;
+    float cap;
+    uint32_t backward;
+} gpu_loss_args;
+
 #endif
