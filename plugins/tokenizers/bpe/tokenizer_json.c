@@ -330,14 +330,24 @@ static tn_status read_splits(const reading *r, const json_t *root)
     return TN_OK;
 }
 
+/* Text is taken as it is; DeepSeek's files say so by an empty sequence. */
+static tn_status check_normalizer(const reading *r, const json_t *part)
+{
+    size_t i;
+    json_t *each, *parts = json_object_get(part, "normalizers");
+    if (!json_is_object(part))
+        return TN_OK;
+    if (strcmp(type_of(part), "Sequence") != 0)
+        return refuse(r, "normalizer: %s is not supported", type_of(part));
+    json_array_foreach(parts, i, each) TN_TRY(check_normalizer(r, each));
+    return TN_OK;
+}
+
 static tn_status read_root(const reading *r, const tn_host *host,
                            const json_t *root)
 {
-    const json_t *normalizer = json_object_get(root, "normalizer");
     const json_t *truncation = json_object_get(root, "truncation");
-    if (json_is_object(normalizer))
-        return refuse(r, "normalizer: %s is not supported",
-                      type_of(normalizer));
+    TN_TRY(check_normalizer(r, json_object_get(root, "normalizer")));
     TN_TRY(read_model(r, root));
     TN_TRY(read_splits(r, root));
     if (json_is_object(truncation) && host)

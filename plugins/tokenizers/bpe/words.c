@@ -140,9 +140,11 @@ static tn_status fill_batch(counting *c, tn_error *err)
         uint64_t bytes = 0;
         if (c->rest == c->end) {
             TN_TRY(c->how->next(c->how->from, &c->rest, &bytes, err));
-            c->end = c->rest + bytes;
-            if (bytes == 0)
+            if (bytes == 0) {
+                c->rest = c->end = NULL;
                 break;
+            }
+            c->end = c->rest + bytes;
         }
         TN_TRY(add_segment(c, err));
     }

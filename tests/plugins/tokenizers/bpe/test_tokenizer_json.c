@@ -72,6 +72,15 @@ static void merges_are_those_listed_in_their_order(void **state)
     bpe_close(&t);
 }
 
+static void an_empty_normalizer_is_none(void **state)
+{
+    rig *r = *state;
+    bpe t = opened(r, &(file){.root = "\"normalizer\": {\"type\": "
+                                      "\"Sequence\", \"normalizers\": []}, "});
+    assert_ids(r, &t, "lower low", "258 257 32 258");
+    bpe_close(&t);
+}
+
 static void order_of_merges_and_not_of_ids_decides(void **state)
 {
     rig *r = *state;
@@ -156,6 +165,9 @@ static void unsupported_parts_are_refused_by_name(void **state)
     } cases[] = {
         {{.root = "\"normalizer\": {\"type\": \"NFC\"}, "},
          "normalizer: NFC is not supported"},
+        {{.root = "\"normalizer\": {\"type\": \"Sequence\", "
+                  "\"normalizers\": [{\"type\": \"NFKC\"}]}, "},
+         "normalizer: NFKC is not supported"},
         {{.root = "\"decoder\": {\"type\": \"WordPiece\"}, "},
          "decoder: WordPiece is not supported, only ByteLevel"},
         {{.model = "\"dropout\": 0.1, "}, "model.dropout: 0.1"},
@@ -246,6 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         RIG_TEST(merges_are_those_listed_in_their_order),
+        RIG_TEST(an_empty_normalizer_is_none),
         RIG_TEST(order_of_merges_and_not_of_ids_decides),
         RIG_TEST(added_tokens_that_are_not_special_are_always_found),
         RIG_TEST(split_patterns_go_one_after_the_other),
