@@ -10,8 +10,7 @@ import subprocess
 
 import tiktoken
 import tiktoken_ext.openai_public as public
-from tokenizers import (Regex, Tokenizer, decoders, models,
-                        pre_tokenizers)
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
 NANOCHAT = (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}"
             r"| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+")
@@ -64,13 +63,13 @@ def read_ranks(path):
         return {base64.b64decode(a): int(b) for a, b in map(bytes.split, lines)}
 
 
-def openai_pattern(name):
-    """tiktoken's own expression, without its download."""
+def openai_facts(name):
+    """tiktoken's own expression and special tokens, without its download."""
     load = public.load_tiktoken_bpe
     public.load_tiktoken_bpe = lambda *a, **k: {}
     facts = getattr(public, name)()
     public.load_tiktoken_bpe = load
-    return facts["pat_str"]
+    return facts["pat_str"], facts["special_tokens"]
 
 
 def alphabet():
@@ -93,63 +92,63 @@ def sides(ranks, token, rank):
     return parts
 
 
-def tokenizers_of(ranks, pattern):
+def tokenizers_of(ranks, pattern, special):
     """Hugging Face's tokenizer of a rank file."""
     to = alphabet()
     write = lambda token: "".join(to[b] for b in token)
     merges = [tuple(map(write, sides(ranks, token, rank)))
               for token, rank in sorted(ranks.items(), key=lambda x: x[1])
               if len(token) > 1]
-    made = Tokenizer(models.BPE({write(t): r for t, r in ranks.items()},
-                                merges, ignore_merges=True))
+    vocab = {write(t): r for t, r in ranks.items()} | special
+    made = Tokenizer(models.BPE(vocab, merges, ignore_merges=True))
     made.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(pattern), "isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     made.decoder = decoders.ByteLevel()
+    made.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in special])
     return made
 
 
 class Vocabulary:
-    """The same vocabulary three times."""
+    """The same vocabulary three times. Hugging Face's tokenizers take special
+    tokens for what they are in any text."""
 
-    def __init__(self, name, tenon, tik, hf):
-        self.name, self.tenon, self.tik, self.hf = name, tenon, tik, hf
+    def __init__(self, name, tenon, facts, ranks, hf):
+        self.name, self.tenon, self.hf = name, tenon, hf
+        self.tik = tiktoken.Encoding(name, pat_str=facts[0], mergeable_ranks=ranks,
+                                     special_tokens=facts[1])
 
-    def tiktoken(self, text):
+    def tiktoken(self, text, special=False):
+        if special:
+            return self.tik.encode(text, allowed_special="all")
         return self.tik.encode_ordinary(text)
 
     def tokenizers(self, text):
         return self.hf.encode(text, add_special_tokens=False).ids
 
 
-def of_ranks(build, name, path, tiktoken_pattern, pattern, options=""):
+def of_ranks(build, name, path, facts, pattern, options=""):
     ranks = read_ranks(path)
-    return Vocabulary(
-        name, Tenon(build, f"{{path: '{path}'{options}}}"),
-        tiktoken.Encoding(name, pat_str=tiktoken_pattern,
-                          mergeable_ranks=ranks, special_tokens={}),
-        tokenizers_of(ranks, pattern))
+    return Vocabulary(name, Tenon(build, f"{{path: '{path}'{options}}}"), facts, ranks,
+                      tokenizers_of(ranks, pattern, facts[1]))
 
 
 def vocabularies(build, shared, o200k, trained):
     """r50k, cl100k, o200k, GPT-2's tokenizer.json, and one trained here."""
     files = pathlib.Path(shared) / "tokenizers"
     r50k, cl100k = files / "r50k_base.tiktoken", files / "cl100k_base.tiktoken"
-    yield of_ranks(build, "r50k", r50k, openai_pattern("r50k_base"), GPT2)
-    yield of_ranks(build, "cl100k", cl100k, openai_pattern("cl100k_base"),
-                   CL100K)
-    yield of_ranks(build, "o200k" if o200k else "cl100k split as o200k",
-                   o200k or cl100k, openai_pattern("o200k_base"), O200K,
-                   ", pattern: o200k")
+    yield of_ranks(build, "r50k", r50k, openai_facts("r50k_base"), GPT2)
+    yield of_ranks(build, "cl100k", cl100k, openai_facts("cl100k_base"), CL100K)
+    if o200k:
+        yield of_ranks(build, "o200k", o200k, openai_facts("o200k_base"), O200K)
+    else:
+        facts = openai_facts("o200k_base")[0], openai_facts("cl100k_base")[1]
+        yield of_ranks(build, "cl100k split as o200k", cl100k, facts, O200K, ", pattern: o200k")
     json = files / "gpt2_tokenizer.json"
-    yield Vocabulary(
-        "GPT-2's tokenizer.json", Tenon(build, f"{{path: '{json}'}}"),
-        tiktoken.Encoding("gpt2", pat_str=openai_pattern("r50k_base"),
-                          mergeable_ranks=read_ranks(r50k), special_tokens={}),
-        Tokenizer.from_file(str(json)))
-    ranks = read_ranks(pathlib.Path(trained) / "tokenizer.tiktoken")
-    yield Vocabulary(
-        "one trained here", Tenon(build, f"{{path: '{trained}'}}"),
-        tiktoken.Encoding("trained", pat_str=NANOCHAT, mergeable_ranks=ranks,
-                          special_tokens={}),
-        Tokenizer.from_file(str(pathlib.Path(trained) / "tokenizer.json")))
+    yield Vocabulary("GPT-2's tokenizer.json", Tenon(build, f"{{path: '{json}'}}"),
+                     openai_facts("r50k_base"), read_ranks(r50k), Tokenizer.from_file(str(json)))
+    hf = Tokenizer.from_file(str(pathlib.Path(trained) / "tokenizer.json"))
+    special = {t.content: i for i, t in hf.get_added_tokens_decoder().items()}
+    yield Vocabulary("one trained here", Tenon(build, f"{{path: '{trained}'}}"),
+                     (NANOCHAT, special),
+                     read_ranks(pathlib.Path(trained) / "tokenizer.tiktoken"), hf)
