@@ -135,9 +135,7 @@ static tn_tensor conv(tn_layer *l, tn_tensor xBC, const mamba2_options *o)
     const double bound = 1.0 / sqrt((double)K);
     const tn_init init = init_between(TN_INIT_UNIFORM, -bound, bound);
     const tn_tensor w = tn_weight(l, "mamba.conv1d.weight", init, C, 1, K);
-    const tn_tensor before = tn_window(l, "conv", xBC, K - 1);
-    const tn_tensor y =
-        tn_conv1d_causal(b, xBC, tn_reshape(b, w, C, K), before);
+    const tn_tensor y = tn_layer_conv1d(l, "conv", xBC, tn_reshape(b, w, C, K));
     if (!o->use_conv_bias)
         return y;
     return tn_add(b, y, tn_weight(l, "mamba.conv1d.bias", init, C));
@@ -204,10 +202,7 @@ static tn_tensor mixer(tn_layer *l, tn_tensor n, const mamba2_options *o)
         tn_neg(b, tn_exp(b, tn_weight(l, "mamba.A_log", spread, H)));
     const tn_tensor D = tn_weight(l, "mamba.D", tn_init_constant(1), H);
 
-    const tn_tensor state = tn_load(l, "ssm", B, H, P, N);
-    tn_tensor last;
-    tn_tensor y = tn_ssd_scan(b, x, dt, A, Bm, Cm, state, o->chunk_size, &last);
-    tn_store(l, "ssm", last);
+    tn_tensor y = tn_layer_ssd_scan(l, "ssm", x, dt, A, Bm, Cm, o->chunk_size);
     y = tn_add(b, y, tn_mul(b, tn_reshape(b, D, H, 1), x));
     return tn_project_residual(
         l, gated_norm(l, tn_reshape(b, y, B, T, I), z, o->norm_groups),

@@ -10,7 +10,8 @@
  * Backward, dx and dw of a part follow each other, so that rows come from
  * memory once; dw is summed over the part in float and over parts, in double,
  * by a second step. Kernels of more than MOST_TAPS taps take those so many at a
- * time.
+ * time. A row sees no row before its document's first: a tap that would reach
+ * there reads zeros, and strips end with documents.
  */
 #include "kernels.h"
 
@@ -26,6 +27,7 @@ enum {
 
 typedef struct conv {
     const float *x, *w, *history; /* history NULL: zeros */
+    const int32_t *firsts;        /* (B, T): of its document; NULL: any */
     const float *dy;
     float *y, *dx, *dw;
     int64_t B, T, C, K;
@@ -62,11 +64,20 @@ static const float *load_taps(const conv *v, const part *p, float *scratch)
     return zeros;
 }
 
-/* The part's channels of row t of x, which may lie before row 0. */
+/* The first row that row t sees. */
+static int64_t first_of(const conv *v, const part *p, int64_t t)
+{
+    return v->firsts ? v->firsts[p->b * v->T + t] : -v->K;
+}
+
+/* The part's channels of row t of x, which may lie before row 0, and before
+ * `first` is zero. */
 static const float *x_row(const conv *v, const part *p, int64_t t,
-                          const float *zeros)
+                          int64_t first, const float *zeros)
 {
     const int64_t before = v->K - 1;
+    if (t < first)
+        return zeros;
     if (t >= 0)
         return v->x + (p->b * v->T + t) * v->C + p->c;
     if (!v->history)
@@ -74,11 +85,13 @@ static const float *x_row(const conv *v, const part *p, int64_t t,
     return v->history + (p->b * before + before + t) * v->C + p->c;
 }
 
-/* And of dy, which may lie behind the last. */
-static const float *dy_row(const conv *v, const part *p, int64_t t,
+/* And of dy, which may lie behind the last: what of it flows back to `to`. */
+static const float *dy_row(const conv *v, const part *p, int64_t t, int64_t to,
                            const float *zeros)
 {
-    return t < v->T ? v->dy + (p->b * v->T + t) * v->C + p->c : zeros;
+    return t < v->T && first_of(v, p, t) <= to
+               ? v->dy + (p->b * v->T + t) * v->C + p->c
+               : zeros;
 }
 
 /* to (+)= sum_k taps[k] rows[k]: a row of `width` channels */
@@ -121,7 +134,8 @@ static void convolve(const conv *v, cpu_worker *worker, part p)
             const int taps = (int)cpu_min(MOST_TAPS, v->K - k);
             const float *rows[MOST_TAPS];
             for (int i = 0; i < taps; i++)
-                rows[i] = x_row(v, &p, t - v->K + 1 + k + i, zeros);
+                rows[i] = x_row(v, &p, t - v->K + 1 + k + i, first_of(v, &p, t),
+                                zeros);
             weigh_rows(taps, p.width, w + k * CHANNELS, rows,
                        v->y + (p.b * v->T + t) * v->C + p.c, k > 0);
         }
@@ -145,7 +159,7 @@ static void store_dx(const conv *v, const part *p, const float *w,
             const int taps = (int)cpu_min(MOST_TAPS, v->K - k);
             const float *rows[MOST_TAPS];
             for (int i = 0; i < taps; i++)
-                rows[i] = dy_row(v, p, t + v->K - 1 - k - i, zeros);
+                rows[i] = dy_row(v, p, t + v->K - 1 - k - i, t, zeros);
             weigh_rows(taps, p->width, w + k * CHANNELS, rows,
                        v->dx + (p->b * v->T + t) * v->C + p->c, k > 0);
         }
@@ -189,21 +203,34 @@ static void sum_strips(int taps, int64_t count, int64_t width,
     }
 }
 
+/* Rows from t on, up to a strip, that see the same rows. */
+static int64_t strip_at(const conv *v, const part *p, int64_t t)
+{
+    const int64_t most = cpu_min(STRIP, p->end - t);
+    int64_t count = v->firsts ? 1 : most;
+    while (count < most && first_of(v, p, t + count) == first_of(v, p, t))
+        count++;
+    return count;
+}
+
 static void sum_dw(const conv *v, const part *p, const float *zeros,
                    float *sums)
 {
+    int64_t count;
     memset(sums, 0, (size_t)(v->K * CHANNELS) * sizeof *sums);
-    for (int64_t t = p->first; t < p->end; t += STRIP)
+    for (int64_t t = p->first; t < p->end; t += count) {
+        count = strip_at(v, p, t);
         for (int64_t k = 0; k < v->K; k += MOST_TAPS) {
-            const int64_t count = cpu_min(STRIP, p->end - t);
             const int taps = (int)cpu_min(MOST_TAPS, v->K - k);
             const float *dy[STRIP], *x[STRIP + MOST_TAPS];
             for (int64_t i = 0; i < count; i++)
-                dy[i] = dy_row(v, p, t + i, zeros);
+                dy[i] = dy_row(v, p, t + i, t + i, zeros);
             for (int64_t i = 0; i < count + taps - 1; i++)
-                x[i] = x_row(v, p, t + i - v->K + 1 + k, zeros);
+                x[i] =
+                    x_row(v, p, t + i - v->K + 1 + k, first_of(v, p, t), zeros);
             sum_strips(taps, count, p->width, dy, x, sums + k * CHANNELS);
         }
+    }
 }
 
 static void run_conv_bwd(const void *argument, cpu_worker *worker, int64_t task)
@@ -239,7 +266,8 @@ static void run_dw(const void *argument, cpu_worker *worker, int64_t task)
 
 /* ---- compiling ---- */
 
-/* x, w and, in input `last`, perhaps a history */
+/* x, w and, from input `last` on, perhaps a history and where documents begin
+ */
 static conv *new_conv(cpu_compiler *c, const tn_plan_node *node, uint32_t x,
                       uint32_t last)
 {
@@ -247,6 +275,8 @@ static conv *new_conv(cpu_compiler *c, const tn_plan_node *node, uint32_t x,
     v->x = cpu_at(c, &node->in[x]);
     v->w = cpu_at(c, &node->in[x + 1]);
     v->history = node->in_count > last ? cpu_at(c, &node->in[last]) : NULL;
+    v->firsts =
+        node->in_count > last + 1 ? cpu_at(c, &node->in[last + 1]) : NULL;
     v->B = node->in[x].shape[0];
     v->T = node->in[x].shape[1];
     v->C = node->in[x].shape[2];

@@ -33,10 +33,10 @@
     XX(ATTENTION_BWD, "ffffffii", "fff", compile_attention_bwd)                \
     XX(LINEAR_CROSS_ENTROPY, "ffi", "f", compile_loss)                         \
     XX(LINEAR_CROSS_ENTROPY_BWD, "ffif", "fff", compile_loss_bwd)              \
-    XX(CONV1D_CAUSAL, "fff", "f", compile_conv)                                \
-    XX(CONV1D_CAUSAL_BWD, "ffff", "ff", compile_conv_bwd)                      \
-    XX(SSD_SCAN, "ffffff", "ff", compile_ssd_scan)                             \
-    XX(SSD_SCAN_BWD, "ffffff", "fffff", compile_ssd_scan_bwd)                  \
+    XX(CONV1D_CAUSAL, "fffi", "f", compile_conv)                               \
+    XX(CONV1D_CAUSAL_BWD, "ffffi", "ff", compile_conv_bwd)                     \
+    XX(SSD_SCAN, "ffffffi", "ff", compile_ssd_scan)                            \
+    XX(SSD_SCAN_BWD, "ffffffi", "fffff", compile_ssd_scan_bwd)                 \
     XX(NEWTON_SCHULZ, "f", "f", compile_newton_schulz)
 
 #define XX(op, in, out, name)                                                  \

@@ -98,9 +98,9 @@ static void read_chunk(const scan *k, ssd_chunk c, int64_t h, const work *m,
         for (int64_t i = t; i < end; i++)
             for (int64_t j = 0; j < end; j += VW)
                 v_store(m->W + (i - t) * s->L + j,
-                        ssd_before(i + 1, j,
-                                   v_load(products + i * s->L + j) *
-                                       ssd_between(&m->decay, i, j)));
+                        ssd_between_rows(m->decay.begin[i], i + 1, j,
+                                         v_load(products + i * s->L + j) *
+                                             ssd_between(&m->decay, i, j)));
         ISA(gemm_direct)
         (end - t, s->P, end, (gemm_matrix){m->W, s->L, 1},
          (gemm_matrix){m->x, s->P_pitch, 1}, k->y + ssd_head(s, c.first + t, h),
@@ -228,7 +228,7 @@ static void step(const ssd *s, int64_t row, int64_t h, float *state, float *y)
     const float *C = s->Cm + ssd_group(s, row, h / s->R);
     const float *x = s->x + ssd_head(s, row, h);
     const float dt = s->dt[row * s->H + h];
-    const vf e = v_exp(v_set(dt * s->A[h]));
+    const vf e = ssd_begins(s, row) ? v_zero() : v_exp(v_set(dt * s->A[h]));
     for (int64_t p = 0; p < s->P; p++, state += s->N) {
         const vf dt_x = v_set(dt * x[p]);
         vf sum = v_zero();
@@ -312,7 +312,7 @@ tn_status ISA(compile_ssd_scan)(cpu_compiler *c, const tn_plan_node *node,
 {
     (void)err;
     scan *k = CPU_ARGUMENT(c, scan);
-    ISA(ssd_fill)(&k->s, c, node->in, CHUNK_ROWS);
+    ISA(ssd_fill)(&k->s, c, node, 0, CHUNK_ROWS);
     k->first_state = node->in_count > 5 ? cpu_at(c, &node->in[5]) : NULL;
     k->y = cpu_at(c, &node->out[0]);
     k->last_state = cpu_at(c, &node->out[1]);

@@ -11,6 +11,10 @@
  * for all its heads. Products of rows of a chunk are triangles: they are done
  * in blocks of SSD_BLOCK rows that end at the diagonal.
  *
+ * A document that begins in a chunk begins with a state of 0: what would carry
+ * from rows before it to rows from it on is 0, and inside its own e^ is counted
+ * from its first row.
+ *
  * A decaying state and W pass through the subnormal numbers on their way to 0,
  * where an operation takes a hundred cycles: ssd_step's tasks round those to 0.
  */
@@ -26,15 +30,17 @@ enum { SSD_MOST_ROWS = 128, SSD_BLOCK = 12 };
 
 typedef struct ssd {
     const float *x, *dt, *A, *Bm, *Cm;
+    const int32_t *firsts; /* (B, T): of its document; NULL: rows are one */
     int64_t B, T, H, P, G, N;
     int64_t R;       /* heads of a group */
     int64_t L, Z;    /* rows of a chunk, chunks */
     int64_t P_pitch; /* of packed rows of x: P in whole vectors */
 } ssd;
 
-/* in: x, dt, A, Bm, Cm; L: up to SSD_MOST_ROWS, in whole vectors */
-void ISA(ssd_fill)(ssd *s, const cpu_compiler *c, const tn_operand *in,
-                   int64_t L);
+/* x, dt, A, Bm, Cm from input `first` on, where documents begin in input 6; L:
+ * up to SSD_MOST_ROWS, in whole vectors */
+void ISA(ssd_fill)(ssd *s, const cpu_compiler *c, const tn_plan_node *node,
+                   uint32_t first, int64_t L);
 
 /* cpu_step, with subnormal numbers taken for 0 while a task runs. */
 void ISA(ssd_step)(cpu_compiler *c, cpu_task task, const void *argument,
@@ -74,10 +80,17 @@ typedef struct ssd_decay {
     float from_start[SSD_MOST_ROWS]; /* e^s */
     float to_end[SSD_MOST_ROWS];     /* e^(s_L - s) */
     float dt_to_end[SSD_MOST_ROWS];
-    float total; /* s_L */
+    float total;                  /* s_L; -infinity where a document begins */
+    int32_t begin[SSD_MOST_ROWS]; /* of its document in the chunk, or 0 */
 } ssd_decay;
 
 void ISA(ssd_decay_of)(const ssd *s, ssd_chunk k, int64_t h, ssd_decay *d);
+
+/* Whether row `row`, which counts all rows, begins a document. */
+static inline int ssd_begins(const ssd *s, int64_t row)
+{
+    return s->firsts && s->firsts[row] == row % s->T;
+}
 
 /* e^(s_t - s_j) for j .. j + VW of the chunk; anything where j > t */
 CPU_INLINE vf ssd_between(const ssd_decay *d, int64_t t, int64_t j)
@@ -85,13 +98,14 @@ CPU_INLINE vf ssd_between(const ssd_decay *d, int64_t t, int64_t j)
     return v_exp(v_set(d->s[t]) - v_load(d->s + j));
 }
 
-/* x, whose lanes are j .. j + VW, and 0 from lane `end` on */
-CPU_INLINE vf ssd_before(int64_t end, int64_t j, vf x)
+/* x, whose lanes are j .. j + VW, and 0 outside lanes `begin` to `end` */
+CPU_INLINE vf ssd_between_rows(int64_t begin, int64_t end, int64_t j, vf x)
 {
-    if (j + VW <= end)
+    if (begin <= j && j + VW <= end)
         return x;
     const vm before = i_gt(i_set((int32_t)(end - j)), i_lanes());
-    return v_select(before, x, v_zero());
+    const vm after = i_gt(i_lanes(), i_set((int32_t)(begin - j - 1)));
+    return v_select(m_and(before, after), x, v_zero());
 }
 
 /* products (L, L) = C B' where j <= t; transposed: N L of scratch. */

@@ -199,15 +199,16 @@ static void take_pairs(const ssd *s, const work *m, head *d, int64_t t,
 {
     const float *products = m->products + t * s->L;
     float *W = m->W + t * s->L, *V = m->V + t * s->L;
+    const int64_t begin = d->decay.begin[t];
     vd row = d_set(0.0);
     for (int64_t j = 0; j < columns; j += VW) {
         const vf e = ssd_between(&d->decay, t, j);
         const vf CB = v_load(products + j);
-        const vf v = ssd_before(t + 1, j,
-                                e * v_load(d->decay.dt + j) * v_load(dy_x + j));
-        const vf passing = ssd_before(t, j, v * CB);
+        const vf v = ssd_between_rows(
+            begin, t + 1, j, e * v_load(d->decay.dt + j) * v_load(dy_x + j));
+        const vf passing = ssd_between_rows(begin, t, j, v * CB);
         double *column = d->by_column + j;
-        v_store(W + j, ssd_before(t + 1, j, e * CB));
+        v_store(W + j, ssd_between_rows(begin, t + 1, j, e * CB));
         v_store(V + j, v_load(V + j) + v);
         row = row + d_low(passing) + d_high(passing);
         d_store(column, d_load(column) + d_low(passing));
@@ -445,7 +446,7 @@ tn_status ISA(compile_ssd_scan_bwd)(cpu_compiler *c, const tn_plan_node *node,
     scan_bwd *k = CPU_ARGUMENT(c, scan_bwd);
     const int64_t N = node->in[4].shape[3];
     ISA(ssd_fill)
-    (&k->s, c, node->in + 1, N < WIDE ? CHUNK_ROWS : CHUNK_ROWS_OF_WIDE);
+    (&k->s, c, node, 1, N < WIDE ? CHUNK_ROWS : CHUNK_ROWS_OF_WIDE);
     k->slots = k->s.Z - 1;
     k->dy = cpu_at(c, &node->in[0]);
     k->dx = cpu_at(c, &node->out[0]);

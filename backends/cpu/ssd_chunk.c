@@ -4,9 +4,11 @@
 #include "kernels.h"
 #include "ssd.h"
 
-void ISA(ssd_fill)(ssd *s, const cpu_compiler *c, const tn_operand *in,
-                   int64_t L)
+void ISA(ssd_fill)(ssd *s, const cpu_compiler *c, const tn_plan_node *node,
+                   uint32_t first, int64_t L)
 {
+    const tn_operand *in = node->in + first;
+    s->firsts = node->in_count > 6 ? cpu_at(c, &node->in[6]) : NULL;
     s->x = cpu_at(c, &in[0]);
     s->dt = cpu_at(c, &in[1]);
     s->A = cpu_at(c, &in[2]);
@@ -53,13 +55,35 @@ void ISA(ssd_step)(cpu_compiler *c, cpu_task task, const void *argument,
 
 /* ---- parts of a chunk ---- */
 
+/* Nothing carries over the first row of a document. */
+static void divide(const ssd *s, ssd_chunk k, ssd_decay *d)
+{
+    int64_t t = 0;
+    const int32_t last = d->begin[k.count - 1];
+    while (t < k.count && !ssd_begins(s, k.first + t))
+        t++;
+    if (t == k.count)
+        return;
+    for (; t < k.count; t++)
+        d->from_start[t] = 0.0f;
+    for (t = 0; t < last; t++)
+        d->to_end[t] = d->dt_to_end[t] = 0.0f;
+    d->total = -INFINITY;
+}
+
 /* s is summed in double: errors of a long sum would all go into e^s. */
 void ISA(ssd_decay_of)(const ssd *s, ssd_chunk k, int64_t h, ssd_decay *d)
 {
     const double A = (double)s->A[h];
     const int64_t padded = v_round_up(k.count);
+    int32_t begin = 0;
     double sum = 0.0;
     for (int64_t t = 0; t < k.count; t++) {
+        if (ssd_begins(s, k.first + t)) {
+            begin = (int32_t)t;
+            sum = 0.0;
+        }
+        d->begin[t] = begin;
         d->dt[t] = s->dt[(k.first + t) * s->H + h];
         sum += (double)d->dt[t] * A;
         d->s[t] = (float)sum;
@@ -76,6 +100,7 @@ void ISA(ssd_decay_of)(const ssd *s, ssd_chunk k, int64_t h, ssd_decay *d)
         v_store(d->to_end + t, to_end);
         v_store(d->dt_to_end + t, to_end * v_load(d->dt + t));
     }
+    divide(s, k, d);
 }
 
 void ISA(ssd_products)(const ssd *s, ssd_chunk k, int64_t g, float *transposed,

@@ -5,33 +5,48 @@
  *     dx[b, t, c] = sum_k w[c, k] dy[b, t + K - 1 - k, c]
  *     dw[c, k]    = sum_{b, t} dy[b, t, c] x[b, t - K + 1 + k, c]
  *
- * x before row 0 is the history's, row -1 its last one, or zero.
+ * x before row 0 is the history's, row -1 its last one, or zero. Rows before
+ * first[b, t] are zero for row t.
  */
 #include "reference.h"
 
 typedef struct conv {
-    const ref_tensor *x, *w, *history;
+    const ref_tensor *x, *w, *history, *first;
     int64_t B, T, C, K;
 } conv;
 
-/* x, w and, in input `last`, perhaps a history */
+static const ref_tensor *optional(const ref_node *n, uint32_t i)
+{
+    return n->plan->in_count > i && n->in[i].data ? &n->in[i] : NULL;
+}
+
+/* x, w and, from input `last` on, perhaps a history and where documents begin
+ */
 static conv problem(const ref_node *n, uint32_t first, uint32_t last)
 {
     const ref_tensor *x = &n->in[first], *w = x + 1;
-    const int present = n->plan->in_count > last && n->in[last].data;
     return (conv){.x = x,
                   .w = w,
-                  .history = present ? &n->in[last] : NULL,
+                  .history = optional(n, last),
+                  .first = optional(n, last + 1),
                   .B = x->shape[0],
                   .T = x->shape[1],
                   .C = x->shape[2],
                   .K = w->shape[1]};
 }
 
-/* Row t of x, from -(K - 1) on. */
-static double at(const conv *v, int64_t b, int64_t t, int64_t c)
+/* Whether row `from` sees row t. */
+static int sees(const conv *v, int64_t b, int64_t from, int64_t t)
+{
+    return !v->first || t >= (int64_t)ref_get(v->first, b * v->T + from);
+}
+
+/* Row t of x, from -(K - 1) on, as row `from` sees it. */
+static double at(const conv *v, int64_t b, int64_t from, int64_t t, int64_t c)
 {
     const int64_t before = v->K - 1;
+    if (!sees(v, b, from, t))
+        return 0.0;
     if (t >= 0)
         return ref_get(v->x, (b * v->T + t) * v->C + c);
     return v->history
@@ -48,7 +63,7 @@ void ref_conv1d_causal(const ref_node *n)
                 double y = 0.0;
                 for (int64_t k = 0; k < v.K; k++)
                     y += ref_get(v.w, c * v.K + k) *
-                         at(&v, b, t - v.K + 1 + k, c);
+                         at(&v, b, t, t - v.K + 1 + k, c);
                 ref_put(n, 0, (b * v.T + t) * v.C + c, y);
             }
 }
@@ -59,7 +74,7 @@ static double dx_at(const conv *v, const ref_tensor *dy, int64_t b, int64_t t,
     double dx = 0.0;
     for (int64_t k = 0; k < v->K; k++) {
         const int64_t to = t + v->K - 1 - k;
-        if (to < v->T)
+        if (to < v->T && sees(v, b, to, t))
             dx += ref_get(v->w, c * v->K + k) *
                   ref_get(dy, (b * v->T + to) * v->C + c);
     }
@@ -72,7 +87,7 @@ static double dw_at(const conv *v, const ref_tensor *dy, int64_t c, int64_t k)
     for (int64_t b = 0; b < v->B; b++)
         for (int64_t t = 0; t < v->T; t++)
             dw += ref_get(dy, (b * v->T + t) * v->C + c) *
-                  at(v, b, t - v->K + 1 + k, c);
+                  at(v, b, t, t - v->K + 1 + k, c);
     return dw;
 }
 

@@ -1,7 +1,8 @@
 /*
  * ssd.c - the state space scan, step by step, and its adjoint recurrence.
  *
- * For each batch row and head, with a state S of P x N and e_t = exp(dt_t A):
+ * For each batch row and head, with a state S of P x N and e_t = exp(dt_t A),
+ * or 0 where row t begins a document (first[b,t] = t):
  *
  *     S_t = e_t S_{t-1} + dt_t x_t B_t'            y_t = S_t C_t
  *
@@ -23,11 +24,17 @@
 
 typedef struct scan {
     const ref_node *n;
-    const ref_tensor *x, *dt, *A, *Bm, *Cm;
+    const ref_tensor *x, *dt, *A, *Bm, *Cm, *first;
     int64_t B, T, H, P, G, N;
 } scan;
 
-/* x, dt, A, Bm, Cm from input `first` on */
+/* An optional input, NULL where absent. */
+static const ref_tensor *optional(const ref_node *n, uint32_t i)
+{
+    return n->plan->in_count > i && n->in[i].data ? &n->in[i] : NULL;
+}
+
+/* x, dt, A, Bm, Cm from input `first` on; where documents begin in input 6 */
 static scan problem(const ref_node *n, uint32_t first)
 {
     const ref_tensor *in = &n->in[first];
@@ -37,6 +44,7 @@ static scan problem(const ref_node *n, uint32_t first)
                   .A = in + 2,
                   .Bm = in + 3,
                   .Cm = in + 4,
+                  .first = optional(n, 6),
                   .B = in->shape[0],
                   .T = in->shape[1],
                   .H = in->shape[2],
@@ -51,7 +59,7 @@ typedef struct step {
     int64_t dt;   /* the element, in dt */
     int64_t b_c;  /* element 0 of N, in Bm and Cm */
     double value; /* dt */
-    double e;     /* exp(dt A) */
+    double e;     /* exp(dt A); 0: what was before is forgotten */
 } step;
 
 static step step_at(const scan *s, int64_t b, int64_t t, int64_t h)
@@ -59,11 +67,12 @@ static step step_at(const scan *s, int64_t b, int64_t t, int64_t h)
     const int64_t row = b * s->T + t, head = row * s->H + h;
     const int64_t group = row * s->G + h / (s->H / s->G);
     const double dt = ref_get(s->dt, head);
+    const int begins = s->first && (int64_t)ref_get(s->first, row) == t;
     return (step){.x = head * s->P,
                   .dt = head,
                   .b_c = group * s->N,
                   .value = dt,
-                  .e = exp(dt * ref_get(s->A, h))};
+                  .e = begins ? 0.0 : exp(dt * ref_get(s->A, h))};
 }
 
 /* `next` (P x N) after one step from `state`; they may be the same. */
@@ -109,10 +118,9 @@ static void scan_head(const scan *s, const ref_tensor *first, int64_t b,
 void ref_ssd_scan(const ref_node *n)
 {
     const scan s = problem(n, 0);
-    const int starts = n->plan->in_count > 5 && n->in[5].data;
     for (int64_t b = 0; b < s.B; b++)
         for (int64_t h = 0; h < s.H; h++)
-            scan_head(&s, starts ? &n->in[5] : NULL, b, h);
+            scan_head(&s, optional(n, 5), b, h);
 }
 
 /* ---- backward ---- */

@@ -66,6 +66,7 @@ static void what_holds_of_each_layer_holds_of_the_stack(void **state)
         law_no_layer_sees_the_future(hybrids[i]);
         law_gradients_reach_every_weight_and_are_right(hybrids[i]);
         law_decoding_gives_the_logits_of_training(hybrids[i]);
+        law_documents_do_not_meet(hybrids[i]);
     }
 }
 

@@ -91,6 +91,10 @@ tn_rig_leaf *add_index(op_case *c, uint32_t rank, const int64_t *shape,
               (uint32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),  \
               (const int64_t[]){__VA_ARGS__}, (low), (high))
 
+/* Where the documents that share `rows` rows begin: i32 (batch, rows). Each is
+ * a few rows long, often one, or all of them. `blind`: some rows see none. */
+void add_firsts(dice *d, op_case *c, int64_t batch, int64_t rows, int blind);
+
 /* Differentiate with respect to input i. */
 static inline void wants(op_case *c, uint32_t i)
 {

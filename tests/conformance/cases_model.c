@@ -122,22 +122,6 @@ static void describe_attention(tn_builder *b, const tn_tensor *in,
     out[0] = tn_attention_within_at(b, qkv, &w->attr.attention, TN_HERE);
 }
 
-/* Where the documents of `rows` rows begin that share the keys: each a few rows
- * long, often one, or the whole row; sometimes a row sees no key at all. */
-static void draw_firsts(dice *d, with *w, int64_t batch, int64_t rows)
-{
-    const int64_t longest = 1 + (int64_t)roll(d, 40);
-    const int blind = chance(d, 4);
-    for (int64_t i = 0, left = 0, first = 0; i < batch * rows; i++, left--) {
-        if (i % rows == 0 || left <= 0) {
-            left =
-                chance(d, 3) ? rows : 1 + (int64_t)roll(d, (uint32_t)longest);
-            first = i % rows;
-        }
-        w->values[i] = (double)(blind && chance(d, 5) ? first + 9 : first);
-    }
-}
-
 /* Positions with padding, and beyond the last key, as while decoding. */
 void draw_attention(dice *d, op_case *c, uint32_t parameter)
 {
@@ -165,11 +149,7 @@ void draw_attention(dice *d, op_case *c, uint32_t parameter)
     add_vectors(c, c->with.flags[1], batch, keys, groups, size);
     add_vectors(c, c->with.flags[2], batch, keys, groups, value_size);
     ADD_INDEX(c, -1, keys - 1, batch, rows);
-    tn_rig_leaf *first = ADD_INDEX(c, 0, rows, batch, rows);
-    if (batch * rows <= MAX_VALUES) {
-        draw_firsts(d, &c->with, batch, rows);
-        first->values = c->with.values;
-    }
+    add_firsts(d, c, batch, rows, chance(d, 4));
     for (uint32_t i = 0; i < 3; i++)
         if (c->with.flags[i] != WITHIN)
             wants(c, i);

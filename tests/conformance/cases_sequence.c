@@ -9,7 +9,9 @@ static void describe_conv(tn_builder *b, const tn_tensor *in, tn_tensor *out,
                           const void *data)
 {
     const with *w = data;
-    out[0] = tn_conv1d_causal(b, in[0], in[1], w->variant ? in[2] : TN_NONE);
+    const tn_tensor given[] = {in[0], in[1], w->variant & 1 ? in[2] : TN_NONE,
+                               w->variant & 2 ? in[3] : TN_NONE};
+    out[0] = tn_conv1d_within_at(b, given, TN_HERE);
 }
 
 /* More taps than rows, too: then all of x meets zeros or history. */
@@ -20,11 +22,12 @@ void draw_conv(dice *d, op_case *c, uint32_t parameter)
     const int64_t channels = take_size(d, &left), rows = take_size(d, &left);
     const int64_t batch = size_upto(d, left < 5 ? left : 5);
     (void)parameter;
-    c->with.variant = roll(d, 2);
+    c->with.variant = roll(d, 4);
     c->rig.describe = describe_conv;
     ADD_LEAF(c, batch, rows, channels);
     ADD_LEAF(c, channels, taps);
     ADD_LEAF(c, batch, taps - 1, channels);
+    add_firsts(d, c, batch, rows, 0);
     wants(c, 0);
     wants(c, 1);
     c->length = taps;
@@ -38,9 +41,15 @@ static void describe_scan(tn_builder *b, const tn_tensor *in, tn_tensor *out,
 {
     const with *w = data;
     tn_tensor last;
-    out[0] = tn_ssd_scan(b, in[0], in[1], in[2], in[3], in[4],
-                         w->variant ? in[5] : TN_NONE, w->number, &last);
-    if (w->variant)
+    const tn_tensor given[] = {in[0],
+                               in[1],
+                               in[2],
+                               in[3],
+                               in[4],
+                               w->variant & 1 ? in[5] : TN_NONE,
+                               w->variant & 2 ? in[6] : TN_NONE};
+    out[0] = tn_ssd_scan_within_at(b, given, w->number, &last, TN_HERE);
+    if (w->variant & 1)
         out[1] = last;
 }
 
@@ -55,10 +64,10 @@ void draw_scan(dice *d, op_case *c, uint32_t parameter)
     const int64_t heads = groups * (1 + (int64_t)roll(d, 3));
     const int64_t batch = size_upto(d, left / groups < 3 ? left / groups : 3);
     (void)parameter;
-    c->with.variant = roll(d, 2);
+    c->with.variant = roll(d, 4);
     c->with.number = chance(d, 4) ? 0 : size_upto(d, 64);
     c->rig.describe = describe_scan;
-    c->rig.out_count = c->with.variant ? 2 : 1;
+    c->rig.out_count = c->with.variant & 1 ? 2 : 1;
     ADD_LEAF(c, batch, steps, heads, width);
     tn_rig_leaf *dt = ADD_LEAF(c, batch, steps, heads);
     dt->low = 0.05;
@@ -69,7 +78,8 @@ void draw_scan(dice *d, op_case *c, uint32_t parameter)
     ADD_LEAF(c, batch, steps, groups, states);
     ADD_LEAF(c, batch, steps, groups, states);
     ADD_LEAF(c, batch, heads, width, states);
-    for (uint32_t i = 0; i < 5 && !c->with.variant; i++)
+    add_firsts(d, c, batch, steps, 0);
+    for (uint32_t i = 0; i < 5 && !(c->with.variant & 1); i++)
         wants(c, i);
     c->length = states + steps;
     c->gradient_length = states + width + batch * steps * heads;

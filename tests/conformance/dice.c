@@ -69,3 +69,19 @@ tn_rig_leaf *add_index(op_case *c, uint32_t rank, const int64_t *shape,
     }
     return leaf;
 }
+
+void add_firsts(dice *d, op_case *c, int64_t batch, int64_t rows, int blind)
+{
+    const uint32_t longest = 1 + roll(d, 40);
+    tn_rig_leaf *leaf = ADD_INDEX(c, 0, rows, batch, rows);
+    if (batch * rows > MAX_VALUES)
+        return;
+    for (int64_t i = 0, left = 0, first = 0; i < batch * rows; i++, left--) {
+        if (i % rows == 0 || left <= 0) {
+            left = chance(d, 3) ? rows : 1 + (int64_t)roll(d, longest);
+            first = i % rows;
+        }
+        c->with.values[i] = (double)(blind && chance(d, 5) ? first + 9 : first);
+    }
+    leaf->values = c->with.values;
+}

@@ -113,6 +113,8 @@ static const char *const stacks[] = {
     STACK("{arch: mla, repeat: 2, num_heads: 2, kv_lora_rank: 5, "
           "qk_nope_head_dim: 3, qk_rope_head_dim: 2, v_head_dim: 4, "
           "intermediate_size: 24}"),
+    STACK("{arch: mamba2, num_heads: 4, state_size: 5, chunk_size: 32}, {arch: "
+          "transformer, num_heads: 2, intermediate_size: 24}"),
 };
 enum { STACKS = sizeof stacks / sizeof stacks[0] };
 

@@ -17,20 +17,6 @@ int tni_has_dense_vectors(const tn_tensor_info *x)
     return x->shape[x->rank - 1] == 1 || x->stride[x->rank - 1] == 1;
 }
 
-/* A number for each row of q: i32 (B, T), or absent. */
-static tn_status check_of_rows(const tn_builder *b, tn_tensor x,
-                               const char *what, const tn_tensor_info *q,
-                               tn_error *err)
-{
-    if (tn_is_none(x))
-        return TN_OK;
-    const tn_tensor_info info = tn_info(b, x);
-    TN_TRY(tni_expect_i32(&info, what, err));
-    TN_TRY(tni_expect_rank(&info, what, 2, 2, err));
-    TN_TRY(tni_expect_size(&info, what, 0, q->shape[0], err));
-    return tni_expect_size(&info, what, 1, q->shape[1], err);
-}
-
 /* q (B, T, H, D), k (B, S, G, D), v (B, S, G, E), and from input `optional` on
  * [positions (B, T)], [first (B, T)] */
 static tn_status check_operands(const tn_builder *b, const tn_op_node *node,
@@ -55,8 +41,8 @@ static tn_status check_operands(const tn_builder *b, const tn_op_node *node,
                        "%" PRId64 " query heads are no multiple of %" PRId64
                        " key heads",
                        q.shape[2], k.shape[2]);
-    TN_TRY(check_of_rows(b, tni_in(node, optional), "positions", &q, err));
-    return check_of_rows(b, tni_in(node, optional + 1), "first", &q, err);
+    TN_TRY(tni_expect_of_rows(b, tni_in(node, optional), "positions", &q, err));
+    return tni_expect_of_rows(b, tni_in(node, optional + 1), "first", &q, err);
 }
 
 static tn_status check_attr(const tn_attention_attr *a, tn_error *err)

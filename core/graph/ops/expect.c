@@ -96,6 +96,19 @@ tn_status tni_expect_size(const tn_tensor_info *x, const char *what,
                    axis, what, tni_shape_text(x).text, x->shape[axis], size);
 }
 
+tn_status tni_expect_of_rows(const tn_builder *b, tn_tensor numbers,
+                             const char *what, const tn_tensor_info *x,
+                             tn_error *err)
+{
+    if (tn_is_none(numbers))
+        return TN_OK;
+    const tn_tensor_info info = tn_info(b, numbers);
+    TN_TRY(tni_expect_i32(&info, what, err));
+    TN_TRY(tni_expect_rank(&info, what, 2, 2, err));
+    TN_TRY(tni_expect_size(&info, what, 0, x->shape[0], err));
+    return tni_expect_size(&info, what, 1, x->shape[1], err);
+}
+
 tn_tensor_info tni_dense(tn_dtype dtype, uint32_t rank, const int64_t *shape)
 {
     tn_tensor_info info = {.dtype = dtype, .rank = rank};

@@ -115,6 +115,11 @@ tn_status tni_expect_same_shape(const tn_tensor_info *x, const char *what_x,
 tn_status tni_expect_size(const tn_tensor_info *x, const char *what,
                           uint32_t axis, int64_t size, tn_error *err);
 
+/* A number for each row of x (B, T, ...): i32 (B, T), or none. */
+tn_status tni_expect_of_rows(const tn_builder *b, tn_tensor numbers,
+                             const char *what, const tn_tensor_info *x,
+                             tn_error *err);
+
 /* dense, of this dtype and shape */
 tn_tensor_info tni_dense(tn_dtype dtype, uint32_t rank, const int64_t *shape);
 tn_tensor_info tni_dense_like(const tn_tensor_info *x);

@@ -65,6 +65,7 @@ tn_status tni_ssd_scan_shape(const tn_builder *b, const tn_op_node *node,
 {
     TN_TRY(check_operands(b, node->attr, node->in, err));
     const tn_tensor_info x = tn_info(b, node->in[0]);
+    TN_TRY(tni_expect_of_rows(b, tni_in(node, 6), "first", &x, err));
     const int64_t state[] = {x.shape[0], x.shape[2], x.shape[3],
                              tn_dim(b, node->in[3], 3)};
     out[0] = tni_dense_like(&x);
@@ -84,6 +85,7 @@ tn_status tni_ssd_scan_bwd_shape(const tn_builder *b, const tn_op_node *node,
     const tn_tensor_info dy = tn_info(b, node->in[0]);
     const tn_tensor_info x = tn_info(b, node->in[1]);
     TN_TRY(tni_expect_same_shape(&dy, "dy", &x, "x", err));
+    TN_TRY(tni_expect_of_rows(b, tni_in(node, 6), "first", &x, err));
     for (uint32_t i = 0; i < 5; i++) {
         const tn_tensor_info of = tn_info(b, node->in[1 + i]);
         out[i] = tni_dense_like(&of);
@@ -99,8 +101,9 @@ void tni_ssd_scan_gradient(tn_builder *b, const tn_op_node *node,
                            const tn_tensor *dout, uint32_t wanted,
                            tn_tensor *din)
 {
-    const tn_tensor in[] = {dout[0],     node->in[0], node->in[1],
-                            node->in[2], node->in[3], node->in[4]};
+    const tn_tensor in[] = {dout[0],        node->in[0], node->in[1],
+                            node->in[2],    node->in[3], node->in[4],
+                            tni_in(node, 6)};
     tn_tensor made[5];
     if (!tn_is_none(dout[1]) || !tn_is_none(tni_in(node, 5))) {
         tn_builder_fail(b, "ssd_scan has no gradient through its first and "
@@ -109,7 +112,7 @@ void tni_ssd_scan_gradient(tn_builder *b, const tn_op_node *node,
     }
     if (tn_is_none(dout[0]) || !(wanted & 31u))
         return;
-    b->api->op(b, TN_OP_SSD_SCAN_BWD, in, 6, node->attr,
+    b->api->op(b, TN_OP_SSD_SCAN_BWD, in, 7, node->attr,
                (uint32_t)sizeof(tn_ssd_attr), made, 5, TN_HERE);
     tni_take_wanted(din, made, 5, wanted);
 }

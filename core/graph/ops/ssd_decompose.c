@@ -25,6 +25,12 @@
  * da is summed from what passes, not as a difference of what arrives and what
  * leaves, which would cancel the large terms that stay in their own row.
  *
+ * Where documents share a row, a row that begins one has e^(a_t) = 0. Sums of
+ * such exponents would lose all others, so the borders are counted instead: n
+ * is how many there are in a chunk up to a row, and e^ is 0 between two rows
+ * whose counts differ, from a chunk's start to rows with n > 0, to a chunk's
+ * end from rows with n < n_L, and across chunks that have a border.
+ *
  * Shapes are (B, Z, G, R, L, X): Z chunks, G groups, R = H / G heads of a group
  * (1 where they share), X what the row holds. The last chunk is filled up with
  * zeros: dt = 0 neither decays nor adds.
@@ -50,9 +56,16 @@ typedef struct scan {
     tn_tensor A;      /* (1, 1, G, R, 1, 1) */
     tn_tensor s;      /* (B, Z, G, R, L, 1): running sum of dt A in a chunk */
     tn_tensor total;  /* (B, Z, G, R, 1, 1): its last row */
+    tn_tensor n; /* (B, Z, 1, 1, L, 1): borders so far in a chunk; or none */
 } scan;
 
 /* ---- layouts ---- */
+
+static tni_register index_of(tni_work *w, uint32_t axis)
+{
+    return tni_work_emit(
+        w, (tni_work_instruction){.op = TN_MAP_INDEX, .a = (tni_register)axis});
+}
 
 /* (B, T, G r, X) -> (B, Z, G, r, L, X), with rows of zeros after the last */
 static tn_tensor in_chunks(tn_builder *b, const scan *c, tn_tensor x, int64_t r)
@@ -90,8 +103,25 @@ static tn_tensor as_states(tn_builder *b, const scan *c, tn_tensor x)
                       0, 3, 1, 2, 4, 5);
 }
 
+/* first (B, T) -> (B, Z, 1, 1, L, 1): rows so far in a chunk that begin a
+ * document; rows that fill up the last chunk begin none */
+static tn_tensor count_borders(tn_builder *b, const scan *c, tn_tensor first)
+{
+    const tn_tensor in = tn_reshape(b, first, c->B, c->T, 1);
+    const int64_t missing = c->Z * c->L - c->T;
+    tni_work w = {0};
+    const tni_register begins =
+        tni_work_op(&w, TN_MAP_EQ, tni_work_input(&w, 0), index_of(&w, 1), 0);
+    tn_tensor rows = tni_map_written1(b, &w, begins, &in, 1);
+    if (missing)
+        rows = tn_concat(b, 1, rows, tn_fill(b, 0.0, c->B, missing, 1));
+    return tn_cumsum(b, tn_reshape(b, rows, c->B, c->Z, 1, 1, c->L, 1),
+                     .axis = L_AXIS);
+}
+
 /* in: x, dt, A, Bm, Cm */
-static scan lay_out(tn_builder *b, const tn_ssd_attr *attr, const tn_tensor *in)
+static scan lay_out(tn_builder *b, const tn_ssd_attr *attr, const tn_tensor *in,
+                    tn_tensor first)
 {
     const tn_tensor_info x = tn_info(b, in[0]), Bm = tn_info(b, in[3]);
     scan c = {.B = x.shape[0],
@@ -110,31 +140,63 @@ static scan lay_out(tn_builder *b, const tn_ssd_attr *attr, const tn_tensor *in)
     c.Cm = in_chunks(b, &c, in[4], 1);
     c.s = tn_cumsum(b, tn_mul(b, c.dt, c.A), .axis = L_AXIS);
     c.total = tn_slice(b, c.s, L_AXIS, c.L - 1, 1);
+    if (!tn_is_none(first))
+        c.n = count_borders(b, &c, first);
     return c;
 }
 
 /* ---- decays ---- */
 
-static tni_register index_of(tni_work *w, uint32_t axis)
-{
-    return tni_work_emit(
-        w, (tni_work_instruction){.op = TN_MAP_INDEX, .a = (tni_register)axis});
-}
-
-/* s (.., n, 1) -> (.., n, n): e^(s_t - s_j) where j <= t, else 0 */
-static tn_tensor decays(tn_builder *b, tn_tensor s)
+/* s (.., m, 1) -> (.., m, m): e^(s_t - s_j) where j <= t, and where n, unless
+ * it is none, counts as many borders; else 0 */
+static tn_tensor decays(tn_builder *b, tn_tensor s, tn_tensor n)
 {
     const uint32_t rank = tn_rank(b, s);
-    const tn_tensor in[] = {s, tn_transpose(b, s)};
+    const int whole = tn_is_none(n);
+    const tn_tensor in[] = {s, tn_transpose(b, s), n,
+                            whole ? n : tn_transpose(b, n)};
     tni_work w = {0};
-    const tni_register past = tni_work_op(&w, TN_MAP_LE, index_of(&w, rank - 1),
-                                          index_of(&w, rank - 2), 0);
+    tni_register seen = tni_work_op(&w, TN_MAP_LE, index_of(&w, rank - 1),
+                                    index_of(&w, rank - 2), 0);
     const tni_register between = tni_work_op(
         &w, TN_MAP_SUB, tni_work_input(&w, 0), tni_work_input(&w, 1), 0);
-    const tni_register exponent = tni_work_op(&w, TN_MAP_SELECT, past, between,
+    if (!whole)
+        seen = tni_work_op(&w, TN_MAP_AND, seen,
+                           tni_work_op(&w, TN_MAP_EQ, tni_work_input(&w, 2),
+                                       tni_work_input(&w, 3), 0),
+                           0);
+    const tni_register exponent = tni_work_op(&w, TN_MAP_SELECT, seen, between,
                                               tni_work_constant(&w, NEVER));
     return tni_map_written1(b, &w, tni_work_op(&w, TN_MAP_EXP, exponent, 0, 0),
-                            in, 2);
+                            in, whole ? 2 : 4);
+}
+
+/* x where two counts of borders are equal, else 0; x where they are none */
+static tn_tensor where_equal(tn_builder *b, tn_tensor m, tn_tensor n,
+                             tn_tensor x)
+{
+    return tn_is_none(m) ? x : tn_mul(b, x, tn_eq(b, m, n));
+}
+
+/* The borders in each chunk: (B, Z, 1, 1, 1, 1), or none */
+static tn_tensor borders_of_chunks(tn_builder *b, const scan *c)
+{
+    return tn_is_none(c->n) ? c->n : tn_slice(b, c->n, L_AXIS, c->L - 1, 1);
+}
+
+static tn_tensor no_borders(tn_builder *b, const scan *c)
+{
+    return tn_is_none(c->n) ? c->n : tn_fill(b, 0.0, 1, 1, 1, 1, 1, 1);
+}
+
+/* Running sums over chunks of x (.., Z), from 0 before the first: (.., Z + 1,
+ * 1) */
+static tn_tensor at_ends(tn_builder *b, const scan *c, tn_tensor x)
+{
+    const int64_t H = tn_dim(b, x, 1);
+    const tn_tensor sums = tn_concat(b, 2, tn_fill(b, 0.0, c->B, H, 1),
+                                     tn_cumsum(b, x, .axis = 2));
+    return tn_reshape(b, sums, c->B, H, c->Z + 1, 1);
 }
 
 /* (B, H, Z + 1, Z + 1): from the border before chunk j to that before t */
@@ -142,15 +204,30 @@ static tn_tensor decays_of_chunks(tn_builder *b, const scan *c)
 {
     const tn_tensor total =
         tn_reshape(b, by_chunk(b, c, c->total), c->B, c->H, c->Z);
-    const tn_tensor borders = tn_concat(b, 2, tn_fill(b, 0.0, c->B, c->H, 1),
-                                        tn_cumsum(b, total, .axis = 2));
-    return decays(b, tn_reshape(b, borders, c->B, c->H, c->Z + 1, 1));
+    tn_tensor n = borders_of_chunks(b, c);
+    if (!tn_is_none(n))
+        n = at_ends(b, c, tn_reshape(b, n, c->B, 1, c->Z));
+    return decays(b, at_ends(b, c, total), n);
+}
+
+/* e^s: from the start of its chunk to each row */
+static tn_tensor decay_from_start(tn_builder *b, const scan *c)
+{
+    return where_equal(b, c->n, no_borders(b, c), tn_exp(b, c->s));
 }
 
 /* e^(s_L - s): from each row to the end of its chunk */
 static tn_tensor decay_to_end(tn_builder *b, const scan *c)
 {
-    return tn_exp(b, tn_sub(b, c->total, c->s));
+    return where_equal(b, c->n, borders_of_chunks(b, c),
+                       tn_exp(b, tn_sub(b, c->total, c->s)));
+}
+
+/* e^(s_L): over a whole chunk */
+static tn_tensor decay_of_chunk(tn_builder *b, const scan *c)
+{
+    return where_equal(b, borders_of_chunks(b, c), no_borders(b, c),
+                       tn_exp(b, c->total));
 }
 
 /* What each chunk adds to the state: (B, Z, G, R, P, N) */
@@ -165,7 +242,7 @@ static tn_tensor added_states(tn_builder *b, const scan *c, tn_tensor to_end)
 void tni_ssd_scan_decompose(tn_builder *b, const tn_op_node *node,
                             tn_tensor *out)
 {
-    const scan c = lay_out(b, node->attr, node->in);
+    const scan c = lay_out(b, node->attr, node->in, tni_in(node, 6));
     tn_tensor first = tni_in(node, 5);
     if (tn_is_none(first))
         first = tn_fill(b, 0.0, c.B, c.H, c.P, c.N);
@@ -178,11 +255,11 @@ void tni_ssd_scan_decompose(tn_builder *b, const tn_op_node *node,
     const tn_tensor h = as_states(b, &c, tn_slice(b, states, 2, 0, c.Z));
 
     const tn_tensor products = tn_matmul(b, c.Cm, tn_transpose(b, c.Bm));
-    const tn_tensor W = tn_mul(b, products, decays(b, c.s));
+    const tn_tensor W = tn_mul(b, products, decays(b, c.s, c.n));
     const tn_tensor inside =
         tn_matmul(b, tn_mul(b, W, tn_transpose(b, c.dt)), c.x);
-    const tn_tensor before =
-        tn_mul(b, tn_exp(b, c.s), tn_matmul(b, c.Cm, tn_transpose(b, h)));
+    const tn_tensor before = tn_mul(b, decay_from_start(b, &c),
+                                    tn_matmul(b, c.Cm, tn_transpose(b, h)));
     out[0] = in_rows(b, &c, tn_add(b, inside, before));
     out[1] = tn_reshape(b, tn_slice(b, states, 2, c.Z, 1), c.B, c.H, c.P, c.N);
 }
@@ -219,9 +296,9 @@ static tn_tensor shared(tn_builder *b, const scan *c, tn_tensor x)
 void tni_ssd_scan_bwd_decompose(tn_builder *b, const tn_op_node *node,
                                 tn_tensor *out)
 {
-    const scan c = lay_out(b, node->attr, node->in + 1);
+    const scan c = lay_out(b, node->attr, node->in + 1, tni_in(node, 6));
     const tn_tensor dy = in_chunks(b, &c, node->in[0], c.R);
-    const tn_tensor from_start = tn_exp(b, c.s);
+    const tn_tensor from_start = decay_from_start(b, &c);
     const tn_tensor to_end = decay_to_end(b, &c);
     const tn_tensor to_end_dt = tn_mul(b, c.dt, to_end);
 
@@ -236,7 +313,7 @@ void tni_ssd_scan_bwd_decompose(tn_builder *b, const tn_op_node *node,
     const tn_tensor E = as_states(
         b, &c, tn_matmul(b, tn_transpose(b, carry), by_chunk(b, &c, Q)));
 
-    const tn_tensor decay = decays(b, c.s);
+    const tn_tensor decay = decays(b, c.s, c.n);
     const tn_tensor products = tn_matmul(b, c.Cm, tn_transpose(b, c.Bm));
     const tn_tensor W = tn_mul(b, products, decay);
     const tn_tensor U =
@@ -249,7 +326,7 @@ void tni_ssd_scan_bwd_decompose(tn_builder *b, const tn_op_node *node,
     const tn_tensor dy_h = tn_mul(b, from_start, tn_matmul(b, dy, h));
 
     const tn_tensor through =
-        tn_mul(b, tn_exp(b, c.total),
+        tn_mul(b, decay_of_chunk(b, &c),
                tn_sum(b, tn_mul(b, E, h), 1u << L_AXIS | 1u << X_AXIS));
     const tn_tensor read =
         tn_cumsum(b, dot(b, dy_h, c.Cm), .axis = L_AXIS, .reverse = 1);

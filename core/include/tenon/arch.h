@@ -103,8 +103,9 @@ struct tn_layer {
     tn_tensor rng; /* i32 (2), for tn_dropout; none when not training */
     /* i32 (B, T), since ABI 1.2: at which row of this call each row's document
      * begins, where rows are to be kept to documents; else none. Whatever reads
-     * several rows reads none before it: tn_layer_attention does; an op
-     * of one's own compares. A layer that does not read it is refused then. */
+     * several rows reads none before it: tn_layer_attention, _conv1d and
+     * _ssd_scan see to it; an op of one's own compares. A layer that does not
+     * read it is refused then. */
     tn_tensor first;
     uint32_t reserved;
 };
@@ -219,6 +220,11 @@ static inline tn_tensor tn_without_padding_at(tn_layer *l, tn_tensor x,
 
 #define tn_without_padding(l, x) tn_without_padding_at(l, x, TN_HERE)
 
+static inline tn_tensor tn_layer_first_(const tn_layer *l)
+{
+    return TN_HAS(l, first.id) ? l->first : TN_NONE;
+}
+
 /* Attention of this layer's rows, which knows where they stand and which of
  * them are of one document. k and v as tn_cache returns them. */
 static inline tn_tensor tn_layer_attention_at(tn_layer *l, tn_tensor q,
@@ -226,10 +232,49 @@ static inline tn_tensor tn_layer_attention_at(tn_layer *l, tn_tensor q,
                                               const tn_attention_attr *attr,
                                               tn_here here)
 {
-    const tn_tensor in[] = {q, k, v, l->positions,
-                            TN_HAS(l, first.id) ? l->first : TN_NONE};
+    const tn_tensor in[] = {q, k, v, l->positions, tn_layer_first_(l)};
     return tn_attention_within_at(l->b, in, attr, here);
 }
+
+/* rows (B, T, C) convolved with w (C, K): each channel by itself, over the row
+ * and the K - 1 before it, which decoding keeps under `name`. */
+static inline tn_tensor tn_layer_conv1d_at(tn_layer *l, const char *name,
+                                           tn_tensor rows, tn_tensor w,
+                                           tn_here here)
+{
+    const tn_tensor before =
+        l->api->window(l, name, rows, tn_dim(l->b, w, 1) - 1, here);
+    const tn_tensor in[] = {rows, w, before, tn_layer_first_(l)};
+    return tn_conv1d_within_at(l->b, in, here);
+}
+
+/* in: x, dt, A, Bm, Cm of tn_ssd_scan; the state that decoding carries is kept
+ * under `name`. */
+static inline tn_tensor tn_layer_ssd_scan_at(tn_layer *l, const char *name,
+                                             const tn_tensor in[5],
+                                             int64_t chunk_size, tn_here here)
+{
+    const int64_t shape[4] = {tn_dim(l->b, in[0], 0), tn_dim(l->b, in[0], 2),
+                              tn_dim(l->b, in[0], 3), tn_dim(l->b, in[3], 3)};
+    const tn_tensor all[] = {in[0],
+                             in[1],
+                             in[2],
+                             in[3],
+                             in[4],
+                             l->api->load(l, name, 4, shape, here),
+                             tn_layer_first_(l)};
+    tn_tensor last;
+    const tn_tensor y =
+        tn_ssd_scan_within_at(l->b, all, chunk_size, &last, here);
+    l->api->store(l, name, last, here);
+    return y;
+}
+
+#define tn_layer_conv1d(l, name, rows, w)                                      \
+    tn_layer_conv1d_at(l, name, rows, w, TN_HERE)
+#define tn_layer_ssd_scan(l, name, x, dt, A, Bm, Cm, chunk_size)               \
+    tn_layer_ssd_scan_at(l, name, (const tn_tensor[]){x, dt, A, Bm, Cm},       \
+                         chunk_size, TN_HERE)
 
 /* tn_layer_attention(l, q, k, v), and any of tn_attention_attr's members:
  * tn_layer_attention(l, q, k, v, .window = 256) */

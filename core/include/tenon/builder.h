@@ -625,6 +625,15 @@ static inline tn_tensor tn_rope_at(tn_builder *b, tn_tensor x,
                      (uint32_t)sizeof *attr, here);
 }
 
+/* How many of `most` inputs to hand over: none at their end are left out. */
+static inline uint32_t tn_present_(const tn_tensor *in, uint32_t least,
+                                   uint32_t most)
+{
+    while (most > least && tn_is_none(in[most - 1]))
+        most--;
+    return most;
+}
+
 /* in: q, k, v, positions, first (both may be none): where each row of q stands,
  * and which key is the first of its document */
 static inline tn_tensor tn_attention_within_at(tn_builder *b,
@@ -633,11 +642,8 @@ static inline tn_tensor tn_attention_within_at(tn_builder *b,
                                                tn_here here)
 {
     tn_tensor out[2] = {TN_NONE, TN_NONE};
-    uint32_t count = 5;
-    while (count > 3 && tn_is_none(in[count - 1]))
-        count--;
-    b->api->op(b, TN_OP_ATTENTION, in, count, attr, (uint32_t)sizeof *attr, out,
-               2, here);
+    b->api->op(b, TN_OP_ATTENTION, in, tn_present_(in, 3, 5), attr,
+               (uint32_t)sizeof *attr, out, 2, here);
     return out[0];
 }
 
@@ -663,31 +669,48 @@ static inline tn_tensor tn_linear_cross_entropy_at(tn_builder *b, tn_tensor x,
                      (uint32_t)sizeof attr, here);
 }
 
-/* history may be none: nothing was before x */
+/* in: x, w, history, first (both may be none): what was before x, and which row
+ * is the first of each row's document */
+static inline tn_tensor tn_conv1d_within_at(tn_builder *b,
+                                            const tn_tensor in[4], tn_here here)
+{
+    return tn_op1_at(b, TN_OP_CONV1D_CAUSAL, in, tn_present_(in, 2, 4), NULL, 0,
+                     here);
+}
+
 static inline tn_tensor tn_conv1d_causal_at(tn_builder *b, tn_tensor x,
                                             tn_tensor w, tn_tensor history,
                                             tn_here here)
 {
-    const tn_tensor in[] = {x, w, history};
-    return tn_op1_at(b, TN_OP_CONV1D_CAUSAL, in, tn_is_none(history) ? 2 : 3,
-                     NULL, 0, here);
+    const tn_tensor in[] = {x, w, history, TN_NONE};
+    return tn_conv1d_within_at(b, in, here);
 }
 
-/* in: x, dt, A, Bm, Cm, state (may be none: zeros). last: the state after the
- * last row; NULL where nobody wants it. */
-static inline tn_tensor tn_ssd_scan_at(tn_builder *b, const tn_tensor in[6],
-                                       int64_t chunk_size, tn_tensor *last,
-                                       tn_here here)
+/* in: x, dt, A, Bm, Cm, state, first (both may be none: zeros; one document).
+ * last: the state after the last row; NULL where nobody wants it. */
+static inline tn_tensor tn_ssd_scan_within_at(tn_builder *b,
+                                              const tn_tensor in[7],
+                                              int64_t chunk_size,
+                                              tn_tensor *last, tn_here here)
 {
     tn_ssd_attr attr;
     tn_tensor out[2] = {TN_NONE, TN_NONE};
     memset(&attr, 0, sizeof attr);
     attr.chunk_size = chunk_size;
-    b->api->op(b, TN_OP_SSD_SCAN, in, tn_is_none(in[5]) ? 5 : 6, &attr,
+    b->api->op(b, TN_OP_SSD_SCAN, in, tn_present_(in, 5, 7), &attr,
                (uint32_t)sizeof attr, out, 2, here);
     if (last)
         *last = out[1];
     return out[0];
+}
+
+/* in: x, dt, A, Bm, Cm, state */
+static inline tn_tensor tn_ssd_scan_at(tn_builder *b, const tn_tensor in[6],
+                                       int64_t chunk_size, tn_tensor *last,
+                                       tn_here here)
+{
+    const tn_tensor all[] = {in[0], in[1], in[2], in[3], in[4], in[5], TN_NONE};
+    return tn_ssd_scan_within_at(b, all, chunk_size, last, here);
 }
 
 static inline tn_tensor tn_newton_schulz_at(tn_builder *b, tn_tensor x,

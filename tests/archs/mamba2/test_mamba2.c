@@ -37,6 +37,15 @@ static void no_variant_sees_the_future(void **state)
         law_no_layer_sees_the_future(variants[i]);
 }
 
+static void packed_documents_do_not_meet(void **state)
+{
+    (void)state;
+    for (int i = 0; i < VARIANTS; i++)
+        law_documents_do_not_meet(variants[i]);
+    law_documents_do_not_meet_on(variants[0], "cpu", 1e-5);
+    law_documents_do_not_meet_on(variants[4], "cpu", 1e-5);
+}
+
 static void gradients_reach_every_weight_and_are_right(void **state)
 {
     (void)state;
@@ -288,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_variant_sees_the_future),
+        cmocka_unit_test(packed_documents_do_not_meet),
         cmocka_unit_test(gradients_reach_every_weight_and_are_right),
         cmocka_unit_test(decoding_gives_the_logits_of_training),
         cmocka_unit_test(the_state_does_not_grow_with_the_sequence),
