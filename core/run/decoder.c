@@ -177,3 +177,26 @@ tn_status tni_decoder_reset(tni_decoder *d, tn_error *err)
     d->position = 0;
     return TN_OK;
 }
+
+static int is_recurrent(const tni_decoder *d)
+{
+    uint32_t count;
+    int64_t bytes;
+    const tni_state *state =
+        tni_model_states(d->session->recipe->model, &count, &bytes);
+    for (uint32_t i = 0; i < count; i++)
+        if (!state[i].bytes_per_token)
+            return 1;
+    return 0;
+}
+
+/* Rows of a cache behind the position are written before they are seen. */
+tn_status tni_decoder_rewind(tni_decoder *d, int64_t position, tn_error *err)
+{
+    if (position >= d->position)
+        return TN_OK;
+    if (is_recurrent(d))
+        return tni_decoder_reset(d, err);
+    d->position = position;
+    return TN_OK;
+}

@@ -40,4 +40,10 @@ tn_status tni_decoder_read(tni_decoder *decoder, const int32_t *tokens,
 /* Forget everything that was read. */
 tn_status tni_decoder_reset(tni_decoder *decoder, tn_error *err);
 
+/* Forget what was read from `position` on; logits mean nothing until the next
+ * read. Caches can do that. A recurrent state can not go back: then everything
+ * is forgotten, and decoder->position says so. */
+tn_status tni_decoder_rewind(tni_decoder *decoder, int64_t position,
+                             tn_error *err);
+
 #endif

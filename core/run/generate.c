@@ -13,9 +13,8 @@ typedef struct {
     tni_decoder *decoder;
     tni_sampler sampler;
     tni_utf8 utf8;
-    int32_t *tokens; /* prompt and what was made */
-    int64_t count, capacity;
-    int32_t end[2]; /* ids that end a text, -1: none */
+    tni_token_list tokens; /* prompt and what was made */
+    tni_stops stops;
     int said_full;
 } generation;
 
@@ -35,46 +34,27 @@ static void warn(const generation *g, const char *format, long long a,
 
 /* ---- tokens ---- */
 
-static tn_status append(void *to, const int32_t *ids, uint64_t count,
-                        tn_error *err)
-{
-    generation *g = to;
-    const int64_t need = g->count + (int64_t)count;
-    if (need > g->capacity) {
-        const int64_t capacity = 2 * need + 64;
-        int32_t *grown = realloc(g->tokens, (size_t)capacity * sizeof *grown);
-        if (!grown)
-            return tn_fail(err, TN_ENOMEM, "no memory for %lld tokens",
-                           (long long)need);
-        g->tokens = grown;
-        g->capacity = capacity;
-    }
-    memcpy(g->tokens + g->count, ids, (size_t)count * sizeof *ids);
-    g->count = need;
-    return TN_OK;
-}
-
 static tn_status encode_prompt(generation *g, tn_error *err)
 {
     const tni_generate_request *q = g->request;
     const tn_tokenizer *v = g->tokenizer.vtable;
-    TN_TRY(v->encode(g->tokenizer.self, q->prompt, q->prompt_bytes, 1, append,
-                     g, err));
-    if (!g->count)
+    TN_TRY(v->encode(g->tokenizer.self, q->prompt, q->prompt_bytes, 1,
+                     tni_token_list_take, &g->tokens, err));
+    if (!g->tokens.count)
         return tn_fail(err, TN_EINVALID,
                        "the prompt is empty; give at least one character");
     const int64_t longest = tni_model_max_seq_len(q->recipe->model);
-    if (g->count < longest)
+    if (g->tokens.count < longest)
         return TN_OK;
     /* leave room to go on: half of the context, as when it runs full */
     const int64_t keep = longest > 1 ? longest / 2 : 1;
     warn(g,
          "the prompt has %lld tokens, more than the context holds: its last "
          "%lld are used",
-         (long long)g->count, (long long)keep);
-    memmove(g->tokens, g->tokens + g->count - keep,
-            (size_t)keep * sizeof *g->tokens);
-    g->count = keep;
+         (long long)g->tokens.count, (long long)keep);
+    memmove(g->tokens.at, g->tokens.at + g->tokens.count - keep,
+            (size_t)keep * sizeof *g->tokens.at);
+    g->tokens.count = keep;
     return TN_OK;
 }
 
@@ -82,7 +62,7 @@ static tn_status encode_prompt(generation *g, tn_error *err)
 static int64_t cache_length(const generation *g)
 {
     const int64_t longest = tni_model_max_seq_len(g->request->recipe->model);
-    const int64_t need = g->count + g->request->max_tokens;
+    const int64_t need = g->tokens.count + g->request->max_tokens;
     return need < longest ? need : longest;
 }
 
@@ -94,19 +74,28 @@ static int64_t sampled_ids(const generation *g)
     return known < model ? known : model;
 }
 
+/* <|endoftext|> ends a text only as a token: as text it may be meant. */
+static tn_status add_stops(generation *g, tn_error *err)
+{
+    const tni_generate_request *q = g->request;
+    static const char end[] = "<|endoftext|>";
+    if (g->tokenizer.vtable->special(g->tokenizer.self, end) >= 0)
+        TN_TRY(tni_stops_add(&g->stops, &g->tokenizer, end, err));
+    for (uint32_t i = 0; i < q->stop_text_count; i++)
+        TN_TRY(tni_stops_add(&g->stops, &g->tokenizer, q->stop_texts[i], err));
+    return TN_OK;
+}
+
 static tn_status open(generation *g, tn_error *err)
 {
     const tni_generate_request *q = g->request;
     TN_TRY(tni_tokenizer_open(q->recipe->reader.host, &q->recipe->tokenizer,
                               &g->tokenizer, err));
+    TN_TRY(add_stops(g, err));
     TN_TRY(encode_prompt(g, err));
     TN_TRY(tni_decoder_create(q->recipe, q->weights, cache_length(g),
                               &g->decoder, err));
-    TN_TRY(tni_sampler_init(&g->sampler, &q->sampling, sampled_ids(g), err));
-    const tn_tokenizer *v = g->tokenizer.vtable;
-    g->end[0] = v->special(g->tokenizer.self, "<|endoftext|>");
-    g->end[1] = q->end ? v->special(g->tokenizer.self, q->end) : -1;
-    return TN_OK;
+    return tni_sampler_init(&g->sampler, &q->sampling, sampled_ids(g), err);
 }
 
 static void close_all(generation *g)
@@ -114,7 +103,7 @@ static void close_all(generation *g)
     tni_sampler_fini(&g->sampler);
     tni_decoder_destroy(g->decoder);
     tni_tokenizer_close(&g->tokenizer);
-    free(g->tokens);
+    tni_token_list_free(&g->tokens);
 }
 
 /* ---- the loop ---- */
@@ -130,7 +119,15 @@ static tn_status slide(generation *g, tn_error *err)
              (long long)g->decoder->capacity, (long long)keep);
     g->said_full = 1;
     TN_TRY(tni_decoder_reset(g->decoder, err));
-    return tni_decoder_read(g->decoder, g->tokens + g->count - keep, keep, err);
+    const int32_t *last = g->tokens.at + g->tokens.count - keep;
+    return tni_decoder_read(g->decoder, last, keep, err);
+}
+
+/* Bytes that are no part of a stop. */
+static void assemble(void *to, const char *bytes, size_t count)
+{
+    generation *g = to;
+    tni_utf8_push(&g->utf8, bytes, count, g->request->sink, g->request->to);
 }
 
 static tn_status say(generation *g, int32_t token, tn_error *err)
@@ -139,7 +136,7 @@ static tn_status say(generation *g, int32_t token, tn_error *err)
     uint32_t count;
     TN_TRY(g->tokenizer.vtable->bytes_of(g->tokenizer.self, token, &bytes,
                                          &count, err));
-    tni_utf8_push(&g->utf8, bytes, count, g->request->sink, g->request->to);
+    tni_stops_push(&g->stops, bytes, count, assemble, g);
     return TN_OK;
 }
 
@@ -150,17 +147,18 @@ static tn_status go_on(generation *g, tni_generate_result *result,
     while (result->tokens < q->max_tokens && !(q->stop && *q->stop)) {
         int32_t token;
         TN_TRY(tni_sampler_next(&g->sampler, g->decoder->logits, &token, err));
-        if (token == g->end[0] || token == g->end[1])
+        if (tni_stops_at(&g->stops, token))
             break;
-        TN_TRY(append(g, &token, 1, err));
+        TN_TRY(tni_token_list_take(&g->tokens, &token, 1, err));
         TN_TRY(say(g, token, err));
-        if (++result->tokens == q->max_tokens)
+        if (++result->tokens == q->max_tokens || g->stops.met)
             break;
         if (g->decoder->position == g->decoder->capacity)
             TN_TRY(slide(g, err));
         else
             TN_TRY(tni_decoder_read(g->decoder, &token, 1, err));
     }
+    tni_stops_end(&g->stops, assemble, g);
     tni_utf8_end(&g->utf8, q->sink, q->to);
     return TN_OK;
 }
@@ -169,9 +167,9 @@ static tn_status run(generation *g, tni_generate_result *result, tn_error *err)
 {
     TN_TRY(open(g, err));
     const double began = now();
-    TN_TRY(tni_decoder_read(g->decoder, g->tokens, g->count, err));
+    TN_TRY(tni_decoder_read(g->decoder, g->tokens.at, g->tokens.count, err));
     const double read = now();
-    result->prompt_tokens = g->count;
+    result->prompt_tokens = g->tokens.count;
     TN_TRY(go_on(g, result, err));
     result->read_seconds = read - began;
     result->seconds = now() - read;

@@ -8,7 +8,8 @@
 
 #include "run/decoder.h"
 #include "run/sampler.h"
-#include "run/utf8.h"
+#include "run/stops.h"
+#include "run/token_list.h"
 
 typedef struct tni_generate_request {
     const tni_recipe *recipe;
@@ -17,7 +18,8 @@ typedef struct tni_generate_request {
     uint64_t prompt_bytes;
     int64_t max_tokens;
     tni_sampling sampling;
-    const char *end;    /* a special token that ends the text as well; NULL */
+    const char *const *stop_texts; /* each ends the text: stops.h */
+    uint32_t stop_text_count;
     tni_text_sink sink; /* receives the new text, in whole characters */
     void *to;
     const volatile sig_atomic_t *stop; /* not 0: end after this token */
@@ -32,7 +34,8 @@ typedef struct tni_generate_result {
 /*
  * A prompt longer than the context keeps its last part. When the context is
  * full, the last half of it is read again from position 0 and generation goes
- * on. Both are said once through the log. Ends early at an <|endoftext|>.
+ * on. Both are said once through the log. Ends early at the special token
+ * <|endoftext|> and before each of the stop texts.
  */
 tn_status tni_generate(const tni_generate_request *request,
                        tni_generate_result *result, tn_error *err);

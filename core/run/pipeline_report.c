@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include <jansson.h>
-#include <tenon/chat.h>
 
 #include "base/file.h"
+#include "run/chat.h"
 #include "run/checkpoint.h"
 #include "run/curve.h"
 #include "run/evaluate.h"
@@ -180,61 +180,38 @@ static void collect_text(void *to, const char *text, size_t bytes)
     fwrite(text, 1, bytes, to);
 }
 
-static const char *frame(tni_arena *arena, const tn_chat_frame *f,
-                         const char *text)
+static tn_status go_on(const tni_pipeline_sample *s, const result *r, FILE *to,
+                       tn_error *err)
 {
-    return tni_arena_printf(arena, "%s%s%s%s%s", f->open, f->open_text, text,
-                            f->close, f->close_text);
-}
-
-/* A question as the template writes it, up to where the answer begins. */
-static const char *question(tni_arena *arena, const tn_chat_template *form,
-                            const char *text)
-{
-    const tn_chat_frame *reply = &form->role[TN_ROLE_ASSISTANT];
-    return tni_arena_printf(arena, "%s%s%s%s", form->begin,
-                            frame(arena, &form->role[TN_ROLE_USER], text),
-                            reply->open, reply->open_text);
-}
-
-/* Without special tokens an answer ends with the text of a marker. */
-static void end_at_marker(char *text, const tn_chat_template *form)
-{
-    const char *const ends[] = {form->role[TN_ROLE_ASSISTANT].close,
-                                form->role[TN_ROLE_USER].open, form->end};
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        char *at = *ends[i] ? strstr(text, ends[i]) : NULL;
-        if (at)
-            *at = '\0';
-    }
-}
-
-static tn_status speak(const report *p, const tni_pipeline_sample *s,
-                       const result *r, const tn_chat_template *form,
-                       char **text, tn_error *err)
-{
-    size_t bytes;
     tni_generate_result made;
-    const char *prompt =
-        s->chat ? question(p->arena, form, s->chat) : s->prompt;
-    FILE *to = open_memstream(text, &bytes);
-    if (!to)
-        return tn_fail(err, TN_ENOMEM, "no memory for a sample");
-    const char *reply = form->role[TN_ROLE_ASSISTANT].close;
     const tni_generate_request request = {
         .recipe = r->recipe,
         .weights = r->checkpoint,
-        .prompt = prompt,
-        .prompt_bytes = strlen(prompt),
+        .prompt = s->prompt,
+        .prompt_bytes = strlen(s->prompt),
         .max_tokens = s->max_tokens,
         .sampling = {.temperature = s->temperature, .top_p = 1.0},
-        .end = s->chat ? *reply ? reply : form->role[TN_ROLE_USER].open : NULL,
         .sink = collect_text,
         .to = to};
-    const tn_status status = tni_generate(&request, &made, err);
-    fclose(to);
-    if (status == TN_OK && s->chat)
-        end_at_marker(*text, form);
+    return tni_generate(&request, &made, err);
+}
+
+static tn_status reply(const tni_pipeline_sample *s, const result *r, FILE *to,
+                       tn_error *err)
+{
+    const tni_chat_request request = {.recipe = r->recipe,
+                                      .weights = r->checkpoint,
+                                      .sink = collect_text,
+                                      .to = to};
+    const tni_sampling sampling = {.temperature = s->temperature, .top_p = 1.0};
+    tni_chat_result made;
+    tni_chat *chat;
+    TN_TRY(tni_chat_open(&request, &chat, err));
+    chat->max_tokens = s->max_tokens;
+    tn_status status = tni_chat_sample(chat, &sampling, err);
+    if (status == TN_OK)
+        status = tni_chat_ask(chat, s->chat, strlen(s->chat), &made, err);
+    tni_chat_close(chat);
     return status;
 }
 
@@ -253,18 +230,18 @@ static void quote(FILE *to, const char *who, const char *text)
 static tn_status write_sample(const report *p, const tni_pipeline_sample *s,
                               const result *r, tn_error *err)
 {
-    tn_tokenizer_handle tokenizer = {0};
     char *text = NULL;
-    TN_TRY(tni_tokenizer_open(p->pipeline->reader.host, &r->recipe->tokenizer,
-                              &tokenizer, err));
-    const tn_chat_template *form =
-        tokenizer.vtable ? tn_chat_template_find("auto", &tokenizer) : NULL;
-    tni_tokenizer_close(&tokenizer);
-    if (!form)
+    size_t bytes;
+    if (!r->recipe->tokenizer.name)
         return tn_fail(err, TN_EINVALID,
                        "samples: stage %s has no tokenizer to speak with",
                        s->stage);
-    const tn_status status = speak(p, s, r, form, &text, err);
+    FILE *to = open_memstream(&text, &bytes);
+    if (!to)
+        return tn_fail(err, TN_ENOMEM, "no memory for a sample");
+    const tn_status status =
+        s->chat ? reply(s, r, to, err) : go_on(s, r, to, err);
+    fclose(to);
     if (status == TN_OK) {
         quote(p->to, s->chat ? "asked" : "given",
               s->chat ? s->chat : s->prompt);
