@@ -6,14 +6,9 @@
 
 #include "cli/interrupt.h"
 #include "cli/recipes.h"
+#include "cli/speech.h"
 #include "cli/term.h"
 #include "run/generate.h"
-
-static void write_text(void *to, const char *text, size_t bytes)
-{
-    fwrite(text, 1, bytes, to);
-    fflush(to);
-}
 
 static void write_speed(const tni_generate_result *r)
 {
@@ -51,13 +46,14 @@ static int generate(tni_cli *cli, const tni_source_flags *source,
 static int run(tni_cli *cli, int argc, char **argv)
 {
     tni_source_flags source = {0};
+    tni_flag_list stops = {0};
     int64_t seed = 0;
     int rest;
     tni_generate_request request = {
         .prompt = "\n",
         .max_tokens = 256,
-        .sampling = {.temperature = 0.8, .top_p = 1.0},
-        .sink = write_text,
+        .sampling = TNI_SAMPLING_DEFAULT,
+        .sink = tni_speak,
         .to = stdout,
     };
     const tni_flag flags[] = {
@@ -71,22 +67,11 @@ static int run(tni_cli *cli, int argc, char **argv)
          .kind = TNI_FLAG_INT,
          .to = &request.max_tokens,
          .help = "how many to make; 256"},
-        {.name = "temperature",
-         .kind = TNI_FLAG_FLOAT,
-         .to = &request.sampling.temperature,
-         .help = "0 takes the likeliest token, 1 draws as the model says; 0.8"},
-        {.name = "top-k",
-         .kind = TNI_FLAG_INT,
-         .to = &request.sampling.top_k,
-         .help = "draw from the k likeliest; 0, all of them"},
-        {.name = "top-p",
-         .kind = TNI_FLAG_FLOAT,
-         .to = &request.sampling.top_p,
-         .help = "draw from the likeliest that reach this probability; 1"},
-        {.name = "seed",
-         .kind = TNI_FLAG_INT,
-         .to = &seed,
-         .help = "the same seed gives the same text; 0"},
+        {.name = "stop",
+         .kind = TNI_FLAG_LIST,
+         .to = &stops,
+         .help = "end before this text, or at this special token"},
+        TNI_FLAGS_SAMPLING(&request.sampling, &seed),
         TNI_FLAG_BACKEND(&source),
         TNI_FLAG_CONFIG(&source),
         TNI_FLAG_WEIGHTS(&source),
@@ -107,6 +92,8 @@ static int run(tni_cli *cli, int argc, char **argv)
                               (long long)request.max_tokens);
     request.prompt_bytes = strlen(request.prompt);
     request.sampling.seed = (uint64_t)seed;
+    request.stop_texts = stops.at;
+    request.stop_text_count = stops.count;
     return generate(cli, &source, &request);
 }
 

@@ -9,8 +9,7 @@ static volatile sig_atomic_t interrupted;
 
 static void on_signal(int number)
 {
-    (void)number;
-    interrupted = 1;
+    interrupted = number;
 }
 
 const volatile sig_atomic_t *tni_interrupt_watch(void)
@@ -23,4 +22,10 @@ const volatile sig_atomic_t *tni_interrupt_watch(void)
     sigaction(SIGTERM, &action, NULL);
     signal(SIGXFSZ, SIG_IGN);
     return &interrupted;
+}
+
+void tni_interrupt_again(void)
+{
+    interrupted = 0;
+    tni_interrupt_watch();
 }

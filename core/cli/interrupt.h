@@ -7,10 +7,13 @@
 #include <signal.h>
 
 /*
- * From here on the first SIGINT or SIGTERM sets the flag that is returned; a
- * second one ends the process at once. A file that grows past a limit of the
- * system (SIGXFSZ) becomes an error of the write.
+ * From here on the first SIGINT or SIGTERM sets the flag that is returned, to
+ * its number; a second one ends the process at once. A file that grows past a
+ * limit of the system (SIGXFSZ) becomes an error of the write.
  */
 const volatile sig_atomic_t *tni_interrupt_watch(void);
+
+/* Take the flag back, as before the first signal. */
+void tni_interrupt_again(void);
 
 #endif

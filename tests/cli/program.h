@@ -18,6 +18,7 @@ typedef struct program {
     char folder[64];
     char out[1 << 16], err[1 << 16];
     rlim_t file_limit; /* of runs; 0: none */
+    const char *input; /* a file of the folder as standard input; NULL: ours */
     struct rusage usage;
 } program;
 
@@ -53,6 +54,8 @@ static inline pid_t program_start(const program *p, const char *const *words)
         return child;
     if (chdir(p->folder) != 0)
         _exit(99);
+    if (p->input && !freopen(p->input, "r", stdin))
+        _exit(97);
     program_redirect("stdout", STDOUT_FILENO);
     program_redirect("stderr", STDERR_FILENO);
     if (p->file_limit) {
