@@ -81,8 +81,8 @@ static void read_queues(const gpu_api *api, gpu_card *card)
     miss(card, (int)found, "a compute queue");
 }
 
-static int has_extension(const gpu_api *api, VkPhysicalDevice card,
-                         const char *name)
+int gpu_has_extension(const gpu_api *api, VkPhysicalDevice card,
+                      const char *name)
 {
     VkExtensionProperties *all = NULL;
     uint32_t count = 0, found = 0;
@@ -105,8 +105,8 @@ static void read_memory(const gpu_api *api, gpu_card *card)
             VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
     VkPhysicalDeviceMemoryProperties2 all = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
-    const int told =
-        has_extension(api, card->handle, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    const int told = gpu_has_extension(api, card->handle,
+                                       VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     all.pNext = told ? &budget : NULL;
     api->GetPhysicalDeviceMemoryProperties2(card->handle, &all);
     for (uint32_t i = 0; i < all.memoryProperties.memoryHeapCount; i++) {
@@ -129,7 +129,7 @@ static int64_t largest_buffer(const gpu_api *api, VkPhysicalDevice card)
     VkPhysicalDeviceProperties2 all = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
         .pNext = &four};
-    if (!has_extension(api, card, VK_KHR_MAINTENANCE_4_EXTENSION_NAME))
+    if (!gpu_has_extension(api, card, VK_KHR_MAINTENANCE_4_EXTENSION_NAME))
         return INT64_MAX;
     api->GetPhysicalDeviceProperties2(card, &all);
     return four.maxBufferSize < INT64_MAX ? (int64_t)four.maxBufferSize
@@ -167,15 +167,18 @@ static void read_properties(const gpu_api *api, gpu_card *card)
          "32 KiB of shared memory");
 }
 
-static void read_card(const gpu_api *api, VkPhysicalDevice handle,
+static void read_card(const gpu_instance *instance, VkPhysicalDevice handle,
                       gpu_card *card)
 {
+    const gpu_api *api = &instance->api;
     *card = (gpu_card){.handle = handle};
     read_properties(api, card);
     if (!card->missing[0])
         read_features(api, card);
     read_queues(api, card);
     read_memory(api, card);
+    if (!card->missing[0])
+        gpu_read_coop(instance, card);
     card->score = card->missing[0] ? 0 : score_of(card->type);
 }
 
@@ -192,7 +195,7 @@ tn_status gpu_cards(const gpu_instance *instance, gpu_card *cards,
     for (uint32_t i = 0; i < n; i++) {
         gpu_card card;
         uint32_t at = i;
-        read_card(api, handles[i], &card);
+        read_card(instance, handles[i], &card);
         for (; at > 0 && cards[at - 1].score < card.score; at--)
             cards[at] = cards[at - 1];
         cards[at] = card;

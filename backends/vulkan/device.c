@@ -76,8 +76,11 @@ static tn_status create_device(tn_device *d, tn_error *err)
         .queueCount = 1,
         .pQueuePriorities = &priority,
     };
+    gpu_coop_features coop;
+    gpu_coop_features_of(&d->card, &coop);
     VkPhysicalDeviceVulkan11Features eleven = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
+        .pNext = coop.first,
         .storageBuffer16BitAccess = VK_TRUE,
     };
     VkPhysicalDeviceVulkan12Features twelve = {
@@ -85,6 +88,8 @@ static tn_status create_device(tn_device *d, tn_error *err)
         .pNext = &eleven,
         .bufferDeviceAddress = VK_TRUE,
         .timelineSemaphore = VK_TRUE,
+        .vulkanMemoryModel = coop.count > 0,
+        .shaderFloat16 = coop.count > 0,
     };
     const VkPhysicalDeviceFeatures2 features = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
@@ -96,6 +101,8 @@ static tn_status create_device(tn_device *d, tn_error *err)
         .pNext = &features,
         .queueCreateInfoCount = 1,
         .pQueueCreateInfos = &queue,
+        .enabledExtensionCount = coop.count,
+        .ppEnabledExtensionNames = coop.names,
     };
     gpu_api *api = &d->instance.api;
     TN_TRY(gpu_check(api->CreateDevice(d->card.handle, &info, NULL, &d->handle),
@@ -147,6 +154,8 @@ static tn_status open_all(tn_device *d, const gpu_options *o, tn_error *err)
                      "backend vulkan: %s computes on the CPU and is for tests; "
                      "backend: cpu is many times faster",
                      d->card.name);
+    if (!o->cooperative)
+        d->card.coop_f16.kind = d->card.coop_bf16.kind = GPU_COOP_NONE;
     TN_TRY(create_device(d, err));
     TN_TRY(create_queue_objects(d, err));
     TN_TRY(gpu_memory_open(d, o->staging, err));
@@ -154,7 +163,8 @@ static tn_status open_all(tn_device *d, const gpu_options *o, tn_error *err)
     if (o->cache)
         gpu_cache_path(&d->card, d->cache_path, sizeof d->cache_path);
     TN_TRY(gpu_pipelines_open(d, err));
-    return gpu_try_arithmetic(d, err);
+    TN_TRY(gpu_try_arithmetic(d, err));
+    return gpu_try_coop(d, err);
 }
 
 tn_status gpu_device_open(const tn_host *host, const gpu_options *options,
@@ -192,5 +202,7 @@ void gpu_device_close(tn_device *d)
     if (d->handle && api->DestroyDevice)
         api->DestroyDevice(d->handle, NULL);
     gpu_instance_close(&d->instance);
+    free(d->coop_f16.words);
+    free(d->coop_bf16.words);
     free(d);
 }

@@ -4,6 +4,7 @@
  *
  *     instance.c   the library and its instance; the validation layer
  *     card.c       which devices there are, what they lack, which one is meant
+ *     card_coop.c  and what cooperative matrices they have
  *     device.c     a logical device with one queue and one timeline
  *     memory.c     few large blocks, cut into buffers
  *     transfer.c   bytes to and from the device, through staging where needed
@@ -16,6 +17,7 @@
 #ifndef VULKAN_GPU_H
 #define VULKAN_GPU_H
 
+#include "coop.h"
 #include "loader.h"
 
 #include <tenon/backend.h>
@@ -55,6 +57,7 @@ typedef struct gpu_card {
     int64_t most_at_once;     /* of one allocation; more may fail */
     int64_t most_of_buffer;   /* more is not to be asked for */
     double timestamp_seconds; /* of one tick */
+    gpu_coop coop_f16, coop_bf16;
     uint8_t uuid[VK_UUID_SIZE];
     char name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
     char missing[256]; /* "bufferDeviceAddress, shaderInt64"; "" usable */
@@ -67,6 +70,33 @@ tn_status gpu_cards(const gpu_instance *instance, gpu_card *cards,
 /* The card that `device:` means: auto, an index, or a part of a name. */
 tn_status gpu_card_choose(const gpu_instance *instance, const char *wanted,
                           gpu_card *card, tn_error *err);
+
+int gpu_has_extension(const gpu_api *api, VkPhysicalDevice card,
+                      const char *name);
+
+/* ---- card_coop.c ---- */
+
+void gpu_read_coop(const gpu_instance *instance, gpu_card *card);
+
+/* Structures of extensions that are younger than the headers: flags behind the
+ * usual head. */
+typedef struct gpu_flags {
+    uint32_t type;
+    void *next;
+    VkBool32 flag[3];
+} gpu_flags;
+
+/* What vkCreateDevice is told of them: a chain, NULL where there is nothing,
+ * and names of extensions. It points into itself. */
+typedef struct gpu_coop_features {
+    gpu_flags khr, bf16;
+    VkPhysicalDeviceCooperativeMatrixFeaturesNV nv;
+    void *first;
+    const char *names[2];
+    uint32_t count;
+} gpu_coop_features;
+
+void gpu_coop_features_of(const gpu_card *card, gpu_coop_features *features);
 
 static inline int gpu_is_software(const gpu_card *card)
 {
@@ -193,6 +223,12 @@ typedef struct gpu_fault {
     int32_t lowest, limit; /* what is allowed: lowest .. limit - 1 */
 } gpu_fault;
 
+/* matmul_coop.comp for the operands of one dtype. */
+typedef struct gpu_coop_module {
+    uint32_t *words;
+    uint32_t count;
+} gpu_coop_module;
+
 struct tn_device {
     const tn_host *host;
     gpu_instance instance;
@@ -211,8 +247,9 @@ struct tn_device {
     tn_buffer *fault; /* a gpu_fault, mapped */
     tn_exec *running; /* whose node numbers the fault has */
     uint32_t profiling;
-    uint32_t fuses;  /* its fma rounds once */
-    uint32_t native; /* composites have kernels */
+    uint32_t fuses;                      /* its fma rounds once */
+    uint32_t native;                     /* composites have kernels */
+    gpu_coop_module coop_f16, coop_bf16; /* where the card has them */
 };
 
 typedef struct gpu_options {
@@ -221,6 +258,7 @@ typedef struct gpu_options {
     int32_t validation;
     int32_t native;
     int32_t cache;
+    int32_t cooperative;
 } gpu_options;
 
 tn_status gpu_device_open(const tn_host *host, const gpu_options *options,
@@ -229,6 +267,11 @@ void gpu_device_close(tn_device *d);
 
 /* trial.c: what the driver does not tell of its arithmetic, by trying. */
 tn_status gpu_try_arithmetic(tn_device *d, tn_error *err);
+/* One workgroup, waited for; what it writes is seen by the CPU. */
+tn_status gpu_run_alone(tn_device *d, VkPipeline pipeline,
+                        VkDeviceAddress arguments, tn_error *err);
+/* trial_coop.c: cooperative matrices that multiply wrongly are not used. */
+tn_status gpu_try_coop(tn_device *d, tn_error *err);
 
 tn_status gpu_commands_create(tn_device *d, VkCommandBuffer *commands,
                               tn_error *err);

@@ -42,6 +42,9 @@ static const uint32_t words_of_loss[] = {
 static const uint32_t words_of_matmul[] = {
 #include "kernels/spirv/matmul.inc"
 };
+static const uint32_t words_of_matmul_coop[] = {
+#include "kernels/spirv/matmul_coop.inc"
+};
 static const uint32_t words_of_matvec[] = {
 #include "kernels/spirv/matvec.inc"
 };

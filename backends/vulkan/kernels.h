@@ -19,6 +19,7 @@
     XX(grouped_matmul)                                                         \
     XX(loss)                                                                   \
     XX(matmul)                                                                 \
+    XX(matmul_coop)                                                            \
     XX(matvec)                                                                 \
     XX(rms_norm)                                                               \
     XX(scatter_link)                                                           \

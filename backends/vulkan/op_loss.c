@@ -45,6 +45,7 @@ static gpu_product logits_of(const loss *s, int64_t first, int64_t rows)
     p.b_stride[1] = (uint64_t)s->columns;
     p.a_type = s->x_type;
     p.b_type = s->w_type;
+    gpu_let_cooperate(s->c, &p);
     return p;
 }
 

@@ -82,17 +82,58 @@ static uint32_t each(const gpu_product *p)
     return p->b_stride[0] == 1 ? 4 : 1;
 }
 
+/* ---- cooperative matrices ---- */
+
+static const gpu_coop *coop_of(const tn_device *d, tn_dtype dtype,
+                               const gpu_coop_module **module)
+{
+    *module = dtype == TN_F16 ? &d->coop_f16 : &d->coop_bf16;
+    return dtype == TN_F16 ? &d->card.coop_f16 : &d->card.coop_bf16;
+}
+
+void gpu_let_cooperate(const gpu_compiler *c, gpu_product *p)
+{
+    const gpu_coop_module *module;
+    p->cooperates = p->a_type == p->b_type && p->a_type != TN_F32 &&
+                    p->rows > FEW_ROWS &&
+                    coop_of(gpu_device_of(c), p->a_type, &module)->kind;
+}
+
+gpu_code gpu_coop_code(const gpu_coop *coop, const gpu_coop_module *module,
+                       uint32_t a_along_k, uint32_t b_along_k,
+                       uint32_t accumulate, tn_dtype y_type)
+{
+    enum { SUBGROUPS = 4 }; /* of matmul_coop.comp */
+    return (gpu_code){.words = module->words,
+                      .word_count = module->count,
+                      .constant_count = 8,
+                      .constant = {SUBGROUPS * coop->subgroup, coop->m, coop->n,
+                                   coop->k, a_along_k, b_along_k, accumulate,
+                                   y_type}};
+}
+
+/* ---- a product as dispatches ---- */
+
 static int64_t workgroups_of(const gpu_product *p)
 {
     const tile *t = tile_of(p);
+    if (p->cooperates)
+        return gpu_ceil(p->rows, GPU_COOP_SIDE) *
+               gpu_ceil(p->columns, GPU_COOP_SIDE) * batches_of(p);
     if (p->rows <= FEW_ROWS)
         return gpu_ceil(p->columns, across(p) * each(p)) * batches_of(p);
     return gpu_ceil(p->rows, t->bm) * gpu_ceil(p->columns, t->bn) *
            batches_of(p);
 }
 
-static gpu_code code_of(const gpu_product *p, uint32_t accumulate)
+static gpu_code code_of(const tn_device *d, const gpu_product *p,
+                        uint32_t accumulate)
 {
+    const gpu_coop_module *module;
+    const gpu_coop *coop = coop_of(d, p->a_type, &module);
+    if (p->cooperates)
+        return gpu_coop_code(coop, module, p->a_stride[1] == 1,
+                             p->b_stride[0] == 1, accumulate, p->y_type);
     if (p->rows <= FEW_ROWS)
         return GPU_KERNEL(matvec, p->rows, across(p), each(p), accumulate,
                           p->a_type, p->b_type, p->y_type);
@@ -151,7 +192,8 @@ tn_status gpu_dispatch_product(gpu_compiler *c, gpu_product *p,
         p->y = scratch;
         p->y_type = TN_F32;
     }
-    const gpu_code code = code_of(p, p->parts > 1 ? 0 : accumulate);
+    const gpu_code code =
+        code_of(gpu_device_of(c), p, p->parts > 1 ? 0 : accumulate);
     TN_TRY(
         gpu_dispatch(c, &code, p, sizeof *p, workgroups_of(p) * p->parts, err));
     if (p->parts == 1)
@@ -192,6 +234,7 @@ tn_status gpu_compile_matmul(gpu_compiler *c, const tn_plan_node *n,
     p.a_type = a->dtype;
     p.b_type = b->dtype;
     p.y_type = y->dtype;
+    gpu_let_cooperate(c, &p);
     set_batch(&p, a, b, y);
     const int64_t bytes = gpu_product_scratch(&p);
     const uint64_t scratch = bytes ? gpu_scratch(c, bytes) : 0;

@@ -18,11 +18,20 @@ typedef struct gpu_product {
     uint32_t parts; /* set by gpu_dispatch_product */
     /* dtypes, which kernels have as specialization constants */
     tn_dtype a_type, b_type, y_type;
+    uint32_t cooperates; /* the device has cooperative matrices for both */
 } gpu_product;
 
 /* One matrix each, of F32: y (rows, columns) from a (rows, inner) and b. */
 gpu_product gpu_plain_product(uint64_t a, uint64_t b, uint64_t y, int64_t rows,
                               int64_t columns, int64_t inner);
+
+/* Once its dtypes are set: whether it is one for cooperative matrices. */
+void gpu_let_cooperate(const gpu_compiler *c, gpu_product *p);
+
+/* matmul_coop.comp. */
+gpu_code gpu_coop_code(const gpu_coop *coop, const gpu_coop_module *module,
+                       uint32_t a_along_k, uint32_t b_along_k,
+                       uint32_t accumulate, tn_dtype y_type);
 
 /* Bytes of scratch that it needs, which may be 0. */
 int64_t gpu_product_scratch(const gpu_product *p);

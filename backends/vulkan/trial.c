@@ -32,8 +32,8 @@ static gpu_map_spec one_fma(void)
     return s;
 }
 
-static tn_status dispatch(tn_device *d, VkPipeline pipeline,
-                          VkDeviceAddress arguments, tn_error *err)
+tn_status gpu_run_alone(tn_device *d, VkPipeline pipeline,
+                        VkDeviceAddress arguments, tn_error *err)
 {
     const gpu_api *api = &d->instance.api;
     const gpu_push push = {.arguments = arguments};
@@ -74,7 +74,8 @@ static tn_status try_in(tn_device *d, tn_buffer *buffer,
                  .b = 1.0f + 0x1p-12f,
                  .c = -1.0f - 0x1p-11f,
                  .arguments = {at, at + 4, at + 8, at + 12}};
-    TN_TRY(dispatch(d, pipeline->handle, at + offsetof(trial, arguments), err));
+    TN_TRY(gpu_run_alone(d, pipeline->handle, at + offsetof(trial, arguments),
+                         err));
     d->fuses = t->y > 0.0f;
     return TN_OK;
 }

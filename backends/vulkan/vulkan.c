@@ -35,9 +35,31 @@ static const tn_option options[] = {
                    "their own; false: let the core decompose them"),
     TN_OPTION_BOOL(gpu_options, cache, 1,
                    "keep compiled kernels in the user's cache folder"),
+    TN_OPTION_BOOL(gpu_options, cooperative, 1,
+                   "multiply in two bytes by cooperative matrices where the "
+                   "device has them"),
 };
 
 /* ---- devices ---- */
+
+static void describe_coop(const gpu_card *card, tn_device_info *info)
+{
+    const gpu_coop *both[] = {&card->coop_f16, &card->coop_bf16};
+    static const char *const name[] = {"f16", "bf16"};
+    size_t used = (size_t)snprintf(info->note, sizeof info->note,
+                                   "computes in f32; cooperative matrices:");
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < 2; i++)
+        if (both[i]->kind) {
+            used +=
+                (size_t)snprintf(info->note + used, sizeof info->note - used,
+                                 "%s %s %ux%ux%u (%s)", found++ ? "," : "",
+                                 name[i], both[i]->m, both[i]->n, both[i]->k,
+                                 both[i]->kind == GPU_COOP_KHR ? "KHR" : "NV");
+        }
+    if (!found)
+        snprintf(info->note + used, sizeof info->note - used, " none");
+}
 
 static void describe(const gpu_card *card, tn_device_info *info)
 {
@@ -53,7 +75,7 @@ static void describe(const gpu_card *card, tn_device_info *info)
                  "a software device: for tests; auto prefers any other "
                  "backend");
     else
-        snprintf(info->note, sizeof info->note, "computes in f32");
+        describe_coop(card, info);
 }
 
 static tn_status probe(const tn_host *host, uint32_t index,
@@ -86,7 +108,8 @@ static tn_status probe(const tn_host *host, uint32_t index,
 static tn_status open_device(const tn_host *host, const void *given,
                              tn_device **device, tn_error *err)
 {
-    static const gpu_options ordinary = {.native = 1, .cache = 1};
+    static const gpu_options ordinary = {
+        .native = 1, .cache = 1, .cooperative = 1};
     return gpu_device_open(host, given ? given : &ordinary, device, err);
 }
 

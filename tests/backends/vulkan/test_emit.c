@@ -117,11 +117,38 @@ static void moves_and_integers_make_valid_modules(void **state)
     s.in_count = 1;
     words = gpu_emit_map(&s, &count);
     expect_valid(words, count, "move");
+    s.in[0].dtype = s.out[0].dtype = TN_BF16;
+    words = gpu_emit_map(&s, &count);
+    expect_valid(words, count, "move of two bytes");
     s.out[0] = (gpu_view){TN_F32, {42, 7, 1}};
     words = gpu_emit_gather(&s, 1000, &count);
     expect_valid(words, count, "gather");
     words = gpu_emit_gather(&s, (int64_t)1 << 28, &count);
     expect_valid(words, count, "gather from a large table");
+}
+
+/* Each dtype read and written by maps and reductions, with both widths of
+ * indices. */
+static void elements_of_two_bytes_make_valid_modules(void **state)
+{
+    (void)state;
+    static const tn_dtype dtypes[] = {TN_F32, TN_BF16, TN_F16, TN_I32};
+    uint32_t count;
+    for (int i = 0; i < 32; i++) {
+        gpu_reduce_spec s = {.map = spec_of(program_of(TN_MAP_EXP), i / 16, 3),
+                             .axes = 4,
+                             .kind = TN_REDUCE_SUM,
+                             .accumulate = 1,
+                             .columns = 8,
+                             .lanes = 32,
+                             .splits = 1};
+        s.map.in[1].dtype = dtypes[i % 4];
+        s.map.out[0].dtype = dtypes[i / 4 % 4];
+        uint32_t *words = gpu_emit_map(&s.map, &count);
+        expect_valid(words, count, "map of two bytes");
+        words = gpu_emit_reduce(&s, &count);
+        expect_valid(words, count, "reduction of two bytes");
+    }
 }
 
 static void every_way_to_reduce_makes_a_valid_module(void **state)
@@ -154,6 +181,7 @@ int main(void)
         cmocka_unit_test(every_instruction_makes_a_valid_module),
         cmocka_unit_test(indices_of_64_bits_make_valid_modules),
         cmocka_unit_test(moves_and_integers_make_valid_modules),
+        cmocka_unit_test(elements_of_two_bytes_make_valid_modules),
         cmocka_unit_test(every_way_to_reduce_makes_a_valid_module),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

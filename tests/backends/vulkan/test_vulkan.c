@@ -14,7 +14,7 @@
 
 typedef struct options {
     const char *device;
-    int32_t staging, validation, native, cache;
+    int32_t staging, validation, native, cache, cooperative;
 } options; /* as vulkan.c declares them */
 
 static const tn_backend *backend;
@@ -23,7 +23,7 @@ static tn_host *host;
 static tn_status open_with(const char *device, int staging, tn_device **d,
                            tn_error *err)
 {
-    const options o = {device, staging, 1, 1, 0};
+    const options o = {device, staging, 1, 1, 0, 1};
     return backend->open(host, &o, d, err);
 }
 
@@ -229,7 +229,7 @@ static int find_cache(const char *home, char path[256])
 
 static void open_and_close(void)
 {
-    const options o = {"auto", 0, 1, 1, 1};
+    const options o = {"auto", 0, 1, 1, 1, 1};
     tn_device *d = NULL;
     tn_error err = TN_ERROR_NONE;
     tn_assert_ok_err(backend->open(host, &o, &d, &err), err);
