@@ -1,11 +1,13 @@
 /*
- * cache.c - machine code of emitted text, kept on disk.
+ * cache.c - what took time to find out, kept on disk: machine code of emitted
+ * text, and which of cuBLASLt's algorithms is fastest.
  *
- * One file for each pair of compute capability and NVRTC version, in the user's
- * cache folder. After a word that says whose it is, entries follow one another:
- * the text and what it was translated to, so that a kernel is only ever taken
- * for the very text it was made of. A file that is damaged, too large or not
- * ours is not read; it is written beside itself and renamed.
+ * One file for each pair of compute capability and maker, which is NVRTC or
+ * cuBLASLt with its version, in the user's cache folder. After a word that says
+ * whose it is, entries follow one another: a text and what was made of it, so
+ * that something is only ever taken for the very text it was made of. A file
+ * that is damaged, too large or not ours is not read; it is written beside
+ * itself and renamed.
  */
 #include "gpu.h"
 
@@ -16,7 +18,7 @@
 #include <unistd.h>
 
 enum { MAX_CACHE_BYTES = 256 << 20 };
-static const char magic[16] = "tenon cubins 1\n";
+static const char magic[16] = "tenon cache 1\n";
 
 typedef struct entry {
     uint64_t hash; /* of text and code, against damage */
@@ -34,8 +36,7 @@ uint64_t gpu_hash(const void *bytes, size_t count)
 
 /* ---- the file ---- */
 
-static void set_path(gpu_cache *cache, const gpu_card *card,
-                     const gpu_nvrtc *nvrtc)
+static void set_path(gpu_cache *cache, const gpu_card *card, const char *maker)
 {
     const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     char folder[400];
@@ -49,8 +50,8 @@ static void set_path(gpu_cache *cache, const gpu_card *card,
         return;
     if (mkdir(folder, 0700) && errno != EEXIST)
         return;
-    snprintf(cache->path, sizeof cache->path, "%s/cuda-sm%d%d-nvrtc%d.%d.bin",
-             folder, card->major, card->minor, nvrtc->major, nvrtc->minor);
+    snprintf(cache->path, sizeof cache->path, "%s/cuda-sm%d%d-%s.bin", folder,
+             card->major, card->minor, maker);
 }
 
 /* NULL where there is none, or none that may be trusted. */
@@ -114,11 +115,10 @@ static void take_entries(gpu_cache *cache, const char *data, size_t bytes)
     }
 }
 
-void gpu_cache_open(gpu_cache *cache, const gpu_card *card,
-                    const gpu_nvrtc *nvrtc)
+void gpu_cache_open(gpu_cache *cache, const gpu_card *card, const char *maker)
 {
     size_t bytes = 0;
-    set_path(cache, card, nvrtc);
+    set_path(cache, card, maker);
     char *data = read_file(cache->path, &bytes);
     if (data && bytes > sizeof magic && !memcmp(data, magic, sizeof magic))
         take_entries(cache, data, bytes);

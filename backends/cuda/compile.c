@@ -195,6 +195,17 @@ tn_status gpu_launch_zero(gpu_compiler *c, uint64_t address, int64_t bytes,
     return TN_OK;
 }
 
+tn_status gpu_launch_call(gpu_compiler *c, gpu_blas_call *call, tn_error *err)
+{
+    gpu_step *step = append_step(c);
+    if (!step) {
+        gpu_blas_free(c->exec->device, call);
+        return no_memory(c->exec, err);
+    }
+    step->call = call;
+    return TN_OK;
+}
+
 tn_status gpu_launch_check(gpu_compiler *c, const tn_operand *index,
                            int64_t lowest, int64_t limit, tn_error *err)
 {
@@ -308,6 +319,8 @@ void gpu_exec_free(tn_device *d, tn_exec *x)
     for (uint32_t i = 0; x->segments && i < x->plan->segment_count; i++)
         if (x->segments[i].graph)
             d->driver.GraphExecDestroy(x->segments[i].graph);
+    for (uint32_t i = 0; i < x->step_count; i++)
+        gpu_blas_free(d, x->steps[i].call);
     for (uint32_t i = 0; i < x->scratch_count; i++)
         gpu_buffer_free(d, x->scratch[i]);
     free_events(x);

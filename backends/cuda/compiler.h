@@ -45,6 +45,9 @@ tn_status gpu_launch(gpu_compiler *c, uint32_t family, const char *name,
 tn_status gpu_launch_text(gpu_compiler *c, char *text, const void *arguments,
                           size_t bytes, gpu_grid grid, tn_error *err);
 
+/* Append a product by cuBLASLt, which is taken over. */
+tn_status gpu_launch_call(gpu_compiler *c, gpu_blas_call *call, tn_error *err);
+
 /* Append a clearing of memory. */
 tn_status gpu_launch_zero(gpu_compiler *c, uint64_t address, int64_t bytes,
                           tn_error *err);
@@ -61,13 +64,14 @@ tn_status gpu_refuse(const tn_plan_node *node, tn_error *err,
 /*
  * The table of ops. `in` and `out` say which dtypes an op takes, a letter per
  * operand: f F32, i I32, h F32 or BF16, x any of the three; a '*' repeats the
- * letter before it. `fits` asks more of a composite's shapes and dtypes.
+ * letter before it. `fits` asks more of a composite's shapes and dtypes, and of
+ * the device.
  */
 typedef struct gpu_op {
     tn_status (*compile)(gpu_compiler *c, const tn_plan_node *node,
                          tn_error *err);
     const char *in, *out;
-    uint32_t (*fits)(const tn_plan_node *node);
+    uint32_t (*fits)(const tn_device *d, const tn_plan_node *node);
 } gpu_op;
 
 extern const gpu_op gpu_ops[TN_OP_COUNT];
@@ -98,21 +102,26 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
     XX(ROPE, "hi", "h", gpu_compile_rope, gpu_rope_fits)                       \
     XX(LINEAR_CROSS_ENTROPY, "hhi", "f", gpu_compile_loss, gpu_loss_fits)      \
     XX(LINEAR_CROSS_ENTROPY_BWD, "hhif", "hhf", gpu_compile_loss_bwd,          \
-       gpu_loss_fits)
+       gpu_loss_fits)                                                          \
+    XX(ATTENTION, "hhhii", "hf", gpu_compile_attention, gpu_attention_fits)    \
+    XX(ATTENTION_BWD, "hhhhhfii", "hhh", gpu_compile_attention_bwd,            \
+       gpu_attention_bwd_fits)
 
 #define XX(op, in, out, name, fits)                                            \
     tn_status name(gpu_compiler *c, const tn_plan_node *node, tn_error *err);
 GPU_OP_MAP(XX)
 #undef XX
 
-uint32_t gpu_norm_fits(const tn_plan_node *node);
-uint32_t gpu_norm_bwd_fits(const tn_plan_node *node);
-uint32_t gpu_softmax_fits(const tn_plan_node *node);
-uint32_t gpu_rope_fits(const tn_plan_node *node);
-uint32_t gpu_loss_fits(const tn_plan_node *node);
+uint32_t gpu_norm_fits(const tn_device *d, const tn_plan_node *node);
+uint32_t gpu_norm_bwd_fits(const tn_device *d, const tn_plan_node *node);
+uint32_t gpu_softmax_fits(const tn_device *d, const tn_plan_node *node);
+uint32_t gpu_rope_fits(const tn_device *d, const tn_plan_node *node);
+uint32_t gpu_loss_fits(const tn_device *d, const tn_plan_node *node);
+uint32_t gpu_attention_fits(const tn_device *d, const tn_plan_node *node);
+uint32_t gpu_attention_bwd_fits(const tn_device *d, const tn_plan_node *node);
 
 /* Whether the table has a kernel for this node. */
-uint32_t gpu_has_kernel(const tn_plan_node *node);
+uint32_t gpu_has_kernel(const tn_device *d, const tn_plan_node *node);
 
 /* ---- small helpers of the op files ---- */
 

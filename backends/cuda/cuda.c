@@ -8,6 +8,7 @@
  *     compile.c, op_*.c              a plan to launches
  *     kernels/, kernels.c            kernels that are written in CUDA C++
  *     emit*.c, nvrtc.c, cache.c      kernels made for a plan: map, reduce
+ *     blas.c                         products by cuBLASLt, where it is there
  *     run.c                          graphs: captured once, started often
  *
  * Nothing of CUDA is linked. Everything is computed in F32, of values that are
@@ -29,7 +30,14 @@ static const tn_option options[] = {
                    "compute attention, norms and the loss by kernels of "
                    "their own; false: let the core decompose them"),
     TN_OPTION_BOOL(gpu_options, cache, 1,
-                   "keep compiled kernels in the user's cache folder"),
+                   "keep compiled kernels in the user's cache folder, and "
+                   "which of cuBLASLt's algorithms was fastest; false: take "
+                   "the one it recommends"),
+    TN_OPTION_BOOL(gpu_options, cublas, 1,
+                   "multiply by cuBLASLt where it is installed"),
+    TN_OPTION_BOOL(gpu_options, tf32, 0,
+                   "let cuBLASLt round operands of f32 products to TF32, which "
+                   "has 10 bits of mantissa"),
 };
 
 /* ---- devices ---- */
@@ -88,13 +96,15 @@ static tn_status probe(const tn_host *host, uint32_t index,
 static tn_status open_device(const tn_host *host, const void *given,
                              tn_device **device, tn_error *err)
 {
-    static const gpu_options ordinary = {.graph = 1, .native = 1, .cache = 1};
+    static const gpu_options ordinary = {
+        .graph = 1, .native = 1, .cache = 1, .cublas = 1};
     return gpu_device_open(host, given ? given : &ordinary, device, err);
 }
 
 static void caps(const tn_device *d, tn_backend_caps *out)
 {
     out->precisions = TN_PRECISION_F32 | TN_PRECISION_BF16;
+    out->flags = TN_READS_FIRST;
     out->map_inputs = TN_MAP_MAX_INPUTS;
     out->map_instructions = TN_MAP_MAX_INSTRUCTIONS;
     out->memory_bytes = gpu_free_bytes(d);
@@ -102,7 +112,7 @@ static void caps(const tn_device *d, tn_backend_caps *out)
 
 static uint32_t supports(const tn_device *d, const tn_plan_node *node)
 {
-    return d->native && gpu_has_kernel(node);
+    return d->native && gpu_has_kernel(d, node);
 }
 
 /* ---- memory ---- */

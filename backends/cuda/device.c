@@ -2,7 +2,7 @@
  * device.c - one device: its context, its stream, and what the driver's errors
  * mean.
  */
-#include "gpu.h"
+#include "blas.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +81,13 @@ static tn_status create_fault(tn_device *d, tn_error *err)
     return TN_OK;
 }
 
+static void open_cache(tn_device *d)
+{
+    char maker[32];
+    snprintf(maker, sizeof maker, "nvrtc%d.%d", d->nvrtc.major, d->nvrtc.minor);
+    gpu_cache_open(&d->cache, &d->card, maker);
+}
+
 static tn_status open_all(tn_device *d, const gpu_options *o, tn_error *err)
 {
     TN_TRY(gpu_load_driver(&d->driver, err));
@@ -96,7 +103,9 @@ static tn_status open_all(tn_device *d, const gpu_options *o, tn_error *err)
                      d->driver.StreamCreate(&d->stream, CU_STREAM_NON_BLOCKING),
                      "opening the device", err));
     if (o->cache)
-        gpu_cache_open(&d->cache, &d->card, &d->nvrtc);
+        open_cache(d);
+    if (o->cublas)
+        TN_TRY(gpu_blas_open(d, (uint32_t)o->tf32, o->cache, &d->blas, err));
     return create_fault(d, err);
 }
 
@@ -125,6 +134,7 @@ void gpu_device_close(tn_device *d)
         if (d->stream)
             gpu_finish(d, NULL);
         gpu_kernels_close(d);
+        gpu_blas_close(d, d->blas);
         gpu_staging_close(d);
         gpu_buffer_free(d, d->fault);
         if (d->fault_copy)

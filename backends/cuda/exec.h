@@ -4,11 +4,13 @@
 #ifndef CUDA_EXEC_H
 #define CUDA_EXEC_H
 
+#include "blas.h"
 #include "compiler.h"
 
 typedef struct gpu_step {
-    gpu_kernel *kernel; /* NULL: clear `zero_bytes` at `zero` */
-    size_t arguments;   /* offset in the exec's argument bytes */
+    gpu_kernel *kernel;  /* or */
+    gpu_blas_call *call; /* or clear `zero_bytes` at `zero` */
+    size_t arguments;    /* offset in the exec's argument bytes */
     size_t argument_bytes;
     uint64_t zero, zero_bytes;
     uint32_t grid[3], threads, shared;

@@ -12,7 +12,9 @@
     XX(grouped)                                                                \
     XX(norm)                                                                   \
     XX(rope)                                                                   \
-    XX(loss)
+    XX(loss)                                                                   \
+    XX(attention)                                                              \
+    XX(attention_bwd)
 
 enum {
 #define XX(name) GPU_FAMILY_##name,

@@ -9,6 +9,7 @@
  *     transfer.c   bytes to and from the device, through pinned staging
  *     kernels.c    kernels by name: those of kernels/, and emitted text
  *     cache.c      machine code of emitted text, kept on disk
+ *     blas.c       cuBLASLt, where it is installed
  *
  * All work goes to one stream in the order of the calls.
  */
@@ -112,9 +113,14 @@ void gpu_kernels_close(tn_device *d);
 tn_status gpu_translate(const tn_device *d, const char *text, void **code,
                         size_t *bytes, tn_error *err);
 
+/* ---- blas.h: cuBLASLt ---- */
+
+typedef struct gpu_blas gpu_blas;
+typedef struct gpu_blas_call gpu_blas_call;
+
 /* ---- cache.c ---- */
 
-/* A translated text. */
+/* What was made of a text. */
 typedef struct gpu_cached {
     uint64_t hash;
     char *text;
@@ -129,9 +135,10 @@ typedef struct gpu_cache {
     uint32_t added;
 } gpu_cache;
 
-/* Damaged or foreign files are not read; failing to write is no failure. */
-void gpu_cache_open(gpu_cache *cache, const gpu_card *card,
-                    const gpu_nvrtc *nvrtc);
+/* The file is named by the compute capability and by `maker`, of which the
+ * version is a part. Damaged or foreign files are not read; failing to write is
+ * no failure. */
+void gpu_cache_open(gpu_cache *cache, const gpu_card *card, const char *maker);
 const gpu_cached *gpu_cache_find(const gpu_cache *cache, const char *text,
                                  uint64_t hash);
 /* Takes `code` over. */
@@ -152,7 +159,8 @@ struct tn_device {
     CUstream stream;
     gpu_staging staging;
     gpu_kernels kernels;
-    gpu_cache cache;
+    gpu_cache cache;       /* kernels, by their text */
+    gpu_blas *blas;        /* NULL: our own kernels multiply */
     tn_buffer *fault;      /* a gpu_fault */
     gpu_fault *fault_copy; /* pinned */
     tn_exec *execs;        /* all there are */
@@ -166,6 +174,8 @@ typedef struct gpu_options {
     int32_t graph;
     int32_t native;
     int32_t cache;
+    int32_t cublas;
+    int32_t tf32;
 } gpu_options;
 
 tn_status gpu_device_open(const tn_host *host, const gpu_options *options,

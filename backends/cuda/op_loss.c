@@ -166,8 +166,9 @@ static tn_status launch_all(loss *s, const tn_plan_node *n, tn_error *err)
     return TN_OK;
 }
 
-uint32_t gpu_loss_fits(const tn_plan_node *n)
+uint32_t gpu_loss_fits(const tn_device *d, const tn_plan_node *n)
 {
+    (void)d;
     return n->in[0].dtype == n->in[1].dtype;
 }
 

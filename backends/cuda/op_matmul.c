@@ -6,7 +6,10 @@
  * Where the result is small and the inner size long (gradients of weights), it
  * is cut into parts whose sums are joined by a reduction. Both follow from
  * shapes alone: the same plan gives the same bits on one device.
+ *
+ * Where cuBLASLt is there it multiplies instead, but for few rows.
  */
+#include "blas.h"
 #include "emit_launch.h"
 #include "product.h"
 
@@ -96,8 +99,14 @@ tn_status gpu_launch_product(gpu_compiler *c, const gpu_product *p,
                              tn_error *err)
 {
     gpu_product_args a = p->args;
+    gpu_blas_call *call = NULL;
     a.parts = parts_of(&a);
     a.accumulate = accumulate;
+    if (a.rows > FEW_ROWS)
+        TN_TRY(gpu_blas_describe(gpu_device_of(c), &a, p->a, p->b, p->y, &call,
+                                 err));
+    if (call)
+        return gpu_launch_call(c, call, err);
     if (a.parts == 1)
         return launch(c, &a, p, p->y, err);
     a.accumulate = 0;

@@ -30,19 +30,22 @@ static uint32_t alike(const tn_operand *x, const tn_operand *y,
     return x->dtype == y->dtype && x->dtype == z->dtype;
 }
 
-uint32_t gpu_norm_fits(const tn_plan_node *n)
+uint32_t gpu_norm_fits(const tn_device *d, const tn_plan_node *n)
 {
+    (void)d;
     return alike(&n->in[0], &n->in[1], &n->out[0]);
 }
 
-uint32_t gpu_norm_bwd_fits(const tn_plan_node *n)
+uint32_t gpu_norm_bwd_fits(const tn_device *d, const tn_plan_node *n)
 {
+    (void)d;
     return alike(&n->in[0], &n->in[1], &n->in[2]) &&
            n->in[0].dtype == n->out[0].dtype;
 }
 
-uint32_t gpu_softmax_fits(const tn_plan_node *n)
+uint32_t gpu_softmax_fits(const tn_device *d, const tn_plan_node *n)
 {
+    (void)d;
     return alike(&n->in[0], &n->in[n->in_count - 1], &n->out[0]);
 }
 

@@ -11,8 +11,9 @@ static int64_t pairs_of(const tn_plan_node *n)
     return (attr->dims ? attr->dims : n->in[0].shape[3]) / 2;
 }
 
-uint32_t gpu_rope_fits(const tn_plan_node *n)
+uint32_t gpu_rope_fits(const tn_device *d, const tn_plan_node *n)
 {
+    (void)d;
     return pairs_of(n) <= GPU_ROPE_PAIRS && n->in[0].dtype == n->out[0].dtype;
 }
 

@@ -68,9 +68,9 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
     return check_all(node, node->out, node->out_count, op->out, "output", err);
 }
 
-uint32_t gpu_has_kernel(const tn_plan_node *node)
+uint32_t gpu_has_kernel(const tn_device *d, const tn_plan_node *node)
 {
     const gpu_op *op = node->op < TN_OP_COUNT ? &gpu_ops[node->op] : NULL;
     return op && op->compile && gpu_check_dtypes(op, node, NULL) == TN_OK &&
-           (!op->fits || op->fits(node));
+           (!op->fits || op->fits(d, node));
 }

@@ -20,6 +20,8 @@ tn_status gpu_start_step(const tn_exec *x, const gpu_step *s, tn_error *err)
     void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER,
                      s->kernel ? x->arguments + s->arguments : NULL,
                      CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes, CU_LAUNCH_PARAM_END};
+    if (s->call)
+        return gpu_blas_start(d, s->call, err);
     const CUresult result =
         s->kernel
             ? d->driver.LaunchKernel(s->kernel->function, s->grid[0],

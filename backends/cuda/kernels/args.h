@@ -145,4 +145,23 @@ typedef struct gpu_loss_args {
     uint32_t backward;
 } gpu_loss_args;
 
+/* ---- attention.cu ---- */
+
+enum { GPU_ATTENTION_TILE = 64, GPU_ATTENTION_PITCH = 68 };
+
+/* Strides are of batch, row and head. 0 where an optional input is absent. */
+typedef struct gpu_attention_args {
+    uint64_t q, k, v, positions, first;
+    uint64_t o, lse;
+    uint64_t d_out, delta; /* delta (B, T, H): sum of do o */
+    uint64_t dq, dk, dv;
+    int64_t q_stride[3], k_stride[3], v_stride[3];
+    int32_t batch, rows, keys, heads, groups;
+    int32_t key_size, value_size; /* D, E */
+    int32_t window;               /* 0: none */
+    float scale, cap;             /* cap 0: none */
+    uint32_t causal;
+    uint32_t reserved;
+} gpu_attention_args;
+
 #endif

@@ -49,6 +49,14 @@ static __device__ __forceinline__ void store(bf16 *y, float x)
     y->bits = bf16_bits(x);
 }
 
+/* Four floats that are moved at once. */
+struct __align__(16) four {
+    float at[4];
+};
+
+/* Shared memory of a size that the launch says. */
+extern __shared__ four dynamic_shared[];
+
 /* ---- sums over the threads of a warp or block, in one order ---- */
 
 static __device__ __forceinline__ float warp_sum(float x)

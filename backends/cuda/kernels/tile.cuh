@@ -18,11 +18,6 @@ template <typename T> struct matrix {
     int64 di, dj;
 };
 
-struct __align__(16) four
-{
-    float at[4];
-};
-
 template <int M, int N, int K, int TM_, int TN_> struct tile_shape {
     enum { BM = M, BN = N, BK = K, TM = TM_, TN = TN_ };
     enum { DX = N / TN_, DY = M / TM_ };       /* threads */

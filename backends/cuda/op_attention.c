@@ -1,0 +1,199 @@
+/*
+ * op_attention.c - attention and its gradients, without scores in memory.
+ */
+#include "emit_launch.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MOST_SIZE = 256, FEWEST_ROWS = 16 };
+
+/* ---- which shapes ---- */
+
+static int64_t padded(int64_t size)
+{
+    return gpu_ceil(size, 16) * 16;
+}
+
+/* As the kernels lay them out: tiles of so many columns, and one of scores. */
+static uint32_t shared_bytes(int64_t columns)
+{
+    return (uint32_t)(4 * GPU_ATTENTION_PITCH * (columns + GPU_ATTENTION_TILE));
+}
+
+static uint32_t forward_shared(const tn_operand *q, const tn_operand *v)
+{
+    const int64_t d = padded(q->shape[3]), e = padded(v->shape[3]);
+    return shared_bytes(d + (d > e ? d : e));
+}
+
+static uint32_t backward_shared(const tn_operand *q, const tn_operand *v)
+{
+    return shared_bytes(2 * (padded(q->shape[3]) + padded(v->shape[3])));
+}
+
+/* Static shared memory of a kernel comes on top. */
+static uint32_t has_room(const tn_device *d, uint32_t bytes)
+{
+    enum { STATIC_BYTES = 2048 };
+    return (int64_t)bytes + STATIC_BYTES <= d->card.shared_bytes;
+}
+
+static uint32_t same_dtypes(const tn_operand *x, uint32_t count,
+                            const tn_operand *y)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (x[i].dtype != y->dtype)
+            return 0;
+    return 1;
+}
+
+/* For a few rows (decoding) a tile of queries would be mostly empty, and
+ * products over the whole cache are faster. */
+static uint32_t fits(const tn_operand *q, const tn_operand *v)
+{
+    return q->shape[1] >= FEWEST_ROWS && q->shape[3] <= MOST_SIZE &&
+           v->shape[3] <= MOST_SIZE;
+}
+
+uint32_t gpu_attention_fits(const tn_device *d, const tn_plan_node *n)
+{
+    return fits(&n->in[0], &n->in[2]) && same_dtypes(n->in, 3, &n->out[0]) &&
+           has_room(d, forward_shared(&n->in[0], &n->in[2]));
+}
+
+uint32_t gpu_attention_bwd_fits(const tn_device *d, const tn_plan_node *n)
+{
+    return fits(&n->in[1], &n->in[3]) && same_dtypes(n->in, 5, &n->out[0]) &&
+           same_dtypes(n->out, 3, &n->out[0]) &&
+           has_room(d, backward_shared(&n->in[1], &n->in[3]));
+}
+
+/* ---- arguments ---- */
+
+static uint64_t optional(const gpu_compiler *c, const tn_plan_node *n,
+                         uint32_t i)
+{
+    return n->in_count > i ? gpu_at(c, &n->in[i]) : 0;
+}
+
+/* q, k and v are inputs `at` .. `at` + 2; positions input `last`, and what
+ * rows see first the one after it. */
+static gpu_attention_args problem(const gpu_compiler *c, const tn_plan_node *n,
+                                  uint32_t at, uint32_t last)
+{
+    const tn_attention_attr *attr = n->attr;
+    const tn_operand *q = &n->in[at], *k = q + 1, *v = q + 2;
+    const double scale =
+        attr->scale != 0.0 ? attr->scale : 1.0 / sqrt((double)q->shape[3]);
+    gpu_attention_args a = {
+        .q = gpu_at(c, q),
+        .k = gpu_at(c, k),
+        .v = gpu_at(c, v),
+        .positions = optional(c, n, last),
+        .first = optional(c, n, last + 1),
+        .batch = (int32_t)q->shape[0],
+        .rows = (int32_t)q->shape[1],
+        .keys = (int32_t)k->shape[1],
+        .heads = (int32_t)q->shape[2],
+        .groups = (int32_t)k->shape[2],
+        .key_size = (int32_t)q->shape[3],
+        .value_size = (int32_t)v->shape[3],
+        .window = (int32_t)(attr->window > INT32_MAX ? 0 : attr->window),
+        .scale = (float)scale,
+        .cap = (float)attr->softcap,
+        .causal = !attr->bidirectional,
+    };
+    memcpy(a.q_stride, q->stride, sizeof a.q_stride);
+    memcpy(a.k_stride, k->stride, sizeof a.k_stride);
+    memcpy(a.v_stride, v->stride, sizeof a.v_stride);
+    return a;
+}
+
+static tn_status check_positions(gpu_compiler *c, const tn_plan_node *n,
+                                 uint32_t last, tn_error *err)
+{
+    return optional(c, n, last)
+               ? gpu_launch_check(c, &n->in[last], -1, INT32_MAX, err)
+               : TN_OK;
+}
+
+/* "attention_dq_128_b": for heads of up to 128, stored as BF16 */
+static tn_status launch(gpu_compiler *c, uint32_t family, const char *kernel,
+                        const gpu_attention_args *a, const tn_operand *q,
+                        int32_t size, int64_t lines, int64_t heads,
+                        uint32_t shared, tn_error *err)
+{
+    char name[40];
+    const int64_t tiles = gpu_ceil(lines, GPU_ATTENTION_TILE);
+    snprintf(name, sizeof name, "%s_%d_%c", kernel,
+             size <= 64    ? 64
+             : size <= 128 ? 128
+                           : 256,
+             gpu_letter(q->dtype));
+    return gpu_launch(c, family, name, a, sizeof *a,
+                      (gpu_grid){tiles * heads * a->batch, 1, 1, 256, shared},
+                      err);
+}
+
+/* ---- forward ---- */
+
+tn_status gpu_compile_attention(gpu_compiler *c, const tn_plan_node *n,
+                                tn_error *err)
+{
+    gpu_attention_args a = problem(c, n, 0, 3);
+    a.o = gpu_at(c, &n->out[0]);
+    a.lse = gpu_at(c, &n->out[1]);
+    TN_TRY(check_positions(c, n, 3, err));
+    return launch(c, GPU_FAMILY_attention, "attention", &a, &n->in[0],
+                  a.value_size, a.rows, a.heads,
+                  forward_shared(&n->in[0], &n->in[2]), err);
+}
+
+/* ---- backward ---- */
+
+/* delta (B, T, H) = sum over the last axis of do o */
+static tn_status launch_delta(gpu_compiler *c, const tn_plan_node *n,
+                              uint64_t delta, tn_error *err)
+{
+    const tn_operand *x[2] = {&n->in[0], &n->in[4]};
+    const gpu_addresses a = {{gpu_at(c, x[0]), gpu_at(c, x[1]), delta}, 3};
+    gpu_reduce_spec s = {.axes = 1u << 3, .kind = TN_REDUCE_SUM};
+    s.map.rank = 4;
+    s.map.in_count = 2;
+    s.map.out_count = 1;
+    memcpy(s.map.shape, x[0]->shape, sizeof s.map.shape);
+    for (uint32_t i = 0; i < 2; i++) {
+        s.map.in[i].dtype = x[i]->dtype;
+        gpu_dense(4, x[i]->shape, s.map.in[i].stride);
+    }
+    s.map.out[0].dtype = TN_F32;
+    s.map.program.instruction[0] = (tn_instruction){TN_MAP_INPUT, 0, 0, 0};
+    s.map.program.instruction[1] = (tn_instruction){TN_MAP_INPUT, 1, 0, 0};
+    s.map.program.instruction[2] = (tn_instruction){TN_MAP_MUL, 0, 1, 0};
+    s.map.program.instruction_count = 3;
+    s.map.program.output[0] = 2;
+    return gpu_launch_reduce(c, &s, &a, err);
+}
+
+tn_status gpu_compile_attention_bwd(gpu_compiler *c, const tn_plan_node *n,
+                                    tn_error *err)
+{
+    const tn_operand *q = &n->in[1], *v = &n->in[3];
+    const uint32_t shared = backward_shared(q, v);
+    gpu_attention_args a = problem(c, n, 1, 6);
+    const int32_t widest =
+        a.key_size > a.value_size ? a.key_size : a.value_size;
+    a.d_out = gpu_at(c, &n->in[0]);
+    a.lse = gpu_at(c, &n->in[5]);
+    a.delta = gpu_scratch(c, 4 * (int64_t)a.batch * a.rows * a.heads);
+    a.dq = gpu_at(c, &n->out[0]);
+    a.dk = gpu_at(c, &n->out[1]);
+    a.dv = gpu_at(c, &n->out[2]);
+    TN_TRY(check_positions(c, n, 6, err));
+    TN_TRY(launch_delta(c, n, a.delta, err));
+    TN_TRY(launch(c, GPU_FAMILY_attention_bwd, "attention_dq", &a, q,
+                  a.key_size, a.rows, a.heads, shared, err));
+    return launch(c, GPU_FAMILY_attention_bwd, "attention_dkv", &a, q, widest,
+                  a.keys, a.groups, shared, err);
+}
