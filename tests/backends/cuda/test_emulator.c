@@ -308,6 +308,28 @@ static void an_address_past_the_end_fails_the_launch(void **state)
     }
 }
 
+static void dynamic_shared_memory_ends_where_the_launch_says(void **state)
+{
+    (void)state;
+    for (unsigned missing = 0; missing < 2; missing++) {
+        device d = begin("0");
+        test_args a = {0, floats(64), 64, 0};
+        void *parameters[] = {&a};
+        float y[64];
+        assert_int_equal(cu.LaunchKernel(function(&d, "fill_dynamic"), 1, 1, 1,
+                                         32, 1, 1, (64 - missing) * 4, d.stream,
+                                         parameters, NULL),
+                         0);
+        assert_int_equal(cu.StreamSynchronize(d.stream),
+                         missing ? ILLEGAL_ADDRESS : 0);
+        if (!missing)
+            get(&d, y, a.y, 64);
+        for (int i = 0; i < 64 && !missing; i++)
+            assert_true(y[i] == (float)(63 - i));
+        end(&d);
+    }
+}
+
 static void a_launch_beyond_its_bounds_is_refused(void **state)
 {
     char said[4096];
@@ -525,6 +547,7 @@ int main(void)
         cmocka_unit_test(shared_memory_that_nobody_wrote_is_not_a_number),
         cmocka_unit_test(threads_that_do_not_meet_are_told),
         cmocka_unit_test(an_address_past_the_end_fails_the_launch),
+        cmocka_unit_test(dynamic_shared_memory_ends_where_the_launch_says),
         cmocka_unit_test(a_launch_beyond_its_bounds_is_refused),
         cmocka_unit_test(streams_meet_where_they_wait_and_nowhere_else),
         cmocka_unit_test(pinned_bytes_are_read_when_the_copy_runs),

@@ -19,7 +19,6 @@ struct CUmod_st {
     void *library;
     /* Thread-local memory of the library: its kernels' shared memory. */
     size_t tls_number, tls_bytes;
-    char *dynamic; /* within it, or NULL */
     CUfunction functions;
 };
 
@@ -54,7 +53,6 @@ static void find_shared_memory(CUmodule m)
     dl_iterate_phdr(look_at_library, &s);
     m->tls_number = s.number;
     m->tls_bytes = s.bytes;
-    m->dynamic = dlsym(m->library, "simt_dynamic");
 }
 
 /* What the ABI calls tls_index. */
@@ -179,6 +177,18 @@ CUresult cu_FuncSetAttribute(CUfunction function, int attribute, int value)
 
 /* ---- launches ---- */
 
+enum { MOST_SHARED = 227 << 10, POISON = 0xff };
+
+/* Dynamic shared memory beyond what the launch asked for is as it was. */
+static int stays_within(const struct CUmod_st *m, unsigned dynamic_bytes)
+{
+    const unsigned char *at = dlsym(m->library, "dynamic_shared");
+    for (unsigned i = dynamic_bytes; at && i < MOST_SHARED; i++)
+        if (at[i] != POISON)
+            return 0;
+    return 1;
+}
+
 CUresult simt_call(const simt_kernel_call *call)
 {
     const CUfunction f = call->function;
@@ -192,6 +202,11 @@ CUresult simt_call(const simt_kernel_call *call)
         .shared_bytes = f->module->tls_bytes,
     };
     const CUresult result = simt_run_grid(&launch);
+    if (!result && !stays_within(f->module, call->dynamic_bytes))
+        return simt_complain(ILLEGAL_ADDRESS,
+                             "kernel %s uses more than its %u bytes of "
+                             "dynamic shared memory",
+                             f->name, call->dynamic_bytes);
     if (!result && simt_check_guards())
         return simt_complain(ILLEGAL_ADDRESS, "by kernel %s", f->name);
     return result;

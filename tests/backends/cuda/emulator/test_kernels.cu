@@ -110,6 +110,17 @@ extern "C" __global__ void unset_shared(const test_args a)
     floats(a.y)[threadIdx.x] = room[threadIdx.x];
 }
 
+/* Writes `count` floats of dynamic shared memory. */
+extern __shared__ float dynamic_shared[];
+extern "C" __global__ void fill_dynamic(const test_args a)
+{
+    for (int i = threadIdx.x; i < a.count; i += blockDim.x)
+        dynamic_shared[i] = (float)i;
+    __syncthreads();
+    for (int i = threadIdx.x; i < a.count; i += blockDim.x)
+        floats(a.y)[i] = dynamic_shared[a.count - 1 - i];
+}
+
 /* Writes element `count` of y, which has that many. */
 extern "C" __global__ void past_the_end(const test_args a)
 {
