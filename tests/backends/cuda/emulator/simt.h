@@ -25,7 +25,6 @@
 #define __launch_bounds__(...)
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __grid_constant__
-#define dynamic_shared simt_dynamic /* dynamic.cpp */
 
 /* ---- vectors: aligned as on the device, so that a sanitizer sees a load that
  * would trap there ---- */
