@@ -85,7 +85,7 @@ void gpu_staging_close(tn_device *d);
 typedef struct gpu_kernel {
     CUfunction function; /* NULL until gpu_kernels_build */
     CUmodule module;     /* its own, of an emitted one */
-    const char *name;
+    char name[48];
     char *text;
     uint64_t hash;
     struct gpu_kernel *next;

@@ -48,7 +48,7 @@ static gpu_kernel *find(tn_device *d, const char *name, const char *text,
     return NULL;
 }
 
-/* Takes `text` over; `name` must live as long as the plugin. */
+/* Takes `text` over. */
 static gpu_kernel *append(tn_device *d, const char *name, char *text,
                           uint64_t hash)
 {
@@ -57,7 +57,7 @@ static gpu_kernel *append(tn_device *d, const char *name, char *text,
         free(text);
         return NULL;
     }
-    k->name = name;
+    snprintf(k->name, sizeof k->name, "%s", name);
     k->text = text;
     k->hash = hash;
     k->next = *bucket(d, hash);
