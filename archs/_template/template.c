@@ -9,7 +9,7 @@
  * B batch, T time, C hidden size. Weights are (out, in); k is (C, width).
  *
  * This is where your layer starts: replace the convolution by your idea. What
- * looks back in time keeps a state for decoding: tn_window as here, tn_cache
+ * looks back in time keeps a state for decoding: tn_layer_conv1d does, tn_cache
  * for keys and values, tn_load and tn_store for all else.
  */
 #include <tenon/arch.h>
@@ -23,15 +23,14 @@ static const tn_option options[] = {
                   "tokens a row sees, itself included"),
 };
 
-/* u (B, T, C) -> (B, T, C). The rows before this call's first come from the
- * window: none in training, where a sequence begins with its first row. */
+/* u (B, T, C) -> (B, T, C). What was before this call's first row is kept from
+ * call to call; training has none, and none from one document to the next. */
 static tn_tensor convolve(tn_layer *l, tn_tensor u, int64_t width)
 {
     const tn_init init = tn_init_normal(0.3);
     const tn_tensor k =
         tn_weight(l, "conv.weight", init, l->hidden_size, width);
-    const tn_tensor before = tn_window(l, "conv", u, width - 1);
-    return tn_conv1d_causal(l->b, u, k, before);
+    return tn_layer_conv1d(l, "conv", u, k);
 }
 
 static tn_tensor forward(tn_layer *l, tn_tensor x, const void *given)

@@ -11,7 +11,7 @@
 #include "run/evaluate.h"
 #include "run/weights.h"
 
-enum { MOST_RUNS = 200 };
+enum { MOST_RUNS = 200, DOCUMENT_TOKENS = 128 };
 
 static double now(void)
 {
@@ -192,6 +192,7 @@ static void fill_batch(const tni_recipe *r, tn_batch *batch)
         x = x * 1664525u + 1013904223u;
         batch->tokens[i] = (int32_t)((x >> 8) % vocab);
         batch->targets[i] = (int32_t)((x >> 12) % vocab);
+        batch->segments[i] = (int32_t)(i / DOCUMENT_TOKENS);
     }
 }
 

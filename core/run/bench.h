@@ -47,8 +47,8 @@ typedef struct tni_bench_decode {
 /* recipe: its backend and precision only. */
 tn_status tni_bench_measure_limits(const tni_recipe *recipe,
                                    tni_bench_limits *limits, tn_error *err);
-/* Steps on random tokens with drawn weights; op names live as long as the
- * process. */
+/* Steps on random tokens with drawn weights, in documents of 128 where the data
+ * keeps documents apart; op names live as long as the process. */
 tn_status tni_bench_measure_train(const tni_recipe *recipe,
                                   tni_bench_train *result, tn_error *err);
 tn_status tni_bench_measure_decode(const tni_recipe *recipe,

@@ -3,7 +3,8 @@
  *
  * What must hold for any decoder layer, whatever its mathematics: gradient
  * reaches every weight and is the slope of the loss; no output depends on a
- * later token or on another sequence; decoding in pieces equals the whole.
+ * later token or on another sequence, or document where one is told of them;
+ * decoding in pieces equals the whole.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -112,13 +113,14 @@ static void draw_tokens(double *tokens, uint32_t stream)
 typedef struct training {
     tiny t;
     tni_prop tokens, targets, rng, nll, auxiliary;
+    tni_prop first;     /* count 0: rows are one document each */
     tni_prop *gradient; /* by weight; count 0 where none flows */
     const tni_weight *weights;
     uint32_t weight_count;
     uint32_t plan;
 } training;
 
-static tni_model_io training_io(training *r, tni_graph *g)
+static tni_model_io training_io(training *r, tni_graph *g, int apart)
 {
     static const int64_t shape[2] = {BATCH, TOKENS};
     static const int64_t two = 2;
@@ -129,11 +131,15 @@ static tni_model_io training_io(training *r, tni_graph *g)
                                 shape, "targets");
     r->rng = tni_stage_leaf(s, g, TN_OP_SCALAR, TN_ARENA_SCALAR, TN_I32, 1,
                             &two, "rng");
+    if (apart)
+        r->first = tni_stage_leaf(s, g, TN_OP_INPUT, TN_ARENA_INPUT, TN_I32, 2,
+                                  shape, "first");
     return (tni_model_io){.batch = BATCH,
                           .seq_len = TOKENS,
                           .training = 1,
                           .tokens = r->tokens.leaf,
                           .targets = r->targets.leaf,
+                          .first = r->first.leaf,
                           .rng = r->rng.leaf};
 }
 
@@ -159,10 +165,11 @@ static tn_status add_gradients(training *r, tni_graph *g,
     return tni_graph_status(g, err);
 }
 
-static tn_status describe_training(training *r, tni_graph *g, tn_error *err)
+static tn_status describe_training(training *r, tni_graph *g, int apart,
+                                   tn_error *err)
 {
     tni_stage *s = &r->t.stage;
-    const tni_model_io io = training_io(r, g);
+    const tni_model_io io = training_io(r, g, apart);
     tni_model_out out = {0};
     tni_model_describe(r->t.model, g, &io, &out);
     TN_TRY(tni_graph_status(g, err));
@@ -174,7 +181,8 @@ static tn_status describe_training(training *r, tni_graph *g, tn_error *err)
     return tni_stage_plan(s, g, &r->plan, err);
 }
 
-static tn_status open_training(const tni_subject *s, training *r, tn_error *err)
+static tn_status open_training_of(const tni_subject *s, int apart, training *r,
+                                  tn_error *err)
 {
     double targets[ROWS];
     const double rng[2] = {1, 1};
@@ -184,7 +192,7 @@ static tn_status open_training(const tni_subject *s, training *r, tn_error *err)
     r->gradient =
         tni_arena_alloc(s->arena, r->weight_count * sizeof *r->gradient);
     tni_graph *g = tni_graph_create(TN_F64);
-    const tn_status status = describe_training(r, g, err);
+    const tn_status status = describe_training(r, g, apart, err);
     tni_graph_destroy(g);
     if (status != TN_OK)
         return status;
@@ -193,6 +201,11 @@ static tn_status open_training(const tni_subject *s, training *r, tn_error *err)
     TN_TRY(tni_stage_write(&r->t.stage, &r->targets, targets, err));
     TN_TRY(tni_stage_write(&r->t.stage, &r->rng, rng, err));
     return write_weights(&r->t, r->t.weights, err);
+}
+
+static tn_status open_training(const tni_subject *s, training *r, tn_error *err)
+{
+    return open_training_of(s, 0, r, err);
 }
 
 static tn_status run_training(training *r, const double *tokens, double *nll,
@@ -349,6 +362,34 @@ static tn_status check_causal(const tni_subject *s, tn_error *err)
                            at);
     }
     tni_stage_close(&r.t.stage);
+    return TN_OK;
+}
+
+/* Two documents in each row: another token in the first one changes nothing in
+ * the second. A layer that says it cannot keep them apart is asked no more. */
+static tn_status check_documents(const tni_subject *s, tn_error *err)
+{
+    enum { SECOND = TOKENS / 2 + 1 };
+    training r;
+    tn_error why = {0};
+    double tokens[ROWS], first[ROWS], nll[ROWS], other[ROWS];
+    if (open_training_of(s, 1, &r, &why) != TN_OK)
+        return tn_fail(err, TNI_CHECK_SKIPPED, "%s", why.message);
+    draw_tokens(tokens, 0);
+    for (int i = 0; i < ROWS; i++)
+        first[i] = i % TOKENS < SECOND ? 0 : SECOND;
+    TN_TRY(tni_stage_write(&r.t.stage, &r.first, first, err));
+    TN_TRY(run_training(&r, tokens, nll, err));
+    for (int at = 0; at < SECOND; at++)
+        tokens[at] = fmod(tokens[at] + 1, VOCABULARY);
+    TN_TRY(run_training(&r, tokens, other, err));
+    tni_stage_close(&r.t.stage);
+    for (int i = SECOND; i < TOKENS; i++)
+        if (memcmp(&nll[i], &other[i], sizeof nll[i]))
+            return tn_fail(err, TN_EINVALID,
+                           "position %d, of a document that begins at %d, sees "
+                           "the one before it",
+                           i, SECOND);
     return TN_OK;
 }
 
@@ -515,6 +556,7 @@ static const tni_check checks[] = {
     {"lets gradient reach every weight", check_reach, NULL},
     {"has the gradient that its loss has", check_slope, NULL},
     {"sees no later token and no other sequence", check_causal, NULL},
+    {"keeps the documents of a row apart", check_documents, NULL},
     {"decodes token by token what it computes at once", check_decoding, NULL},
     {"decodes on from a prompt what it computes at once", check_prompt, NULL},
     {"lets padded rows leave no trace", check_padding, NULL},

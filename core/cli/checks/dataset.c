@@ -61,6 +61,7 @@ static tn_status open_dataset(const tni_subject *s, uint64_t seed, opened *o,
 
 typedef struct batch {
     int32_t tokens[ROWS * TOKENS], targets[ROWS * TOKENS];
+    int32_t segments[ROWS * TOKENS];
     int64_t bytes;
 } batch;
 
@@ -69,7 +70,9 @@ static tn_status next(const opened *o, batch *b, tn_error *err)
 {
     tn_batch out = {.struct_size = (uint32_t)sizeof out,
                     .tokens = b->tokens,
-                    .targets = b->targets};
+                    .targets = b->targets,
+                    .segments = b->segments};
+    memset(b->segments, 0, sizeof b->segments);
     for (int i = 0; i < ROWS * TOKENS; i++)
         b->tokens[i] = b->targets[i] = -7;
     TN_TRY(o->dataset->next(o->self, &out, err));
@@ -121,6 +124,7 @@ static tn_status same(const batch *a, const batch *b, const char *when,
 {
     if (!memcmp(a->tokens, b->tokens, sizeof a->tokens) &&
         !memcmp(a->targets, b->targets, sizeof a->targets) &&
+        !memcmp(a->segments, b->segments, sizeof a->segments) &&
         a->bytes == b->bytes)
         return TN_OK;
     return tn_fail(err, TN_EINVALID, "batch %d differs %s", number, when);
