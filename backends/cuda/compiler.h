@@ -105,7 +105,10 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
        gpu_loss_fits)                                                          \
     XX(ATTENTION, "hhhii", "hf", gpu_compile_attention, gpu_attention_fits)    \
     XX(ATTENTION_BWD, "hhhhhfii", "hhh", gpu_compile_attention_bwd,            \
-       gpu_attention_bwd_fits)
+       gpu_attention_bwd_fits)                                                 \
+    XX(CONV1D_CAUSAL, "hhhi", "h", gpu_compile_conv, gpu_conv_fits)            \
+    XX(CONV1D_CAUSAL_BWD, "hhhhi", "hh", gpu_compile_conv_bwd,                 \
+       gpu_conv_bwd_fits)
 
 #define XX(op, in, out, name, fits)                                            \
     tn_status name(gpu_compiler *c, const tn_plan_node *node, tn_error *err);
@@ -119,6 +122,8 @@ uint32_t gpu_rope_fits(const tn_device *d, const tn_plan_node *node);
 uint32_t gpu_loss_fits(const tn_device *d, const tn_plan_node *node);
 uint32_t gpu_attention_fits(const tn_device *d, const tn_plan_node *node);
 uint32_t gpu_attention_bwd_fits(const tn_device *d, const tn_plan_node *node);
+uint32_t gpu_conv_fits(const tn_device *d, const tn_plan_node *node);
+uint32_t gpu_conv_bwd_fits(const tn_device *d, const tn_plan_node *node);
 
 /* Whether the table has a kernel for this node. */
 uint32_t gpu_has_kernel(const tn_device *d, const tn_plan_node *node);

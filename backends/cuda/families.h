@@ -14,7 +14,10 @@
     XX(rope)                                                                   \
     XX(loss)                                                                   \
     XX(attention)                                                              \
-    XX(attention_bwd)
+    XX(attention_bwd)                                                          \
+    XX(attention_mma)                                                          \
+    XX(attention_mma_bwd)                                                      \
+    XX(conv)
 
 enum {
 #define XX(name) GPU_FAMILY_##name,
