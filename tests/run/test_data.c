@@ -202,6 +202,59 @@ static void bad_mixtures_are_refused_with_their_place(void **state)
             "unknown key weight");
 }
 
+/* ---- documents ---- */
+
+/* Ids of a file in which 7 begins a document: 7 0 1 7 2 3 7 4 5 ... */
+static void write_ids(const run_rig *rig)
+{
+    uint32_t ids[300];
+    FILE *to = fopen(tni_path_join(rig->arena, rig->folder, "ids.bin"), "wb");
+    assert_non_null(to);
+    for (uint32_t i = 0; i < 300; i++)
+        ids[i] = i % 3 ? 100 + i % 50 : 7;
+    assert_int_equal(fwrite(ids, sizeof *ids, 300, to), 300);
+    fclose(to);
+}
+
+static int has_documents(const int32_t *tokens)
+{
+    int marks = 0;
+    for (int t = 0; t < T; t++)
+        marks += tokens[t] == 7;
+    return marks > 1 && marks < T;
+}
+
+/* Rows of a dataset that numbers nothing are one document, whatever stood in
+ * their place before. */
+static void rows_of_a_mixture_are_divided_one_by_one(void **state)
+{
+    write_ids(*state);
+    for (int64_t ahead = 0; ahead < 4; ahead += 3) {
+        feed *f = open_feed(*state,
+                            "data.train=[{plugin: text_file, path: text.txt}, "
+                            "{plugin: token_file, path: ids.bin, segments: "
+                            "true, document_token: 7}]",
+                            ahead);
+        int divided = 0, whole = 0;
+        assert_true(tni_mixture_has_segments(&f->recipe->train_data));
+        for (int i = 0; i < 50; i++) {
+            const int32_t *rows = take(f);
+            for (int r = 0; r < ROWS * T; r += T) {
+                const int documents = has_documents(rows + r);
+                int32_t number = 0;
+                for (int t = 0; t < T; t++) {
+                    number += documents && t > 0 && rows[r + t] == 7;
+                    assert_int_equal(f->batch.segments[r + t], number);
+                }
+                divided += documents;
+                whole += !documents;
+            }
+        }
+        assert_true(divided > 20 && whole > 20);
+        close_feed(f);
+    }
+}
+
 static void a_mixture_is_written_into_the_resolved_config(void **state)
 {
     feed *f = open_feed(*state, two, 0);
@@ -229,6 +282,7 @@ int main(void)
         WITH_RIG(closing_early_waits_for_nobody),
         WITH_RIG(a_failure_comes_after_the_batches_before_it),
         WITH_RIG(bad_mixtures_are_refused_with_their_place),
+        WITH_RIG(rows_of_a_mixture_are_divided_one_by_one),
         WITH_RIG(a_mixture_is_written_into_the_resolved_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
