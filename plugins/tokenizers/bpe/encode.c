@@ -6,44 +6,27 @@
  *     pieces    by the split stages, one after the other
  *     ids       the cache, else the whole piece as a token, else merges
  *
- * Words come back: a small cache of pieces and their ids, hit by nine of ten in
- * English, costs two loads, a multiplication and a compare. It belongs to the
- * call, as all memory of encoding does, so that any number of threads may
- * encode at once; between calls it waits in the model.
+ * The cache belongs to the call, as all memory of encoding does, so that any
+ * number of threads may encode at once; between calls it waits in the model.
  */
+#include "cache.h"
 #include "merge.h"
 #include "model.h"
 #include "utf8.h"
 
-enum {
-    CACHE_SLOTS = 1 << 13, /* 256 KB: half of a small second-level cache */
-    CACHED_BYTES = 15,
-    CACHED_IDS = 3,
-    BUFFER = 4096,
-};
-
-/* The piece with zeros after it and its length in the last byte. */
-typedef struct cache_key {
-    uint64_t low, high;
-} cache_key;
-
-typedef struct cache_entry {
-    cache_key key; /* all 0: free; no piece has length 0 */
-    int32_t id[CACHED_IDS];
-    uint32_t count;
-} cache_entry;
+enum { BUFFER = 4096 };
 
 typedef struct tni_encoder {
     struct tni_encoder *next;
     const tni_model *model;
-    const char *end; /* of readable text, for loads of 16 bytes */
+    const char *end; /* of readable text, for loads of 32 bytes */
     tn_token_sink sink;
     void *to;
     tn_error *err;
     tni_merger merger;
     size_t count;
     int32_t id[BUFFER];
-    cache_entry cache[CACHE_SLOTS];
+    tni_cache cache;
 } tni_encoder;
 
 /* ---- ids out ---- */
@@ -68,24 +51,6 @@ static tn_status put_many(tni_encoder *e, const int32_t *id, size_t count)
 
 /* ---- a piece ---- */
 
-static inline cache_key key_of(const tni_encoder *e, const char *piece,
-                               size_t bytes)
-{
-    cache_key key = {0, 0};
-    if (e->end - piece >= 16) {
-        const size_t low = bytes < 8 ? bytes : 8, high = bytes - low;
-        key.low = tni_load8(piece) & UINT64_MAX >> (64 - 8 * low);
-        if (high)
-            key.high = tni_load8(piece + 8) & UINT64_MAX >> (64 - 8 * high);
-    } else {
-        char padded[16] = {0};
-        memcpy(padded, piece, bytes);
-        key = (cache_key){tni_load8(padded), tni_load8(padded + 8)};
-    }
-    key.high |= (uint64_t)bytes << 56;
-    return key;
-}
-
 /* The piece's ids into e->merger.id. */
 static tn_status look_up(tni_encoder *e, const char *piece, size_t bytes,
                          size_t *count)
@@ -103,34 +68,38 @@ static tn_status look_up(tni_encoder *e, const char *piece, size_t bytes,
     return TN_OK;
 }
 
-static tn_status put_cached(tni_encoder *e, const char *piece, size_t bytes)
+static inline void make_key(const tni_encoder *e, const char *piece,
+                            size_t bytes, tni_cache_key *key)
+{
+    char padded[TNI_CACHED_BYTES + 1] = {0};
+    if ((size_t)(e->end - piece) < sizeof padded) {
+        memcpy(padded, piece, bytes);
+        piece = padded;
+    }
+    tni_cache_key_of(piece, bytes, key);
+}
+
+static tn_status put_new(tni_encoder *e, const char *piece, size_t bytes,
+                         const tni_cache_key *key)
 {
     size_t count = 0;
-    const cache_key key = key_of(e, piece, bytes);
-    const uint64_t hash = tni_hash_word(key.low ^ key.high * TNI_MIX_B);
-    cache_entry *entry = &e->cache[hash % CACHE_SLOTS];
-    if (entry->key.low == key.low && entry->key.high == key.high) {
-        if (e->count + CACHED_IDS > BUFFER)
-            TN_TRY(flush(e));
-        memcpy(e->id + e->count, entry->id, sizeof entry->id);
-        e->count += entry->count;
-        return TN_OK;
-    }
     TN_TRY(look_up(e, piece, bytes, &count));
-    if (count <= CACHED_IDS) {
-        *entry = (cache_entry){.key = key, .count = (uint32_t)count};
-        memcpy(entry->id, e->merger.id, count * sizeof *entry->id);
-    }
+    if (key && count <= TNI_CACHED_IDS)
+        tni_cache_put(&e->cache, key, e->merger.id, count);
     return put_many(e, e->merger.id, count);
 }
 
 static tn_status put_piece(tni_encoder *e, const char *piece, size_t bytes)
 {
-    size_t count = 0;
-    if (bytes <= CACHED_BYTES)
-        return put_cached(e, piece, bytes);
-    TN_TRY(look_up(e, piece, bytes, &count));
-    return put_many(e, e->merger.id, count);
+    tni_cache_key key;
+    if (bytes > TNI_CACHED_BYTES)
+        return put_new(e, piece, bytes, NULL);
+    make_key(e, piece, bytes, &key);
+    if (e->count + TNI_CACHED_IDS > BUFFER)
+        TN_TRY(flush(e));
+    const uint32_t known = tni_cache_get(&e->cache, &key, e->id + e->count);
+    e->count += known;
+    return known ? TN_OK : put_new(e, piece, bytes, &key);
 }
 
 /* ---- text to pieces ---- */
@@ -282,7 +251,7 @@ static tni_encoder *take_encoder(tni_model *model)
     if (e)
         model->idle = e->next;
     pthread_mutex_unlock(&model->lock);
-    return e ? e : calloc(1, sizeof *e);
+    return e ? e : tni_table_alloc(sizeof *e);
 }
 
 static void return_encoder(tni_model *model, tni_encoder *e)

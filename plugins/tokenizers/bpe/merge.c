@@ -5,42 +5,39 @@
  */
 #include "merge.h"
 
-enum {
-    SHORT = 48, /* bytes; measured: beyond about this the heap is faster */
-    NO_RANK = -1,
-};
+enum { SHORT = 48 }; /* bytes; measured: beyond about this the heap is faster */
 
 /* ---- short: every pair, every time ---- */
 
-static size_t least(const tni_candidate *pair, size_t count)
+static size_t least(const uint32_t *rank, size_t count)
 {
     size_t best = 0;
     for (size_t i = 1; i < count; i++)
-        if (pair[i].rank < pair[best].rank)
+        if (rank[i] < rank[best])
             best = i;
     return best;
 }
 
-/* id[0 .. count) in place; returns how many are left. pair[i] is what id[i]
- * and id[i + 1] would be. */
+/* id[0 .. count) in place; returns how many are left. rank[i] is that of the
+ * merge of id[i] and id[i + 1]. */
 static size_t merge_short(const tni_vocabulary *v, const char *piece,
                           int32_t *id, size_t count)
 {
-    tni_candidate pair[SHORT];
+    uint32_t rank[SHORT];
     for (size_t i = 0; i + 1 < count; i++)
-        pair[i] = tni_vocabulary_byte_pair(v, piece + i);
+        rank[i] = tni_vocabulary_byte_pair(v, piece + i);
     while (count > 1) {
-        const size_t i = least(pair, count - 1);
-        if (pair[i].id == TNI_NO_TOKEN)
+        const size_t i = least(rank, count - 1);
+        if (rank[i] == TNI_NO_RANK)
             break;
-        id[i] = pair[i].id;
+        id[i] = tni_vocabulary_made(v, rank[i]);
         count--;
         memmove(id + i + 1, id + i + 2, (count - i - 1) * sizeof *id);
-        memmove(pair + i, pair + i + 1, (count - i - 1) * sizeof *pair);
+        memmove(rank + i, rank + i + 1, (count - i - 1) * sizeof *rank);
         if (i > 0)
-            pair[i - 1] = tni_vocabulary_pair(v, id[i - 1], id[i]);
+            rank[i - 1] = tni_vocabulary_pair(v, id[i - 1], id[i]);
         if (i + 1 < count)
-            pair[i] = tni_vocabulary_pair(v, id[i], id[i + 1]);
+            rank[i] = tni_vocabulary_pair(v, id[i], id[i + 1]);
     }
     return count;
 }
@@ -48,11 +45,10 @@ static size_t merge_short(const tni_vocabulary *v, const char *piece,
 /* ---- long: a heap of pairs over a list of tokens ---- */
 
 /* One per byte of the piece, at its token's first byte; where there is none
- * (any more), rank is NO_RANK. */
+ * (any more), rank is TNI_NO_RANK. */
 typedef struct tni_link {
     uint32_t before, after; /* places; `end` after the last */
-    int64_t rank;           /* of the merge with the next token */
-    int32_t merged;         /* what it would be */
+    uint32_t rank;          /* of the merge with the next token */
 } tni_link;
 
 static void sift_down(uint64_t *heap, size_t count, size_t at)
@@ -86,28 +82,17 @@ static uint64_t pop(tni_merger *m)
     return top;
 }
 
-/* The pair that begins at `place` is now this one; the heap learns of it if it
- * merges. */
-static void set_place(tni_merger *m, uint32_t place, tni_candidate pair)
-{
-    tni_link *l = &m->link[place];
-    l->merged = pair.id;
-    l->rank = pair.id == TNI_NO_TOKEN ? NO_RANK : (int64_t)pair.rank;
-}
-
+/* Another token begins at `place` or after it; the heap learns of the pair if
+ * it merges. */
 static void push_place(const tni_vocabulary *v, tni_merger *m, uint32_t place,
                        uint32_t end)
 {
-    const uint32_t after = m->link[place].after;
-    if (after == end) {
-        m->link[place].rank = NO_RANK;
-        return;
-    }
-    const tni_candidate pair =
-        tni_vocabulary_pair(v, m->id[place], m->id[after]);
-    set_place(m, place, pair);
-    if (pair.id != TNI_NO_TOKEN)
-        push(m, (uint64_t)pair.rank << 32 | place);
+    tni_link *l = &m->link[place];
+    l->rank = l->after == end
+                  ? TNI_NO_RANK
+                  : tni_vocabulary_pair(v, m->id[place], m->id[l->after]);
+    if (l->rank != TNI_NO_RANK)
+        push(m, (uint64_t)l->rank << 32 | place);
 }
 
 static void merge_place(const tni_vocabulary *v, tni_merger *m, uint32_t place,
@@ -115,8 +100,8 @@ static void merge_place(const tni_vocabulary *v, tni_merger *m, uint32_t place,
 {
     tni_link *l = &m->link[place];
     tni_link *gone = &m->link[l->after];
-    m->id[place] = l->merged;
-    gone->rank = NO_RANK;
+    m->id[place] = tni_vocabulary_made(v, l->rank);
+    gone->rank = TNI_NO_RANK;
     l->after = gone->after;
     if (l->after != end)
         m->link[l->after].before = place;
@@ -130,13 +115,11 @@ static void fill_heap(const tni_vocabulary *v, tni_merger *m, const char *piece,
 {
     m->heap_count = 0;
     for (uint32_t i = 0; i < end; i++) {
-        m->link[i] = (tni_link){.before = i ? i - 1 : 0, .after = i + 1};
-        m->link[i].rank = NO_RANK;
-        if (i + 1 == end)
-            break;
-        set_place(m, i, tni_vocabulary_byte_pair(v, piece + i));
-        if (m->link[i].rank != NO_RANK)
-            m->heap[m->heap_count++] = (uint64_t)m->link[i].rank << 32 | i;
+        const uint32_t rank =
+            i + 1 == end ? TNI_NO_RANK : tni_vocabulary_byte_pair(v, piece + i);
+        m->link[i] = (tni_link){i ? i - 1 : 0, i + 1, rank};
+        if (rank != TNI_NO_RANK)
+            m->heap[m->heap_count++] = (uint64_t)rank << 32 | i;
     }
     m->pushed += m->heap_count;
     for (size_t i = m->heap_count / 2; i-- > 0;)
@@ -151,7 +134,7 @@ static size_t merge_long(const tni_vocabulary *v, tni_merger *m,
         const uint64_t entry = pop(m);
         const uint32_t place = (uint32_t)entry;
         /* An entry whose pair has changed since is no longer meant. */
-        if (m->link[place].rank == (int64_t)(entry >> 32))
+        if (m->link[place].rank == entry >> 32)
             merge_place(v, m, place, end);
     }
     size_t count = 0;

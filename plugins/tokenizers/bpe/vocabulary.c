@@ -22,6 +22,7 @@ void tni_vocabulary_fini(tni_vocabulary *v)
     free(v->pair);
     free(v->maybe);
     free(v->byte_pair);
+    free(v->made);
     *v = (tni_vocabulary){0};
 }
 
@@ -198,7 +199,7 @@ tn_status tni_vocabulary_index(tni_vocabulary *v, tn_error *err)
 {
     TN_TRY(check_special_ids(v, err));
     const size_t slots = tni_table_slots(v->size);
-    v->slot = malloc(slots * sizeof *v->slot);
+    v->slot = tni_table_alloc(slots * sizeof *v->slot);
     if (!v->slot)
         return tni_no_memory(v->path, err);
     v->slot_mask = slots - 1;
@@ -211,37 +212,40 @@ tn_status tni_vocabulary_index(tni_vocabulary *v, tn_error *err)
 
 /* ---- by pair ---- */
 
-tn_status tni_vocabulary_expect_merges(tni_vocabulary *v, size_t count,
-                                       tn_error *err)
+/* Room for so many pairs. */
+static tn_status make_pairs(tni_vocabulary *v, size_t count, tn_error *err)
 {
     const size_t slots = tni_table_slots(count);
-    v->pair = malloc(slots * sizeof *v->pair);
-    v->maybe = calloc(4 * slots / 64, sizeof *v->maybe);
+    v->pair = tni_table_alloc(slots * sizeof *v->pair);
+    v->maybe = tni_table_alloc(4 * slots / 64 * sizeof *v->maybe);
     if (!v->pair || !v->maybe)
         return tni_no_memory(v->path, err);
     memset(v->pair, 0xff, slots * sizeof *v->pair); /* TNI_NO_PAIR */
     v->pair_mask = slots - 1;
-    v->pair_count = 0;
     return TN_OK;
 }
 
-static int put_pair(tni_vocabulary *v, tni_pair pair)
+tn_status tni_vocabulary_expect_merges(tni_vocabulary *v, size_t count,
+                                       tn_error *err)
 {
-    const uint64_t hash = tni_hash_word(pair.key);
-    size_t i = hash & v->pair_mask;
-    const size_t bit = tni_pair_bit(v, hash);
-    for (; v->pair[i].key != TNI_NO_PAIR; i = (i + 1) & v->pair_mask)
-        if (v->pair[i].key == pair.key)
-            return 0;
-    v->pair[i] = pair;
-    v->maybe[bit / 64] |= UINT64_C(1) << bit % 64;
-    v->pair_count++;
-    return 1;
+    if (count > TNI_MAX_MERGES)
+        return tn_fail(err, TN_EFORMAT, "%s: %zu merges; %d are possible",
+                       v->path, count, TNI_MAX_MERGES);
+    v->made = malloc((count + 1) * sizeof *v->made);
+    return v->made ? make_pairs(v, count, err) : tni_no_memory(v->path, err);
 }
 
-static uint64_t key_of(int32_t left, int32_t right)
+static int put_pair(tni_vocabulary *v, uint64_t key, uint32_t rank)
 {
-    return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    const uint64_t hash = tni_hash_word(key);
+    size_t i = hash & v->pair_mask;
+    const size_t bit = tni_pair_bit(v, hash);
+    for (; v->pair[i] != TNI_NO_PAIR; i = (i + 1) & v->pair_mask)
+        if (v->pair[i] >> TNI_RANK_BITS == key)
+            return 0;
+    v->pair[i] = key << TNI_RANK_BITS | rank;
+    v->maybe[bit / 64] |= UINT64_C(1) << bit % 64;
+    return 1;
 }
 
 tn_status tni_vocabulary_add_merge(tni_vocabulary *v, int32_t left,
@@ -253,12 +257,12 @@ tn_status tni_vocabulary_add_merge(tni_vocabulary *v, int32_t left,
     const char *b = tni_vocabulary_bytes(v, right, &n);
     memcpy(both, a, m);
     memcpy(both + m, b, n);
-    const int32_t id = tni_vocabulary_find(v, both, m + (size_t)n);
-    if (id == TNI_NO_TOKEN)
+    v->made[rank] = tni_vocabulary_find(v, both, m + (size_t)n);
+    if (v->made[rank] == TNI_NO_TOKEN)
         return tn_fail(err, TN_EFORMAT,
                        "%s: merge %u makes %s, which is no token", v->path,
                        rank, show(both, m + (size_t)n, text));
-    if (!put_pair(v, (tni_pair){key_of(left, right), rank, id}))
+    if (!put_pair(v, tni_pair_key(left, right), rank))
         return tn_fail(err, TN_EFORMAT, "%s: merge %u is listed twice", v->path,
                        rank);
     return TN_OK;
@@ -296,7 +300,7 @@ static int cut_token(const tni_vocabulary *v, int32_t id, pair_list *list)
                       sizeof *list->at))
             return 0;
         list->at[list->count++] =
-            (tni_pair){key_of(left, right), (uint32_t)id, id};
+            tni_pair_key(left, right) << TNI_RANK_BITS | (uint32_t)id;
     }
     return 1;
 }
@@ -304,9 +308,9 @@ static int cut_token(const tni_vocabulary *v, int32_t id, pair_list *list)
 static tn_status keep_pairs(tni_vocabulary *v, const pair_list *list,
                             tn_error *err)
 {
-    TN_TRY(tni_vocabulary_expect_merges(v, list->count, err));
+    TN_TRY(make_pairs(v, list->count, err));
     for (size_t i = 0; i < list->count; i++)
-        put_pair(v, list->at[i]);
+        put_pair(v, list->at[i] >> TNI_RANK_BITS, list->at[i] & TNI_MAX_MERGES);
     return tni_vocabulary_pair_bytes(v, err);
 }
 

@@ -17,8 +17,12 @@
 
 enum {
     TNI_NO_TOKEN = -1,
-    /* Beyond any vocabulary there is: a larger id is a damaged file. */
-    TNI_MAX_TOKENS = 1 << 24,
+    /* Four times the largest vocabulary there is; a pair of ids and a rank are
+     * a word of 64 bits. */
+    TNI_ID_BITS = 20,
+    TNI_RANK_BITS = 24,
+    TNI_MAX_TOKENS = 1 << TNI_ID_BITS,
+    TNI_MAX_MERGES = (1 << TNI_RANK_BITS) - 1,
     /* The longest of today's has 512; it bounds what a bad file can cost. */
     TNI_MAX_TOKEN_BYTES = 4096,
 };
@@ -34,18 +38,13 @@ typedef struct tni_special {
     int32_t always; /* found in ordinary text too, and stands for its text */
 } tni_special;
 
-typedef struct tni_pair {
-    uint64_t key; /* left << 32 | right; TNI_NO_PAIR: free slot */
-    uint32_t rank;
-    int32_t id;
-} tni_pair;
+/* left, right and the rank of their merge. Of hundreds of thousands those asked
+ * for lie anywhere: the smaller, the more of them a cache holds. */
+typedef uint64_t tni_pair;
 #define TNI_NO_PAIR UINT64_MAX
 
-/* What two neighbours would be; rank UINT32_MAX where they do not merge. */
-typedef struct tni_candidate {
-    uint32_t rank;
-    int32_t id;
-} tni_candidate;
+/* Two tokens that do not merge. */
+#define TNI_NO_RANK UINT32_MAX
 
 /* A token's bytes in the hash table. */
 typedef struct tni_slot {
@@ -62,14 +61,15 @@ typedef struct tni_vocabulary {
     tni_slot *slot;
     size_t slot_mask;
     tni_pair *pair;
-    size_t pair_mask, pair_count;
+    size_t pair_mask;
     /* Bits set by hash, four for each slot: most pairs asked for do not merge,
      * and this says so from a table that stays in the processor's cache. */
     uint64_t *maybe;
     int32_t byte_id[256];
     /* Of two bytes, left << 8 | right: most lookups of a piece, and for any
      * one script few different ones. */
-    tni_candidate *byte_pair;
+    uint32_t *byte_pair;  /* the rank */
+    int32_t *made;        /* by rank: what the merge makes; NULL: its rank */
     tni_special *special; /* longest first */
     size_t special_count, special_capacity;
     /* A piece that is a token is that token, whatever the merges say. */
@@ -113,34 +113,46 @@ static inline const char *tni_vocabulary_bytes(const tni_vocabulary *v,
     return v->bytes + v->token[id].at;
 }
 
+static inline uint64_t tni_pair_key(int32_t left, int32_t right)
+{
+    return (uint64_t)(uint32_t)left << TNI_ID_BITS | (uint32_t)right;
+}
+
 /* The bit of `maybe` that a pair with this hash sets. */
 static inline size_t tni_pair_bit(const tni_vocabulary *v, uint64_t hash)
 {
     return hash >> 10 & (4 * v->pair_mask + 3);
 }
 
-/* What two tokens would be. */
-static inline tni_candidate tni_vocabulary_pair(const tni_vocabulary *v,
-                                                int32_t left, int32_t right)
+/* The rank of the merge of two tokens, or TNI_NO_RANK. */
+static inline uint32_t tni_vocabulary_pair(const tni_vocabulary *v,
+                                           int32_t left, int32_t right)
 {
-    const uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    const uint64_t key = tni_pair_key(left, right);
     const uint64_t hash = tni_hash_word(key);
     size_t i = hash & v->pair_mask;
     const size_t bit = tni_pair_bit(v, hash);
     if (!(v->maybe[bit / 64] >> bit % 64 & 1))
-        return (tni_candidate){UINT32_MAX, TNI_NO_TOKEN};
-    while (v->pair[i].key != key) {
-        if (v->pair[i].key == TNI_NO_PAIR)
-            return (tni_candidate){UINT32_MAX, TNI_NO_TOKEN};
+        return TNI_NO_RANK;
+    while (v->pair[i] >> TNI_RANK_BITS != key) {
+        if (v->pair[i] == TNI_NO_PAIR)
+            return TNI_NO_RANK;
         i = (i + 1) & v->pair_mask;
     }
-    return (tni_candidate){v->pair[i].rank, v->pair[i].id};
+    return (uint32_t)(v->pair[i] & TNI_MAX_MERGES);
 }
 
-static inline tni_candidate tni_vocabulary_byte_pair(const tni_vocabulary *v,
-                                                     const char *two)
+static inline uint32_t tni_vocabulary_byte_pair(const tni_vocabulary *v,
+                                                const char *two)
 {
     return v->byte_pair[(unsigned char)two[0] << 8 | (unsigned char)two[1]];
+}
+
+/* What the merge of this rank makes. */
+static inline int32_t tni_vocabulary_made(const tni_vocabulary *v,
+                                          uint32_t rank)
+{
+    return v->made ? v->made[rank] : (int32_t)rank;
 }
 
 #endif

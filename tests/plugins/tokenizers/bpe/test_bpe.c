@@ -376,7 +376,7 @@ static void bad_rank_files_are_refused_with_their_line(void **state)
         {"bG8= -1\n", "r.tiktoken:257: the token's id is not a whole number"},
         {"bG8= 25x\n", "r.tiktoken:257: the token's id is not a whole number"},
         {"\nbG8= 255\n", "two tokens have the id 255 (line 258)"},
-        {"bG8= 99999999\n", "token id 99999999 is outside 0 to 16777215"},
+        {"bG8= 99999999\n", "token id 99999999 is outside 0 to 1048575"},
         {"bG8= 256\nbG8= 257\n",
          "tokens 256 and 257 are the same bytes, \"lo\""},
     };
