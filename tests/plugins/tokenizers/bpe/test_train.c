@@ -193,7 +193,7 @@ static void sizes_and_patterns_that_cannot_be_are_refused(void **state)
     refused(r, "{path: t}", 255, TN_EINVALID,
             "vocab_size: 255 is outside [256");
     refused(r, "{path: t, special_tokens: [a, b]}", 257, TN_EINVALID,
-            "vocab_size: 257 is outside [258, 16777216]; 256 bytes and 2 "
+            "vocab_size: 257 is outside [258, 1048576]; 256 bytes and 2 "
             "special tokens");
     refused(r, "{path: t, pattern: '('}", 300, TN_EINVALID, "split pattern");
     refused(r, "{path: t, special_tokens: [a, a]}", 300, TN_EFORMAT,
