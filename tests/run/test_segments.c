@@ -164,6 +164,25 @@ static void without_segments_neighbours_are_seen(void **state)
     end_epoch(&mixed);
 }
 
+static void recompute_and_threads_change_no_bit(void **state)
+{
+    static const char *const ways[][2] = {
+        {"train.recompute=none", "backend={plugin: cpu, threads: 1}"},
+        {"train.recompute=layer", "backend={plugin: cpu, threads: 1}"},
+        {"train.recompute=none", "backend={plugin: cpu, threads: 2}"},
+    };
+    epoch e[3];
+    for (int i = 0; i < 3; i++)
+        e[i] = run_epoch(*state, SET(stacks[STACKS - 1], SETTINGS, ways[i][0],
+                                     ways[i][1], "precision=f32", TRAIN("")));
+    for (int i = 1; i < 3; i++)
+        assert_memory_equal(e[i].gradient, e[0].gradient,
+                            (size_t)e[0].training->slab_elements *
+                                sizeof(float));
+    for (int i = 0; i < 3; i++)
+        end_epoch(&e[i]);
+}
+
 /* ---- rows that nobody divides ---- */
 
 static tni_training *start(run_rig *rig, const char *const *set)
@@ -215,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packing_teaches_what_padding_teaches),
         cmocka_unit_test(without_segments_neighbours_are_seen),
+        cmocka_unit_test(recompute_and_threads_change_no_bit),
         cmocka_unit_test(a_row_of_one_document_has_the_bits_of_a_plain_row),
     };
     return cmocka_run_group_tests(tests, setup, run_rig_teardown);
