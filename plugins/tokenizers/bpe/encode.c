@@ -14,7 +14,10 @@
 #include "model.h"
 #include "utf8.h"
 
-enum { BUFFER = 4096 };
+enum {
+    BUFFER = 4096,
+    CACHE_FROM = 1 << 14, /* bytes: what encodes less needs no cache */
+};
 
 typedef struct tni_encoder {
     struct tni_encoder *next;
@@ -26,7 +29,8 @@ typedef struct tni_encoder {
     tni_merger merger;
     size_t count;
     int32_t id[BUFFER];
-    tni_cache cache;
+    uint64_t seen;    /* bytes of all calls */
+    tni_cache *cache; /* NULL: none yet, or no memory for one */
 } tni_encoder;
 
 /* ---- ids out ---- */
@@ -85,19 +89,19 @@ static tn_status put_new(tni_encoder *e, const char *piece, size_t bytes,
     size_t count = 0;
     TN_TRY(look_up(e, piece, bytes, &count));
     if (key && count <= TNI_CACHED_IDS)
-        tni_cache_put(&e->cache, key, e->merger.id, count);
+        tni_cache_put(e->cache, key, e->merger.id, count);
     return put_many(e, e->merger.id, count);
 }
 
 static tn_status put_piece(tni_encoder *e, const char *piece, size_t bytes)
 {
     tni_cache_key key;
-    if (bytes > TNI_CACHED_BYTES)
+    if (bytes > TNI_CACHED_BYTES || !e->cache)
         return put_new(e, piece, bytes, NULL);
     make_key(e, piece, bytes, &key);
     if (e->count + TNI_CACHED_IDS > BUFFER)
         TN_TRY(flush(e));
-    const uint32_t known = tni_cache_get(&e->cache, &key, e->id + e->count);
+    const uint32_t known = tni_cache_get(e->cache, &key, e->id + e->count);
     e->count += known;
     return known ? TN_OK : put_new(e, piece, bytes, &key);
 }
@@ -251,7 +255,7 @@ static tni_encoder *take_encoder(tni_model *model)
     if (e)
         model->idle = e->next;
     pthread_mutex_unlock(&model->lock);
-    return e ? e : tni_table_alloc(sizeof *e);
+    return e ? e : calloc(1, sizeof *e);
 }
 
 static void return_encoder(tni_model *model, tni_encoder *e)
@@ -275,6 +279,9 @@ tn_status tni_model_encode(tni_model *model, const char *text, uint64_t bytes,
     e->to = to;
     e->err = err;
     e->count = 0;
+    e->seen += bytes;
+    if (!e->cache && e->seen >= CACHE_FROM)
+        e->cache = tni_table_alloc(sizeof *e->cache);
     const tn_status status = put_checked(e, text, bytes, allow_special);
     return_encoder(model, e);
     return status;
@@ -294,6 +301,7 @@ void tni_model_fini(tni_model *model)
     while (model->idle) {
         tni_encoder *next = model->idle->next;
         tni_merger_fini(&model->idle->merger);
+        free(model->idle->cache);
         free(model->idle);
         model->idle = next;
     }

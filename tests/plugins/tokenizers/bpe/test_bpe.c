@@ -132,14 +132,54 @@ static void check_case(const bpe *t, const json_t *one, const char *name)
     free(got.at);
 }
 
+/* Long enough that from here on pieces are remembered. */
+static void make_remember(const bpe *t)
+{
+    char text[1 << 15];
+    memset(text, 'a', sizeof text);
+    ids list = bpe_encode(t, text, sizeof text, 0);
+    free(list.at);
+}
+
+/* Each text three times: nothing is remembered, or not yet, or it is. */
 static void check_golden(rig *r, const char *options, const char *name)
 {
     size_t i;
     json_t *one, *cases = golden(r);
     bpe t = bpe_open(r, options);
     json_array_foreach(cases, i, one) check_case(&t, one, name);
+    make_remember(&t);
+    for (int again = 0; again < 2; again++)
+        json_array_foreach(cases, i, one) check_case(&t, one, name);
     bpe_close(&t);
     json_decref(cases);
+}
+
+/* Pieces of one length that differ in one place only, last, first or between:
+ * each must be told from what was remembered of the others. */
+static void what_is_remembered_is_never_taken_for_another(void **state)
+{
+    rig *r = *state;
+    ranks_file(r, "r.tiktoken", "bG8= 256\nZXI= 257\nYWE= 258\nYWFhYQ== 259\n");
+    static const char yaml[] = "{path: r.tiktoken, pattern: gpt2}";
+    bpe remembers = bpe_open(r, yaml);
+    make_remember(&remembers);
+    for (size_t bytes = 1; bytes <= 36; bytes++) {
+        bpe fresh = bpe_open(r, yaml);
+        for (size_t i = 0; i < 3 * bytes; i++) {
+            char word[40];
+            memset(word, 'a', bytes);
+            word[i % bytes] = (char)('b' + i / bytes);
+            ids a = bpe_encode(&fresh, word, bytes, 0);
+            ids b = bpe_encode(&remembers, word, bytes, 0);
+            assert_int_equal(a.count, b.count);
+            assert_memory_equal(a.at, b.at, a.count * sizeof *a.at);
+            free(a.at);
+            free(b.at);
+        }
+        bpe_close(&fresh);
+    }
+    bpe_close(&remembers);
 }
 
 static void a_small_vocabulary_gives_tiktokens_ids(void **state)
@@ -445,6 +485,7 @@ int main(void)
         RIG_TEST(special_text_is_ordinary_unless_it_is_allowed),
         RIG_TEST(special_tokens_are_listed_one_by_one),
         RIG_TEST(ids_outside_the_vocabulary_are_refused),
+        RIG_TEST(what_is_remembered_is_never_taken_for_another),
         RIG_TEST(a_small_vocabulary_gives_tiktokens_ids),
         RIG_TEST(r50k_gives_tiktokens_ids),
         RIG_TEST(cl100k_gives_tiktokens_ids),
