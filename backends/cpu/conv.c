@@ -29,6 +29,7 @@ typedef struct conv {
     const float *x, *w, *history; /* history NULL: zeros */
     const int32_t *firsts;        /* (B, T): of its document; NULL: any */
     const float *dy;
+    int64_t x_batch, x_row; /* strides */
     float *y, *dx, *dw;
     int64_t B, T, C, K;
     int64_t row_blocks, slices;
@@ -79,7 +80,7 @@ static const float *x_row(const conv *v, const part *p, int64_t t,
     if (t < first)
         return zeros;
     if (t >= 0)
-        return v->x + (p->b * v->T + t) * v->C + p->c;
+        return v->x + p->b * v->x_batch + t * v->x_row + p->c;
     if (!v->history)
         return zeros;
     return v->history + (p->b * before + before + t) * v->C + p->c;
@@ -273,6 +274,8 @@ static conv *new_conv(cpu_compiler *c, const tn_plan_node *node, uint32_t x,
 {
     conv *v = CPU_ARGUMENT(c, conv);
     v->x = cpu_at(c, &node->in[x]);
+    v->x_batch = node->in[x].stride[0];
+    v->x_row = node->in[x].stride[1];
     v->w = cpu_at(c, &node->in[x + 1]);
     v->history = node->in_count > last ? cpu_at(c, &node->in[last]) : NULL;
     v->firsts =

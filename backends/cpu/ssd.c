@@ -78,8 +78,7 @@ static void read_state(const scan *k, ssd_chunk c, int64_t h, const work *m)
     const int64_t pitch = s->H * s->P;
     float *y = k->y + ssd_head(s, c.first, h);
     ISA(gemm_direct)
-    (c.count, s->P, s->N,
-     ssd_rows_of(s->Cm + ssd_group(s, c.first, h / s->R), s),
+    (c.count, s->P, s->N, ssd_rows_of(&s->Cm, c, h / s->R),
      (gemm_matrix){m->state, s->P_pitch, 1}, y, pitch, 0);
     for (int64_t t = 0; t < c.count; t++, y += pitch)
         for (int64_t p = 0; p < s->P; p += VW)
@@ -121,8 +120,7 @@ static void advance(const scan *k, ssd_chunk c, int64_t h, const work *m)
             v_store(x, v_set(m->decay.to_end[t]) * v_load(x));
         }
     ISA(gemm_direct)
-    (s->N, s->P_pitch, c.count,
-     ssd_columns_of(s->Bm + ssd_group(s, c.first, h / s->R), s),
+    (s->N, s->P_pitch, c.count, ssd_columns_of(&s->Bm, c, h / s->R),
      (gemm_matrix){m->x, s->P_pitch, 1}, m->state, s->P_pitch, 1);
 }
 
@@ -165,7 +163,7 @@ static void run_span(const void *argument, cpu_worker *w, int64_t task)
     for (int64_t z = span * k->chunks; z < (span + 1) * k->chunks; z++) {
         const ssd_chunk c = ssd_chunk_at(s, b, z);
         ISA(ssd_decay_of)(s, c, h, &m.decay);
-        ISA(ssd_pack)(s, c, h, s->x, m.decay.dt, m.x);
+        ISA(ssd_pack)(s, c, h, &s->x, m.decay.dt, m.x);
         advance(k, c, h, &m);
         total += (double)m.decay.total;
     }
@@ -208,7 +206,7 @@ static void run_scan(const void *argument, cpu_worker *w, int64_t task)
         const ssd_chunk c = ssd_chunk_at(s, b, z);
         const uint32_t starts = z > 0 || k->first_state;
         ISA(ssd_decay_of)(s, c, h, &m.decay);
-        ISA(ssd_pack)(s, c, h, s->x, m.decay.dt, m.x);
+        ISA(ssd_pack)(s, c, h, &s->x, m.decay.dt, m.x);
         if (starts)
             read_state(k, c, h, &m);
         read_chunk(k, c, h, &m, products + z * s->L * s->L, starts);
@@ -222,13 +220,14 @@ static void run_scan(const void *argument, cpu_worker *w, int64_t task)
 /* ---- a few rows: the recurrence ---- */
 
 /* One row: the head's state (P, N) takes a step, and is read. */
-static void step(const ssd *s, int64_t row, int64_t h, float *state, float *y)
+static void step(const ssd *s, ssd_chunk row, int64_t h, float *state, float *y)
 {
-    const float *B = s->Bm + ssd_group(s, row, h / s->R);
-    const float *C = s->Cm + ssd_group(s, row, h / s->R);
-    const float *x = s->x + ssd_head(s, row, h);
-    const float dt = s->dt[row * s->H + h];
-    const vf e = ssd_begins(s, row) ? v_zero() : v_exp(v_set(dt * s->A[h]));
+    const float *B = ssd_at(&s->Bm, row, h / s->R);
+    const float *C = ssd_at(&s->Cm, row, h / s->R);
+    const float *x = ssd_at(&s->x, row, h);
+    const float dt = *ssd_at(&s->dt, row, h);
+    const vf e =
+        ssd_begins(s, row.first) ? v_zero() : v_exp(v_set(dt * s->A[h]));
     for (int64_t p = 0; p < s->P; p++, state += s->N) {
         const vf dt_x = v_set(dt * x[p]);
         vf sum = v_zero();
@@ -258,8 +257,10 @@ static void run_few(const void *argument, cpu_worker *w, int64_t task)
                    (size_t)size * sizeof *state);
         else
             memset(state, 0, (size_t)size * sizeof *state);
-        for (int64_t row = b * s->T; row < (b + 1) * s->T; row++)
-            step(s, row, h, state, k->y + ssd_head(s, row, h));
+        for (int64_t t = 0; t < s->T; t++) {
+            const ssd_chunk row = {b, t, b * s->T + t, 1};
+            step(s, row, h, state, k->y + ssd_head(s, row.first, h));
+        }
     }
 }
 

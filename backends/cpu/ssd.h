@@ -28,8 +28,17 @@
 
 enum { SSD_MOST_ROWS = 128, SSD_BLOCK = 12 };
 
+/* An input (B, T, heads, width): its strides; width has stride 1. */
+typedef struct ssd_input {
+    const float *at;
+    int64_t batch, row, head;
+} ssd_input;
+
+ssd_input ISA(ssd_input_of)(const cpu_compiler *c, const tn_operand *o);
+
 typedef struct ssd {
-    const float *x, *dt, *A, *Bm, *Cm;
+    ssd_input x, dt, Bm, Cm; /* of dt a head is one element */
+    const float *A;
     const int32_t *firsts; /* (B, T): of its document; NULL: rows are one */
     int64_t B, T, H, P, G, N;
     int64_t R;       /* heads of a group */
@@ -46,17 +55,34 @@ void ISA(ssd_fill)(ssd *s, const cpu_compiler *c, const tn_plan_node *node,
 void ISA(ssd_step)(cpu_compiler *c, cpu_task task, const void *argument,
                    int64_t tasks);
 
-/* A chunk of a batch row: `count` rows from `first`, which counts all rows. */
+/* A chunk of batch row b: `count` rows from t; `first` counts all rows. */
 typedef struct ssd_chunk {
-    int64_t first, count;
+    int64_t b, t, first, count;
 } ssd_chunk;
 
 static inline ssd_chunk ssd_chunk_at(const ssd *s, int64_t b, int64_t z)
 {
-    return (ssd_chunk){b * s->T + z * s->L, cpu_min(s->L, s->T - z * s->L)};
+    const int64_t t = z * s->L;
+    return (ssd_chunk){b, t, b * s->T + t, cpu_min(s->L, s->T - t)};
 }
 
-/* Row `row` of x or y for head h; of Bm or Cm for group g; as a matrix. */
+/* Head (or group) h of an input in the chunk's first row; as a matrix. */
+static inline const float *ssd_at(const ssd_input *x, ssd_chunk c, int64_t h)
+{
+    return x->at + c.b * x->batch + c.t * x->row + h * x->head;
+}
+static inline gemm_matrix ssd_rows_of(const ssd_input *x, ssd_chunk c,
+                                      int64_t g)
+{
+    return (gemm_matrix){ssd_at(x, c, g), x->row, 1};
+}
+static inline gemm_matrix ssd_columns_of(const ssd_input *x, ssd_chunk c,
+                                         int64_t g)
+{
+    return (gemm_matrix){ssd_at(x, c, g), 1, x->row};
+}
+
+/* Outputs are dense: row `row` for head h, and for group g. */
 static inline int64_t ssd_head(const ssd *s, int64_t row, int64_t h)
 {
     return (row * s->H + h) * s->P;
@@ -64,14 +90,6 @@ static inline int64_t ssd_head(const ssd *s, int64_t row, int64_t h)
 static inline int64_t ssd_group(const ssd *s, int64_t row, int64_t g)
 {
     return (row * s->G + g) * s->N;
-}
-static inline gemm_matrix ssd_rows_of(const float *group, const ssd *s)
-{
-    return (gemm_matrix){group, s->G * s->N, 1};
-}
-static inline gemm_matrix ssd_columns_of(const float *group, const ssd *s)
-{
-    return (gemm_matrix){group, 1, s->G * s->N};
 }
 
 /* What a head's rows of a chunk are scaled by; zeros past the last. */
@@ -114,7 +132,7 @@ void ISA(ssd_products)(const ssd *s, ssd_chunk k, int64_t g, float *transposed,
 
 /* to (count, P_pitch) = scale * rows of head h of x, zeros where padded; scale
  * NULL: 1. */
-void ISA(ssd_pack)(const ssd *s, ssd_chunk k, int64_t h, const float *x,
+void ISA(ssd_pack)(const ssd *s, ssd_chunk k, int64_t h, const ssd_input *x,
                    const float *scale, float *to);
 
 /* to (columns, to_pitch) = from (rows, from_pitch) transposed */

@@ -31,7 +31,7 @@ enum { CHUNK_ROWS = 64, CHUNK_ROWS_OF_WIDE = 128, WIDE = 96 };
 
 typedef struct scan_bwd {
     ssd s;
-    const float *dy;
+    ssd_input dy;
     float *dx, *ddt, *dA, *dB, *dC;
     int64_t first_unit; /* a unit is a group of a batch row */
     int64_t slots;      /* Z - 1: borders between chunks */
@@ -70,11 +70,11 @@ static void find_head(const scan_bwd *k, int64_t head, int64_t *b, int64_t *h)
 
 /* to (P, N) = packed' rows */
 static void add_state(const ssd *s, ssd_chunk c, const float *packed,
-                      const float *rows, float *to)
+                      gemm_matrix rows, float *to)
 {
     ISA(gemm_direct)
-    (s->P, s->N, c.count, (gemm_matrix){packed, 1, s->P_pitch},
-     ssd_rows_of(rows, s), to, s->N, 0);
+    (s->P, s->N, c.count, (gemm_matrix){packed, 1, s->P_pitch}, rows, to, s->N,
+     0);
 }
 
 static void run_states(const void *argument, cpu_worker *w, int64_t task)
@@ -85,18 +85,19 @@ static void run_states(const void *argument, cpu_worker *w, int64_t task)
     int64_t b, h;
     find_head(k, head, &b, &h);
     const ssd_chunk c = ssd_chunk_at(s, b, z);
-    const int64_t group = ssd_group(s, c.first, h / s->R);
     float *packed = w->scratch;
     ssd_decay d;
     ISA(ssd_decay_of)(s, c, h, &d);
     totals_of(k, w, head)[z] = d.total;
     if (z < k->slots) {
-        ISA(ssd_pack)(s, c, h, s->x, d.dt_to_end, packed);
-        add_state(s, c, packed, s->Bm + group, border(k, w, k->h, head, z));
+        ISA(ssd_pack)(s, c, h, &s->x, d.dt_to_end, packed);
+        add_state(s, c, packed, ssd_rows_of(&s->Bm, c, h / s->R),
+                  border(k, w, k->h, head, z));
     }
     if (z > 0) {
-        ISA(ssd_pack)(s, c, h, k->dy, d.from_start, packed);
-        add_state(s, c, packed, s->Cm + group, border(k, w, k->E, head, z - 1));
+        ISA(ssd_pack)(s, c, h, &k->dy, d.from_start, packed);
+        add_state(s, c, packed, ssd_rows_of(&s->Cm, c, h / s->R),
+                  border(k, w, k->E, head, z - 1));
     }
 }
 
@@ -165,7 +166,8 @@ static int64_t lay_out(const ssd *s, float *scratch, work *m)
 /* A head in a chunk, and the parts of its da. */
 typedef struct head {
     ssd_chunk c;
-    int64_t h, group;  /* group: element 0 of the chunk's rows of Bm, Cm */
+    int64_t h, g;      /* its number, and its group's */
+    int64_t group;     /* where the group's part of dB, dC starts */
     const float *from; /* h at the start; NULL: zeros */
     const float *into; /* E at the end; NULL: zeros */
     ssd_decay decay;
@@ -221,8 +223,7 @@ static void inside(const scan_bwd *k, const work *m, head *d)
 {
     const ssd *s = &k->s;
     ISA(ssd_transpose)
-    (m->x_t, s->L, s->x + ssd_head(s, d->c.first, d->h), s->H * s->P,
-     d->c.count, s->P);
+    (m->x_t, s->L, ssd_at(&s->x, d->c, d->h), s->x.row, d->c.count, s->P);
     memset(d->by_column, 0, sizeof d->by_column);
     for (int64_t t = 0; t < d->c.count; t += SSD_BLOCK) {
         const int64_t end = cpu_min(t + SSD_BLOCK, d->c.count);
@@ -241,16 +242,15 @@ static void from_later_chunks(const scan_bwd *k, const work *m, head *d)
     const ssd *s = &k->s;
     ISA(ssd_transpose)(m->wide, s->P_pitch, d->into, s->N, s->P, s->N);
     ISA(gemm_direct)
-    (d->c.count, s->P, s->N, ssd_rows_of(s->Bm + d->group, s),
+    (d->c.count, s->P, s->N, ssd_rows_of(&s->Bm, d->c, d->g),
      (gemm_matrix){m->wide, s->P_pitch, 1}, m->U, s->P_pitch, 0);
-    for (int64_t j = 0; j < d->c.count; j++) {
+    const float *x = ssd_at(&s->x, d->c, d->h);
+    for (int64_t j = 0; j < d->c.count; j++, x += s->x.row) {
         float *U = m->U + j * s->P_pitch;
         const vf to_end = v_set(d->decay.to_end[j]);
         for (int64_t p = 0; p < s->P; p += VW)
             v_store(U + p, to_end * v_load_n(U + p, s->P - p));
-        d->written[j] =
-            (double)d->decay.dt[j] *
-            (double)dot(s->x + ssd_head(s, d->c.first + j, d->h), U, s->P);
+        d->written[j] = (double)d->decay.dt[j] * (double)dot(x, U, s->P);
     }
 }
 
@@ -264,13 +264,14 @@ static void store_dx(const scan_bwd *k, const work *m, head *d)
      (gemm_matrix){m->W + j * s->L + j, 1, s->L},
      (gemm_matrix){m->dy + j * s->P_pitch, s->P_pitch, 1},
      m->U + j * s->P_pitch, s->P_pitch, d->into != NULL);
-    for (int64_t j = 0; j < d->c.count; j++) {
-        const int64_t at = ssd_head(s, d->c.first + j, d->h);
+    const float *x = ssd_at(&s->x, d->c, d->h);
+    for (int64_t j = 0; j < d->c.count; j++, x += s->x.row) {
+        float *dx = k->dx + ssd_head(s, d->c.first + j, d->h);
         const float *U = m->U + j * s->P_pitch;
         const vf dt = v_set(d->decay.dt[j]);
         for (int64_t p = 0; p < s->P; p += VW)
-            v_store_n(k->dx + at + p, dt * v_load_n(U + p, s->P - p), s->P - p);
-        d->x_U[j] = (double)dot(s->x + at, U, s->P);
+            v_store_n(dx + p, dt * v_load_n(U + p, s->P - p), s->P - p);
+        d->x_U[j] = (double)dot(x, U, s->P);
     }
 }
 
@@ -288,8 +289,8 @@ static void through_states(const scan_bwd *k, const work *m, head *d)
     ISA(gemm_direct)
     (d->c.count, s->N, s->P, (gemm_matrix){m->dy, s->P_pitch, 1},
      (gemm_matrix){d->from, s->N, 1}, m->wide, s->N, 0);
-    for (int64_t t = 0; t < d->c.count; t++) {
-        const float *C = s->Cm + d->group + t * pitch;
+    const float *C = ssd_at(&s->Cm, d->c, d->g);
+    for (int64_t t = 0; t < d->c.count; t++, C += s->Cm.row) {
         float *dC = k->dC + d->group + t * pitch, *row = m->wide + t * s->N;
         const vf from_start = v_set(d->decay.from_start[t]);
         vf read = v_zero();
@@ -325,22 +326,24 @@ static double store_ddt(const scan_bwd *k, const head *d)
     return dA;
 }
 
-/* dC += V B, dB += V' C, V of all heads */
-static void store_groups(const scan_bwd *k, const work *m, ssd_chunk c,
-                         int64_t group)
+/* dC += V B, dB += V' C, V of all heads of the group */
+static void store_groups(const scan_bwd *k, const work *m, const head *d)
 {
     const ssd *s = &k->s;
-    const int64_t pitch = s->G * s->N;
+    const ssd_chunk c = d->c;
+    const int64_t pitch = s->G * s->N, group = d->group;
+    const gemm_matrix B = ssd_rows_of(&s->Bm, c, d->g);
+    gemm_matrix C = ssd_rows_of(&s->Cm, c, d->g);
     for (int64_t t = 0; t < c.count; t += SSD_BLOCK) {
         const int64_t end = cpu_min(t + SSD_BLOCK, c.count);
         ISA(gemm_direct)
-        (end - t, s->N, end, (gemm_matrix){m->V + t * s->L, s->L, 1},
-         ssd_rows_of(s->Bm + group, s), k->dC + group + t * pitch, pitch, 1);
+        (end - t, s->N, end, (gemm_matrix){m->V + t * s->L, s->L, 1}, B,
+         k->dC + group + t * pitch, pitch, 1);
         ISA(gemm_direct)
         (end - t, s->N, c.count - t,
-         (gemm_matrix){m->V + t * s->L + t, 1, s->L},
-         ssd_rows_of(s->Cm + group + t * pitch, s), k->dB + group + t * pitch,
-         pitch, 1);
+         (gemm_matrix){m->V + t * s->L + t, 1, s->L}, C,
+         k->dB + group + t * pitch, pitch, 1);
+        C.at += SSD_BLOCK * C.row;
     }
 }
 
@@ -365,10 +368,11 @@ static void run_chunk(const void *argument, cpu_worker *w, int64_t task)
     int64_t b, h;
     find_head(k, first_head, &b, &h);
     const ssd_chunk c = ssd_chunk_at(s, b, z);
-    head d = {.c = c, .group = ssd_group(s, c.first, h / s->R)};
+    const int64_t g = h / s->R;
+    head d = {.c = c, .g = g, .group = ssd_group(s, c.first, g)};
     work m;
     lay_out(s, w->scratch, &m);
-    ISA(ssd_products)(s, c, h / s->R, m.wide, m.products);
+    ISA(ssd_products)(s, c, g, m.wide, m.products);
     memset(m.V, 0, (size_t)(c.count * s->L) * sizeof *m.V);
     clear_rows(s, c, k->dB + d.group);
     clear_rows(s, c, k->dC + d.group);
@@ -377,8 +381,8 @@ static void run_chunk(const void *argument, cpu_worker *w, int64_t task)
         d.from = z > 0 ? border(k, w, k->h, first_head + r, z - 1) : NULL;
         d.into = z < k->slots ? border(k, w, k->E, first_head + r, z) : NULL;
         ISA(ssd_decay_of)(s, c, d.h, &d.decay);
-        ISA(ssd_pack)(s, c, d.h, k->dy, NULL, m.dy);
-        ISA(ssd_pack)(s, c, d.h, s->x, d.decay.dt_to_end, m.x);
+        ISA(ssd_pack)(s, c, d.h, &k->dy, NULL, m.dy);
+        ISA(ssd_pack)(s, c, d.h, &s->x, d.decay.dt_to_end, m.x);
         inside(k, &m, &d);
         if (d.into)
             from_later_chunks(k, &m, &d);
@@ -386,7 +390,7 @@ static void run_chunk(const void *argument, cpu_worker *w, int64_t task)
         through_states(k, &m, &d);
         *dA_part(k, w, b * s->Z + z, d.h) = store_ddt(k, &d);
     }
-    store_groups(k, &m, c, d.group);
+    store_groups(k, &m, &d);
 }
 
 static void run_dA(const void *argument, cpu_worker *w, int64_t task)
@@ -448,7 +452,7 @@ tn_status ISA(compile_ssd_scan_bwd)(cpu_compiler *c, const tn_plan_node *node,
     ISA(ssd_fill)
     (&k->s, c, node, 1, N < WIDE ? CHUNK_ROWS : CHUNK_ROWS_OF_WIDE);
     k->slots = k->s.Z - 1;
-    k->dy = cpu_at(c, &node->in[0]);
+    k->dy = ISA(ssd_input_of)(c, &node->in[0]);
     k->dx = cpu_at(c, &node->out[0]);
     k->ddt = cpu_at(c, &node->out[1]);
     k->dA = cpu_at(c, &node->out[2]);

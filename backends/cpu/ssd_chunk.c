@@ -4,16 +4,22 @@
 #include "kernels.h"
 #include "ssd.h"
 
+ssd_input ISA(ssd_input_of)(const cpu_compiler *c, const tn_operand *o)
+{
+    return (ssd_input){cpu_at(c, o), o->stride[0], o->stride[1],
+                       o->rank > 3 ? o->stride[2] : 1};
+}
+
 void ISA(ssd_fill)(ssd *s, const cpu_compiler *c, const tn_plan_node *node,
                    uint32_t first, int64_t L)
 {
     const tn_operand *in = node->in + first;
     s->firsts = node->in_count > 6 ? cpu_at(c, &node->in[6]) : NULL;
-    s->x = cpu_at(c, &in[0]);
-    s->dt = cpu_at(c, &in[1]);
+    s->x = ISA(ssd_input_of)(c, &in[0]);
+    s->dt = ISA(ssd_input_of)(c, &in[1]);
     s->A = cpu_at(c, &in[2]);
-    s->Bm = cpu_at(c, &in[3]);
-    s->Cm = cpu_at(c, &in[4]);
+    s->Bm = ISA(ssd_input_of)(c, &in[3]);
+    s->Cm = ISA(ssd_input_of)(c, &in[4]);
     s->B = in[0].shape[0];
     s->T = in[0].shape[1];
     s->H = in[0].shape[2];
@@ -75,6 +81,7 @@ static void divide(const ssd *s, ssd_chunk k, ssd_decay *d)
 void ISA(ssd_decay_of)(const ssd *s, ssd_chunk k, int64_t h, ssd_decay *d)
 {
     const double A = (double)s->A[h];
+    const float *dt = ssd_at(&s->dt, k, h);
     const int64_t padded = v_round_up(k.count);
     int32_t begin = 0;
     double sum = 0.0;
@@ -84,7 +91,7 @@ void ISA(ssd_decay_of)(const ssd *s, ssd_chunk k, int64_t h, ssd_decay *d)
             sum = 0.0;
         }
         d->begin[t] = begin;
-        d->dt[t] = s->dt[(k.first + t) * s->H + h];
+        d->dt[t] = dt[t * s->dt.row];
         sum += (double)d->dt[t] * A;
         d->s[t] = (float)sum;
     }
@@ -106,22 +113,23 @@ void ISA(ssd_decay_of)(const ssd *s, ssd_chunk k, int64_t h, ssd_decay *d)
 void ISA(ssd_products)(const ssd *s, ssd_chunk k, int64_t g, float *transposed,
                        float *products)
 {
-    const int64_t at = ssd_group(s, k.first, g), pitch = s->G * s->N;
+    gemm_matrix C = ssd_rows_of(&s->Cm, k, g);
     ISA(ssd_transpose)
-    (transposed, s->L, s->Bm + at, pitch, k.count, s->N);
+    (transposed, s->L, ssd_at(&s->Bm, k, g), s->Bm.row, k.count, s->N);
     for (int64_t t = 0; t < k.count; t += SSD_BLOCK) {
         const int64_t rows = cpu_min(SSD_BLOCK, k.count - t);
         ISA(gemm_direct)
-        (rows, t + rows, s->N, ssd_rows_of(s->Cm + at + t * pitch, s),
-         (gemm_matrix){transposed, s->L, 1}, products + t * s->L, s->L, 0);
+        (rows, t + rows, s->N, C, (gemm_matrix){transposed, s->L, 1},
+         products + t * s->L, s->L, 0);
+        C.at += SSD_BLOCK * C.row;
     }
 }
 
-void ISA(ssd_pack)(const ssd *s, ssd_chunk k, int64_t h, const float *x,
+void ISA(ssd_pack)(const ssd *s, ssd_chunk k, int64_t h, const ssd_input *x,
                    const float *scale, float *to)
 {
-    for (int64_t t = 0; t < k.count; t++, to += s->P_pitch) {
-        const float *from = x + ssd_head(s, k.first + t, h);
+    const float *from = ssd_at(x, k, h);
+    for (int64_t t = 0; t < k.count; t++, to += s->P_pitch, from += x->row) {
         const vf by = v_set(scale ? scale[t] : 1.0f);
         for (int64_t p = 0; p < s->P; p += VW)
             v_store(to + p, by * v_load_n(from + p, s->P - p));

@@ -131,10 +131,18 @@ static const own_facts own[TN_OP_COUNT] = {
     [TN_OP_ATTENTION_BWD] = {.strided = 7u << 1, /* the same */
                              .accepts = tni_has_dense_vectors,
                              .documents = 7},
-    [TN_OP_CONV1D_CAUSAL] = {.documents = 3},
-    [TN_OP_CONV1D_CAUSAL_BWD] = {.documents = 4},
-    [TN_OP_SSD_SCAN] = {.documents = 6},
-    [TN_OP_SSD_SCAN_BWD] = {.documents = 6},
+    [TN_OP_CONV1D_CAUSAL] = {.strided = 1, /* x */
+                             .accepts = tni_has_dense_vectors,
+                             .documents = 3},
+    [TN_OP_CONV1D_CAUSAL_BWD] = {.strided = 1u << 1,
+                                 .accepts = tni_has_dense_vectors,
+                                 .documents = 4},
+    [TN_OP_SSD_SCAN] = {.strided = 033u, /* x, dt, Bm, Cm */
+                        .accepts = tni_has_dense_vectors,
+                        .documents = 6},
+    [TN_OP_SSD_SCAN_BWD] = {.strided = 033u << 1, /* the same */
+                            .accepts = tni_has_dense_vectors,
+                            .documents = 6},
     [TN_OP_LINEAR_CROSS_ENTROPY_BWD] = {.accumulates = 1u << 1}, /* dw */
 };
 

@@ -98,6 +98,28 @@ static void strided_inputs_are_copied_once_where_they_must_be(void **state)
     tni_graph_destroy(l.g);
 }
 
+/* Slices of one projection, as Mamba-2 has them; but not transposed. */
+static void a_scan_reads_slices_where_they_lie(void **state)
+{
+    (void)state;
+    leaves l = begin();
+    tn_builder *b = &l.g->builder;
+    const tn_tensor wide = tn_exp(b, INPUT(&l, "wide", 2, 5, 19));
+    const tn_tensor w = INPUT(&l, "w", 14, 4), A = INPUT(&l, "A", 2);
+    const tn_tensor xBC =
+        tn_conv1d_causal(b, tn_slice(b, wide, 2, 3, 14), w, TN_NONE);
+    const tn_tensor x = tn_reshape(b, tn_slice(b, xBC, 2, 0, 6), 2, 5, 2, 3);
+    const tn_tensor B = tn_reshape(b, tn_slice(b, xBC, 2, 6, 4), 2, 5, 1, 4);
+    const tn_tensor C = tn_reshape(b, tn_slice(b, xBC, 2, 10, 4), 2, 5, 1, 4);
+    const tn_tensor dt = tn_slice(b, wide, 2, 17, 2);
+    want(&l, tn_ssd_scan(b, x, dt, A, B, C, TN_NONE, 0, NULL));
+    want(&l, tn_ssd_scan(b, tn_transpose(b, tn_reshape(b, x, 2, 5, 3, 2)), dt,
+                         A, B, C, TN_NONE, 0, NULL));
+    lower(l.g, &native);
+    assert_int_equal(count_nodes(l.g, TN_OP_COPY), 1);
+    tni_graph_destroy(l.g);
+}
+
 static void a_layer_does_not_keep_another_phases_copy(void **state)
 {
     (void)state;
@@ -178,6 +200,7 @@ int main(void)
         cmocka_unit_test(a_backend_that_knows_no_first_is_not_asked),
         cmocka_unit_test(decompositions_are_expanded_to_the_end),
         cmocka_unit_test(strided_inputs_are_copied_once_where_they_must_be),
+        cmocka_unit_test(a_scan_reads_slices_where_they_lie),
         cmocka_unit_test(a_layer_does_not_keep_another_phases_copy),
         cmocka_unit_test(a_copy_of_bytes_that_change_is_made_again),
         cmocka_unit_test(attention_copies_no_vectors),

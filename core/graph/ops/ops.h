@@ -40,7 +40,7 @@ tni_prepare *tni_op_prepare(const tn_op_desc *desc);
 
 /* Layouts that plan.h lets inputs have; see tni_op_accepts(). */
 int tni_has_dense_rows(const tn_tensor_info *x);    /* gather_rows' table */
-int tni_has_dense_vectors(const tn_tensor_info *x); /* attention's q, k, v */
+int tni_has_dense_vectors(const tn_tensor_info *x); /* attention, scans */
 
 /* What people call this node: "add" for a map that adds. */
 const char *tni_op_label(const tn_op_desc *desc, const void *attr);

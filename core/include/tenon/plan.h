@@ -12,13 +12,13 @@
  *
  * Strides. MAP, REDUCE, COPY, MATMUL and GATHER_ROWS (its table) may see any
  * strides; MATMUL operands have stride 1 in one of their last two axes and the
- * row pitch in the other; so has the second input of GROUPED_MATMUL. q, k and v
- * of ATTENTION and ATTENTION_BWD have stride 1 in their last axis and any
- * strides in the others. Every other input, and every output, is dense and
- * row-major. Inputs of MAP and REDUCE already have the iteration shape (the
- * output's; for REDUCE, the shape before reducing), with stride 0 where they
- * broadcast; only the input of RANDOM stays i32 (2). Strides of axes of size 1
- * mean nothing.
+ * row pitch in the other; so has the second input of GROUPED_MATMUL. Stride 1
+ * in their last axis and any strides in the others have q, k and v of ATTENTION,
+ * x, dt, Bm and Cm of SSD_SCAN, x of CONV1D_CAUSAL, and the same of their
+ * backward ops. Every other input, and every output, is dense and row-major.
+ * Inputs of MAP and REDUCE already have the iteration shape (the output's; for
+ * REDUCE, the shape before reducing), with stride 0 where they broadcast; only
+ * the input of RANDOM stays i32 (2). Strides of axes of size 1 mean nothing.
  *
  * In place. A MAP's output may lie on exactly the bytes of an input of the same
  * strides; SET_ROWS and ASSIGN write their first input's bytes. Nothing else
