@@ -108,7 +108,10 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
        gpu_attention_bwd_fits)                                                 \
     XX(CONV1D_CAUSAL, "hhhi", "h", gpu_compile_conv, gpu_conv_fits)            \
     XX(CONV1D_CAUSAL_BWD, "hhhhi", "hh", gpu_compile_conv_bwd,                 \
-       gpu_conv_bwd_fits)
+       gpu_conv_bwd_fits)                                                      \
+    XX(SSD_SCAN, "hffhhfi", "hf", gpu_compile_scan, gpu_scan_fits)             \
+    XX(SSD_SCAN_BWD, "hhffhhi", "hffhh", gpu_compile_scan_bwd,                 \
+       gpu_scan_bwd_fits)
 
 #define XX(op, in, out, name, fits)                                            \
     tn_status name(gpu_compiler *c, const tn_plan_node *node, tn_error *err);
@@ -124,6 +127,8 @@ uint32_t gpu_attention_fits(const tn_device *d, const tn_plan_node *node);
 uint32_t gpu_attention_bwd_fits(const tn_device *d, const tn_plan_node *node);
 uint32_t gpu_conv_fits(const tn_device *d, const tn_plan_node *node);
 uint32_t gpu_conv_bwd_fits(const tn_device *d, const tn_plan_node *node);
+uint32_t gpu_scan_fits(const tn_device *d, const tn_plan_node *node);
+uint32_t gpu_scan_bwd_fits(const tn_device *d, const tn_plan_node *node);
 
 /* Whether the table has a kernel for this node. */
 uint32_t gpu_has_kernel(const tn_device *d, const tn_plan_node *node);

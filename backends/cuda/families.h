@@ -17,7 +17,9 @@
     XX(attention_bwd)                                                          \
     XX(attention_mma)                                                          \
     XX(attention_mma_bwd)                                                      \
-    XX(conv)
+    XX(conv)                                                                   \
+    XX(ssd)                                                                    \
+    XX(ssd_bwd)
 
 enum {
 #define XX(name) GPU_FAMILY_##name,
