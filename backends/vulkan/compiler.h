@@ -92,11 +92,12 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
     XX(ATTENTION, "hhhii", "hf", gpu_compile_attention, gpu_attention_fits)    \
     XX(ATTENTION_BWD, "hhhhhfii", "hhh", gpu_compile_attention_bwd,            \
        gpu_attention_bwd_fits)                                                 \
-    XX(CONV1D_CAUSAL, "hhh", "h", gpu_compile_conv, gpu_conv_fits)             \
-    XX(CONV1D_CAUSAL_BWD, "hhhh", "hh", gpu_compile_conv_bwd,                  \
+    XX(CONV1D_CAUSAL, "hhhi", "h", gpu_compile_conv, gpu_conv_fits)            \
+    XX(CONV1D_CAUSAL_BWD, "hhhhi", "hh", gpu_compile_conv_bwd,                 \
        gpu_conv_bwd_fits)                                                      \
-    XX(SSD_SCAN, "hffhhh", "hh", gpu_compile_scan, gpu_scan_fits)              \
-    XX(SSD_SCAN_BWD, "hhffhh", "hffhh", gpu_compile_scan_bwd, gpu_scan_bwd_fits)
+    XX(SSD_SCAN, "hffhhhi", "hh", gpu_compile_scan, gpu_scan_fits)             \
+    XX(SSD_SCAN_BWD, "hhffhhi", "hffhh", gpu_compile_scan_bwd,                 \
+       gpu_scan_bwd_fits)
 
 #define XX(op, in, out, name, fits)                                            \
     tn_status name(gpu_compiler *c, const tn_plan_node *node, tn_error *err);

@@ -14,7 +14,7 @@ enum {
 
 /* conv.glsl's argument block. */
 typedef struct conv {
-    uint64_t x, w, history, dy;
+    uint64_t x, w, history, dy, begins;
     uint64_t x_stride[2], history_stride[2];
     uint64_t y;
     uint32_t batch, rows, channels;
@@ -24,18 +24,19 @@ typedef struct conv {
 uint32_t gpu_conv_fits(const tn_plan_node *n)
 {
     return n->in[1].shape[1] <= MOST_TAPS &&
-           gpu_same_dtypes(n->in, n->in_count) &&
+           gpu_same_dtypes(n->in, n->in_count > 3 ? 3 : n->in_count) &&
            n->out[0].dtype == n->in[0].dtype;
 }
 
 uint32_t gpu_conv_bwd_fits(const tn_plan_node *n)
 {
     return n->in[2].shape[1] <= MOST_TAPS &&
-           gpu_same_dtypes(n->in, n->in_count) &&
+           gpu_same_dtypes(n->in, n->in_count > 4 ? 4 : n->in_count) &&
            n->out[0].dtype == n->in[0].dtype;
 }
 
-/* x, w and history are inputs first .. first + 2. */
+/* x, w and history are inputs first .. first + 2, where documents begin first
+ * + 3. */
 static conv problem(const gpu_compiler *c, const tn_plan_node *n,
                     uint32_t first)
 {
@@ -55,6 +56,8 @@ static conv problem(const gpu_compiler *c, const tn_plan_node *n,
     }
     if (n->in_count > first + 2)
         a.history = gpu_at(c, x + 2);
+    if (n->in_count > first + 3)
+        a.begins = gpu_at(c, x + 3);
     return a;
 }
 

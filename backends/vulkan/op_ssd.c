@@ -27,7 +27,7 @@ enum {
 typedef struct arguments {
     uint64_t x, dt, A, Bm, Cm, dy;
     uint64_t x_stride[3], dt_stride[3], b_stride[3], c_stride[3];
-    uint64_t first, last;
+    uint64_t first, last, begins;
     uint64_t y, dx, ddt, dB, dC;
     uint64_t s, decay, h, E, sums, dA;
     uint32_t batch, rows, heads, groups;
@@ -71,7 +71,8 @@ static void set_strides(uint64_t *stride, const tn_operand *o)
         stride[i] = (uint64_t)o->stride[i];
 }
 
-/* x, dt, A, Bm and Cm are inputs first .. first + 4. */
+/* x, dt, A, Bm and Cm are inputs first .. first + 4; where documents begin, 6.
+ */
 static scan problem(gpu_compiler *c, const tn_plan_node *n, uint32_t first)
 {
     const tn_operand *in = &n->in[first];
@@ -91,6 +92,7 @@ static scan problem(gpu_compiler *c, const tn_plan_node *n, uint32_t first)
                       .A = gpu_at(c, &in[2]),
                       .Bm = gpu_at(c, &in[3]),
                       .Cm = gpu_at(c, &in[4]),
+                      .begins = n->in_count > 6 ? gpu_at(c, &n->in[6]) : 0,
                       .rows = (uint32_t)s.rows,
                       .heads = (uint32_t)s.heads,
                       .groups = (uint32_t)s.groups,
@@ -130,6 +132,7 @@ static arguments part_of(const scan *s, int64_t b, int64_t count)
     a.dB = elements_on(a.dB, of_B, s->type);
     a.dC = elements_on(a.dC, of_B, s->type);
     a.ddt = elements_on(a.ddt, steps, TN_F32);
+    a.begins = elements_on(a.begins, first * (uint64_t)s->rows, TN_I32);
     a.first = elements_on(a.first, of_state, s->state_type);
     a.last = elements_on(a.last, of_state, s->state_type);
     a.dA = elements_on(a.dA, first * (uint64_t)(s->chunks * s->heads), TN_F32);
@@ -185,7 +188,7 @@ static int64_t state_parts_of(const scan *s, const arguments *a)
 
 static void add_scratch(scan *s, int64_t batch)
 {
-    s->a.s = gpu_scratch(s->c, 8 * batch * s->heads * s->rows);
+    s->a.s = gpu_scratch(s->c, 16 * batch * s->heads * s->rows);
     s->a.decay = gpu_scratch(s->c, 4 * batch * s->heads * s->chunks);
     s->a.h = gpu_scratch(s->c, 4 * batch * s->heads * s->chunks * s->width *
                                    s->states);

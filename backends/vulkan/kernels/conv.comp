@@ -28,11 +28,16 @@ void main()
             window[i] = t < int(a.rows) ? x_at(a, b, t, c) : 0.0;
     }
     [[unroll]] for (uint i = 0; i < ROWS; i++) {
+        const uint t = first + i;
         float sum = 0.0;
-        [[unroll]] for (uint k = 0; k < TAPS; k++)
-            sum = fma(tap[k], window[i + k], sum);
-        if (first + i < a.rows)
-            put(a.y, (uint64_t(b) * a.rows + first + i) * a.channels + c, TYPE,
+        [[unroll]] for (uint k = 0; k < TAPS; k++) {
+            const bool seen =
+                BACKWARD ? sees(a, b, t + k, int(t))
+                         : sees(a, b, t, int(t + k) - int(TAPS) + 1);
+            sum = fma(tap[k], seen ? window[i + k] : 0.0, sum);
+        }
+        if (t < a.rows)
+            put(a.y, (uint64_t(b) * a.rows + t) * a.channels + c, TYPE,
                 sum);
     }
 }

@@ -5,8 +5,9 @@
  *     dx[t]    = sum_k w[:, k] dy[t + K - 1 - k]
  *     dw[:, k] = sum over b and t of dy[t] x[t - K + 1 + k]
  *
- * Before row 0 of x stands the history, or zeros. Invocations stand along
- * channels; each has some rows of one and reads them once.
+ * Before row 0 of x stands the history, or zeros; row t sees none before its
+ * document. Invocations stand along channels; each has some rows of one and
+ * reads them once.
  */
 layout(local_size_x = 64) in;
 layout(constant_id = 0) const uint TAPS = 4; /* K */
@@ -17,6 +18,7 @@ layout(constant_id = 2) const bool BACKWARD = false;
 layout(buffer_reference, std430) readonly buffer Arguments
 {
     uint64_t x, w, history, dy;
+    uint64_t begins; /* i32 (B, T): where row t's document begins, or 0 */
     uint64_t x_stride[2], history_stride[2];
     uint64_t y; /* y, dx, or parts of dw (parts, C, K) in f32 */
     uint batch, rows, channels;
@@ -34,6 +36,13 @@ float x_at(Arguments a, uint b, int t, uint c)
                                       before * a.history_stride[1] + c,
                                   TYPE)
                           : 0.0;
+}
+
+/* Whether row t sees row `from`. */
+bool sees(Arguments a, uint b, uint t, int from)
+{
+    return a.begins == 0 ||
+           (t < a.rows && from >= Ints(a.begins).at[b * a.rows + t]);
 }
 
 float dy_at(Arguments a, uint b, uint t, uint c)

@@ -29,7 +29,8 @@ void main()
             window[k] = window[k + 1];
         window[TAPS - 1] = x_at(a, b, int(t), c);
         [[unroll]] for (uint k = 0; k < TAPS; k++)
-            sum[k] = fma(dy, window[k], sum[k]);
+            if (sees(a, b, t, int(t + k) - int(TAPS) + 1))
+                sum[k] = fma(dy, window[k], sum[k]);
     }
     const uint64_t to = (uint64_t(block) * a.channels + c) * TAPS;
     [[unroll]] for (uint k = 0; k < TAPS; k++)

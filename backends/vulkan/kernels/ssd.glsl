@@ -14,7 +14,9 @@
  *     V_tj = e^(s_t - s_j) dt_j (dy_t'x_j), summed over the heads of a group
  *     dB  = V' C + dt e^(s_L - s) (x E)          dC = V B + e^s (dy h)
  *
- * No exponent is above 0. States lie (N, P), so that tiles read their rows.
+ * No exponent is above 0. Where a document begins, nothing carries over: e^ of
+ * what passes over its first row is 0. States lie (N, P), so that tiles read
+ * their rows.
  * After Dao and Gu 2024, "Transformers are SSMs", section 6, arXiv:2405.21060.
  */
 #include "pairs.glsl"
@@ -33,7 +35,7 @@ const uint STATE_SLICES = (STATES + 31) / 32;
  * Strides are of batch row, step and head or group, in elements. What is made
  * on the way, in f32:
  *
- *     s (B, H, T, 2)         running sums in two floats
+ *     s (B, H, T, 4)         running sums in two floats; see Sum
  *     decay (B, H, Z)        e^(s_L) of each chunk
  *     h, E (B, H, Z, N, P)   states before chunks; their gradients behind
  *     sums (5, B, H, T)      what ssd_ddt.comp joins
@@ -44,6 +46,7 @@ layout(buffer_reference, std430) readonly buffer Arguments
     uint64_t x, dt, A, Bm, Cm, dy;
     uint64_t x_stride[3], dt_stride[3], b_stride[3], c_stride[3];
     uint64_t first, last; /* states (B, H, P, N) or 0 */
+    uint64_t begins;      /* i32 (B, T): where a row's document begins, or 0 */
     uint64_t y, dx, ddt, dB, dC;
     uint64_t s, decay, h, E, sums, dA;
     uint batch, rows, heads, groups; /* B, T, H, G */
@@ -117,24 +120,35 @@ Rows state_rows(Arguments a, uint64_t states, Chunk c, uint row)
 /* ---- decays ---- */
 
 /* The running sum, and what its rounding lost: s_t - s_j of two large sums is
- * needed to the last bit. */
+ * needed to the last bit. It begins anew with each document; `begin` is where
+ * that was in this chunk, -1 before it, and `at` the row's own place. */
 struct Sum {
     float high, low;
+    float begin, at;
 };
+
+const Sum START = Sum(0.0, 0.0, -1.0, -1.0);
 
 Sum sum_at(Arguments a, Chunk c, uint row)
 {
     const uint at = min(row, c.count - 1);
-    const uint64_t i = 2 * (head_of(a, c) * a.rows + c.begin + at);
-    return Sum(fetch(a.s, i, F32), fetch(a.s, i + 1, F32));
+    const uint64_t i = 4 * (head_of(a, c) * a.rows + c.begin + at);
+    return Sum(fetch(a.s, i, F32), fetch(a.s, i + 1, F32),
+               fetch(a.s, i + 2, F32), float(at));
 }
 
-/* e^(a - b) */
-float between(Sum a, Sum b)
+/* e^(s_later - s_earlier), 0 across a document's first row */
+float between(Sum later, Sum earlier)
 {
-    precise const float high = a.high - b.high;
-    precise const float low = a.low - b.low;
-    return exact_exp(min(high + low, 0.0));
+    precise const float high = later.high - earlier.high;
+    precise const float low = later.low - earlier.low;
+    return later.begin <= earlier.at ? exact_exp(min(high + low, 0.0)) : 0.0;
+}
+
+bool begins_document(Arguments a, uint b, uint t)
+{
+    return a.begins != 0 &&
+           Ints(a.begins).at[b * a.rows + t] == int(t);
 }
 
 float dt_at(Arguments a, Chunk c, uint row)

@@ -32,7 +32,7 @@ void add_states(Arguments a, Chunk c, uint row)
     [[unroll]] for (uint i = 0; i < 4; i++)
         factor[i] = OF_B ? between(end, of_row[i]) *
                                dt_at(a, c, row + y + 8 * i)
-                         : between(of_row[i], Sum(0.0, 0.0));
+                         : between(of_row[i], START);
     [[unroll]] for (uint slice = 0; slice < STATE_SLICES; slice++) {
         float s[16];
         clear_scores(s);

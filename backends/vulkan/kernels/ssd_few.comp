@@ -47,7 +47,8 @@ void main()
     for (uint t = 0; t < a.rows; t++) {
         const Rows B = b_rows(a, c, t), C = c_rows(a, c, t);
         const float dt = dt_at(a, c, t);
-        const float decay = exact_exp(min(dt * A, 0.0));
+        const float decay =
+            begins_document(a, b, t) ? 0.0 : exact_exp(min(dt * A, 0.0));
         const float dt_x = dt * row_element(x_rows(a, c, t), 0, p, WIDTH);
         float sum = 0.0;
         [[unroll]] for (uint k = 0; k < S.length(); k++) {

@@ -31,7 +31,7 @@ void add_state(Arguments a, Chunk c, uint row, Sum of_row[4])
         ADD_WEIGHTED(h, WIDTH, WIDTH_SLICES, total)
     }
     [[unroll]] for (uint i = 0; i < 4; i++) {
-        const float from_start = between(of_row[i], Sum(0.0, 0.0));
+        const float from_start = between(of_row[i], START);
         [[unroll]] for (uint slice = 0; slice < WIDTH_SLICES; slice++)
             [[unroll]] for (uint j = 0; j < 4; j++)
                 total[16 * slice + 4 * i + j] *= from_start;

@@ -15,7 +15,7 @@ const bool GRADIENT = VARIANT == 1;
 float weight_of(Arguments a, Chunk c, uint t, Sum end)
 {
     const Sum at = sum_at(a, c, t);
-    return GRADIENT ? between(at, Sum(0.0, 0.0))
+    return GRADIENT ? between(at, START)
                     : between(end, at) * dt_at(a, c, t);
 }
 
