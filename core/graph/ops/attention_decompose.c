@@ -124,7 +124,8 @@ static tni_register reaches(tni_work *w, const tn_attention_attr *attr,
     return tni_work_op(w, TN_MAP_AND, past, near, 0);
 }
 
-/* Where rows look: inputs of a map from `in[used]` on. */
+/* 1 where an element's row sees its key. What is known of rows becomes further
+ * inputs of the map: in[*used] and on. */
 static tni_register sees(tni_work *w, const attention *a, tn_tensor *in,
                          uint32_t *used)
 {
