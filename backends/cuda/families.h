@@ -15,8 +15,6 @@
     XX(loss)                                                                   \
     XX(attention)                                                              \
     XX(attention_bwd)                                                          \
-    XX(attention_mma)                                                          \
-    XX(attention_mma_bwd)                                                      \
     XX(conv)                                                                   \
     XX(ssd)                                                                    \
     XX(ssd_bwd)
