@@ -109,8 +109,8 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
     XX(CONV1D_CAUSAL, "hhhi", "h", gpu_compile_conv, gpu_conv_fits)            \
     XX(CONV1D_CAUSAL_BWD, "hhhhi", "hh", gpu_compile_conv_bwd,                 \
        gpu_conv_bwd_fits)                                                      \
-    XX(SSD_SCAN, "hffhhfi", "hf", gpu_compile_scan, gpu_scan_fits)             \
-    XX(SSD_SCAN_BWD, "hhffhhi", "hffhh", gpu_compile_scan_bwd,                 \
+    XX(SSD_SCAN, "hhhhhhi", "hh", gpu_compile_scan, gpu_scan_fits)             \
+    XX(SSD_SCAN_BWD, "hhhhhhi", "hhhhh", gpu_compile_scan_bwd,                 \
        gpu_scan_bwd_fits)
 
 #define XX(op, in, out, name, fits)                                            \

@@ -16,11 +16,13 @@ static __device__ __forceinline__ bool begins(const gpu_ssd_args &a, int b,
     return a.begins && ((const int *)a.begins)[(int64)b * a.rows + t] == t;
 }
 
-static __device__ __forceinline__ const float *
-dt_at(const gpu_ssd_args &a, const ssd_chunk &c, int row)
+static __device__ __forceinline__ float dt_at(const gpu_ssd_args &a,
+                                              const ssd_chunk &c, int row)
 {
-    return (const float *)a.dt + c.b * a.dt_stride[0] +
-           (c.begin + row) * a.dt_stride[1] + c.h * a.dt_stride[2];
+    return fetch(a.dt,
+                 c.b * a.dt_stride[0] + (c.begin + row) * a.dt_stride[1] +
+                     c.h * a.dt_stride[2],
+                 a.narrow_dt);
 }
 
 extern "C" __global__ void __launch_bounds__(64) ssd_steps(const gpu_ssd_args a)
@@ -29,7 +31,7 @@ extern "C" __global__ void __launch_bounds__(64) ssd_steps(const gpu_ssd_args a)
     const ssd_chunk c = chunk_of(a, w, a.heads);
     if (c.b >= a.batch)
         return;
-    const double A = ((const float *)a.A)[c.h];
+    const double A = fetch(a.A, c.h, a.narrow_dt);
     ssd_step *to = steps_of(a, c), step = {0.0f, 0.0f, -1, 0.0f};
     double sum = 0.0;
     for (int t = 0; t < c.count; t++) {
@@ -37,7 +39,7 @@ extern "C" __global__ void __launch_bounds__(64) ssd_steps(const gpu_ssd_args a)
             sum = 0.0;
             step.begin = t;
         }
-        step.dt = *dt_at(a, c, t);
+        step.dt = dt_at(a, c, t);
         sum += A * step.dt;
         step.high = (float)sum;
         step.low = (float)(sum - step.high);
@@ -104,7 +106,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const int64 n = i % size / a.width, p = i % size % a.width;
     const int64 outside = head * size + p * a.states + n;
     float *states = (float *)(a.backward ? a.E : a.h);
-    float carried = a.first ? ((const float *)a.first)[outside] : 0.0f;
+    float carried = a.first ? fetch(a.first, outside, a.narrow_state) : 0.0f;
     for (int k = 0; k < a.chunks; k++) {
         const int64 z = a.backward ? a.chunks - 1 - k : k;
         const int64 chunk = head * a.chunks + z;
@@ -114,7 +116,7 @@ extern "C" __global__ void __launch_bounds__(256)
         carried = fmaf(((const float *)a.decay)[chunk], carried, added);
     }
     if (a.last)
-        ((float *)a.last)[outside] = carried;
+        put(a.last, outside, a.narrow_state, carried);
 }
 
 /* ---- C B' of the rows of a chunk; y is the tile, row by row ---- */
@@ -194,23 +196,23 @@ static __device__ __forceinline__ void ssd_few(const gpu_ssd_args &a)
     const auto B = b_rows<T>(a, c);
     const auto C = c_rows<T>(a, c);
     const auto y = dense_rows<T>(a, a.y, c);
-    const float A = ((const float *)a.A)[c.h];
+    const float A = fetch(a.A, c.h, a.narrow_dt);
     const int64 state = w * a.states;
-    const float *from = (const float *)a.first;
-    float *to = (float *)a.last;
+    uint64_t from = a.first;
     for (int t = 0; t < a.rows; t++) {
-        const float dt = *dt_at(a, c, t);
+        const float dt = dt_at(a, c, t);
         const float decay =
             begins(a, c.b, t) ? 0.0f : expf(fminf(dt * A, 0.0f));
         const float dt_x = dt * x(t, p);
         float sum = 0.0f;
         for (int n = lane; n < a.states; n += 32) {
-            const float S =
-                fmaf(dt_x, B(t, n), from ? decay * from[state + n] : 0.0f);
-            to[state + n] = S;
+            const float before =
+                from ? decay * fetch(from, state + n, a.narrow_state) : 0.0f;
+            const float S = fmaf(dt_x, B(t, n), before);
+            put(a.last, state + n, a.narrow_state, S);
             sum = fmaf(S, C(t, n), sum);
         }
-        from = to;
+        from = a.last;
         sum = warp_sum(sum);
         if (lane == 0)
             store(y.at + t * y.pitch + p, sum);

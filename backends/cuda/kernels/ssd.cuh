@@ -56,6 +56,23 @@ static __device__ __forceinline__ float from_start(const ssd_step &row)
     return row.begin < 0 ? expf(fminf(row.high + row.low, 0.0f)) : 0.0f;
 }
 
+/* Element i of a tensor that is F32, or BF16 where `narrow`. */
+static __device__ __forceinline__ float fetch(uint64_t tensor, int64 i,
+                                              uint32_t narrow)
+{
+    return narrow ? load((const bf16 *)tensor + i)
+                  : load((const float *)tensor + i);
+}
+
+static __device__ __forceinline__ void put(uint64_t tensor, int64 i,
+                                           uint32_t narrow, float x)
+{
+    if (narrow)
+        store((bf16 *)tensor + i, x);
+    else
+        store((float *)tensor + i, x);
+}
+
 /* ---- a chunk of a head ---- */
 
 struct ssd_chunk {

@@ -252,8 +252,9 @@ extern "C" __global__ void __launch_bounds__(GPU_SSD_MOST_ROWS)
         for (int t = 0; t < c.count; t++)
             da += t < u ? before[t] : after[t];
         const int64 t = (int64)c.b * a.rows + c.begin + u;
-        ((float *)a.ddt)[t * a.heads + c.h] =
-            fmaf(((const float *)a.A)[c.h], da, sums_of(a, c, GPU_SSD_OF_U)[u]);
+        put(a.ddt, t * a.heads + c.h, a.narrow_dt,
+            fmaf(fetch(a.A, c.h, a.narrow_dt), da,
+                 sums_of(a, c, GPU_SSD_OF_U)[u]));
         of_A = steps_of(a, c)[u].dt * da;
     }
     of_A = block_sum(of_A, room);
