@@ -15,6 +15,8 @@
     XX(loss)                                                                   \
     XX(attention)                                                              \
     XX(attention_bwd)                                                          \
+    XX(attention_mma)                                                          \
+    XX(attention_mma_bwd)                                                      \
     XX(conv)                                                                   \
     XX(ssd)                                                                    \
     XX(ssd_bwd)

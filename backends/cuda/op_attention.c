@@ -1,5 +1,6 @@
 /*
- * op_attention.c - attention and its gradients, without scores in memory.
+ * op_attention.c - attention and its gradients, without scores in memory: on
+ * tensor cores where operands are BF16, else in f32.
  */
 #include "emit_launch.h"
 
@@ -118,21 +119,72 @@ static tn_status check_positions(gpu_compiler *c, const tn_plan_node *n,
                : TN_OK;
 }
 
-/* "attention_dq_128_b": for heads of up to 128, stored as BF16 */
-static tn_status launch(gpu_compiler *c, uint32_t family, const char *kernel,
-                        const gpu_attention_args *a, const tn_operand *q,
-                        int32_t size, int64_t lines, int64_t heads,
-                        uint32_t shared, tn_error *err)
-{
+/* ---- which kernels ---- */
+
+/* What a launch is, but for its arguments. */
+typedef struct choice {
+    uint32_t family;
     char name[40];
-    const int64_t tiles = gpu_ceil(lines, GPU_ATTENTION_TILE);
-    snprintf(name, sizeof name, "%s_%d_%c", kernel,
+    uint32_t threads, shared;
+} choice;
+
+/* Bytes of shared memory of tiles of BF16 rows: attention_mma.cuh. */
+static uint32_t rows_bytes(int64_t sizes)
+{
+    return (uint32_t)(2 * GPU_ATTENTION_TILE * sizes);
+}
+
+static int moves_by_16_bytes(uint64_t address, const int64_t stride[3])
+{
+    return address % 16 == 0 && stride[0] % 8 == 0 && stride[1] % 8 == 0 &&
+           stride[2] % 8 == 0;
+}
+
+/* Whether tensor cores take it: BF16, sizes in steps of their 16. */
+static int by_tensor_cores(const gpu_attention_args *a, const tn_operand *q)
+{
+    return q->dtype == TN_BF16 && a->key_size % 16 == 0 &&
+           a->value_size % 16 == 0 && a->key_size <= 192 &&
+           a->value_size <= 128 && moves_by_16_bytes(a->q, a->q_stride) &&
+           moves_by_16_bytes(a->k, a->k_stride) &&
+           moves_by_16_bytes(a->v, a->v_stride);
+}
+
+/* "attention_mma_dq_128_128": for heads of up to 128 */
+static choice on_tensor_cores(uint32_t family, const char *kernel,
+                              const gpu_attention_args *a, int64_t sizes)
+{
+    choice c = {.family = family, .threads = 128};
+    const int d = a->key_size, e = a->value_size;
+    snprintf(c.name, sizeof c.name, "attention_mma%s_%s", kernel,
+             d <= 64 && e <= 64 ? "64_64"
+             : d <= 128         ? "128_128"
+                                : "192_128");
+    c.shared = rows_bytes(sizes);
+    return c;
+}
+
+/* "attention_dq_128_b": for heads of up to 128, stored as BF16 */
+static choice on_plain_cores(uint32_t family, const char *kernel,
+                             const tn_operand *q, int32_t size, uint32_t shared)
+{
+    choice c = {.family = family, .threads = 256, .shared = shared};
+    snprintf(c.name, sizeof c.name, "attention%s_%d_%c", kernel,
              size <= 64    ? 64
              : size <= 128 ? 128
                            : 256,
              gpu_letter(q->dtype));
-    return gpu_launch(c, family, name, a, sizeof *a,
-                      (gpu_grid){tiles * heads * a->batch, 1, 1, 256, shared},
+    return c;
+}
+
+static tn_status launch(gpu_compiler *c, const choice *kernel,
+                        const gpu_attention_args *a, int64_t lines,
+                        int64_t heads, tn_error *err)
+{
+    const int64_t tiles = gpu_ceil(lines, GPU_ATTENTION_TILE);
+    return gpu_launch(c, kernel->family, kernel->name, a, sizeof *a,
+                      (gpu_grid){tiles * heads * a->batch, 1, 1,
+                                 kernel->threads, kernel->shared},
                       err);
 }
 
@@ -144,10 +196,15 @@ tn_status gpu_compile_attention(gpu_compiler *c, const tn_plan_node *n,
     gpu_attention_args a = problem(c, n, 0, 3);
     a.o = gpu_at(c, &n->out[0]);
     a.lse = gpu_at(c, &n->out[1]);
+    const tn_operand *q = &n->in[0], *v = &n->in[2];
+    const int64_t d = a.key_size + 8, e = a.value_size + 8; /* padded */
+    const choice kernel =
+        by_tensor_cores(&a, q)
+            ? on_tensor_cores(GPU_FAMILY_attention_mma, "", &a, 2 * d + e)
+            : on_plain_cores(GPU_FAMILY_attention, "", q, a.value_size,
+                             forward_shared(q, v));
     TN_TRY(check_positions(c, n, 3, err));
-    return launch(c, GPU_FAMILY_attention, "attention", &a, &n->in[0],
-                  a.value_size, a.rows, a.heads,
-                  forward_shared(&n->in[0], &n->in[2]), err);
+    return launch(c, &kernel, &a, a.rows, a.heads, err);
 }
 
 /* ---- backward ---- */
@@ -176,14 +233,30 @@ static tn_status launch_delta(gpu_compiler *c, const tn_plan_node *n,
     return gpu_launch_reduce(c, &s, &a, err);
 }
 
-tn_status gpu_compile_attention_bwd(gpu_compiler *c, const tn_plan_node *n,
-                                    tn_error *err)
+static tn_status launch_gradients(gpu_compiler *c, const tn_plan_node *n,
+                                  const gpu_attention_args *a, tn_error *err)
 {
     const tn_operand *q = &n->in[1], *v = &n->in[3];
     const uint32_t shared = backward_shared(q, v);
-    gpu_attention_args a = problem(c, n, 1, 6);
+    const int64_t sizes = 2 * (a->key_size + 8 + a->value_size + 8);
     const int32_t widest =
-        a.key_size > a.value_size ? a.key_size : a.value_size;
+        a->key_size > a->value_size ? a->key_size : a->value_size;
+    const uint32_t mma = GPU_FAMILY_attention_mma_bwd;
+    const uint32_t plain = GPU_FAMILY_attention_bwd;
+    const int fast = by_tensor_cores(a, q);
+    const choice queries =
+        fast ? on_tensor_cores(mma, "_dq", a, sizes)
+             : on_plain_cores(plain, "_dq", q, a->key_size, shared);
+    const choice keys = fast ? on_tensor_cores(mma, "_dkv", a, sizes)
+                             : on_plain_cores(plain, "_dkv", q, widest, shared);
+    TN_TRY(launch(c, &queries, a, a->rows, a->heads, err));
+    return launch(c, &keys, a, a->keys, a->groups, err);
+}
+
+tn_status gpu_compile_attention_bwd(gpu_compiler *c, const tn_plan_node *n,
+                                    tn_error *err)
+{
+    gpu_attention_args a = problem(c, n, 1, 6);
     a.d_out = gpu_at(c, &n->in[0]);
     a.lse = gpu_at(c, &n->in[5]);
     a.delta = gpu_scratch(c, 4 * (int64_t)a.batch * a.rows * a.heads);
@@ -192,8 +265,5 @@ tn_status gpu_compile_attention_bwd(gpu_compiler *c, const tn_plan_node *n,
     a.dv = gpu_at(c, &n->out[2]);
     TN_TRY(check_positions(c, n, 6, err));
     TN_TRY(launch_delta(c, n, a.delta, err));
-    TN_TRY(launch(c, GPU_FAMILY_attention_bwd, "attention_dq", &a, q,
-                  a.key_size, a.rows, a.heads, shared, err));
-    return launch(c, GPU_FAMILY_attention_bwd, "attention_dkv", &a, q, widest,
-                  a.keys, a.groups, shared, err);
+    return launch_gradients(c, n, &a, err);
 }

@@ -7,7 +7,7 @@
  * of a head and passes over the keys 64 at a time, rescaling what it has when a
  * larger score turns up.
  */
-#include "attention.cuh"
+#include "attention_tile.cuh"
 
 /* A largest score so far, the sum of exponentials beside it, and the output. */
 template <int C> struct running {

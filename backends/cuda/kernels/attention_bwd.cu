@@ -8,7 +8,7 @@
  * one order: a block has 64 queries and passes over keys, or 64 keys and passes
  * over the queries of the heads that share them.
  */
-#include "attention.cuh"
+#include "attention_tile.cuh"
 
 /* What is known of TILE rows beside their vectors. */
 struct row_facts {

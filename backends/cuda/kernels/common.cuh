@@ -50,7 +50,8 @@ static __device__ __forceinline__ void store(bf16 *y, float x)
 }
 
 /* Four floats that are moved at once. */
-struct __align__(16) four {
+struct __align__(16) four
+{
     float at[4];
 };
 

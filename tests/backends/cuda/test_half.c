@@ -1,0 +1,297 @@
+/*
+ * test_half.c - operands that are stored as bf16, which tensor cores multiply:
+ * each kernel against the oracle on the same rounded numbers.
+ *
+ * A result is rounded to bf16, whose unit is 2^-8, once on each side; between,
+ * probabilities and gradients of scores are rounded once more, which is what
+ * the absolute part is for.
+ */
+#include "cuda_device.h"
+
+static tn_rig *cuda, *oracle;
+
+static const double half_unit = 0x1p-8;
+
+/* ---- one case on both ---- */
+
+static tn_rig_program *run_on(tn_rig *rig, const tn_rig_case *c, tn_dtype dtype)
+{
+    const tn_rig_how how = {.dtype = dtype, .no_fuse = 1};
+    tn_error err = TN_ERROR_NONE;
+    tn_rig_program *p = tn_rig_build(rig, c, &how, &err);
+    tn_assert_ok_err(err.status, err);
+    tn_assert_ok_err(tn_rig_run(p, &err), err);
+    return p;
+}
+
+/* `absolute` and relative errors in units of bf16 */
+static void expect_agreement(const tn_rig_case *c, double absolute,
+                             double relative)
+{
+    tn_rig_program *got = run_on(cuda, c, TN_F32);
+    tn_rig_program *want = run_on(oracle, c, TN_F64);
+    for (uint32_t i = 0; i < c->out_count; i++) {
+        const tn_rig_result a = tn_rig_output(got, i);
+        const tn_rig_result b = tn_rig_output(want, i);
+        assert_int_equal(a.count, b.count);
+        tn_assert_close_double(a.values, b.values, a.count,
+                               absolute * half_unit, relative * half_unit);
+    }
+    tn_rig_free(got);
+    tn_rig_free(want);
+}
+
+/* Drawn in f32, and rounded by the graph: see rounded(). */
+static tn_rig_leaf half(uint32_t rank, int64_t a, int64_t b, int64_t c,
+                        int64_t d)
+{
+    return (tn_rig_leaf){.rank = rank, .shape = {a, b, c, d}};
+}
+
+/* The first `count` inputs as bf16. */
+static void rounded(tn_builder *b, const tn_tensor *in, tn_tensor *half_in,
+                    int count)
+{
+    for (int i = 0; i < count; i++)
+        half_in[i] = tn_cast(b, in[i], TN_BF16);
+}
+
+static tn_rig_leaf whole(uint32_t rank, int64_t a, int64_t b,
+                         const double *values)
+{
+    return (tn_rig_leaf){
+        .dtype = TN_I32, .rank = rank, .shape = {a, b}, .values = values};
+}
+
+/* Any op, with its attributes. */
+typedef struct call {
+    tn_op op;
+    const void *attr;
+    uint32_t attr_size;
+    uint32_t in_count;
+} call;
+
+static void describe_call(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                          const void *with)
+{
+    const call *c = with;
+    const uint32_t outs = c->op == TN_OP_ATTENTION  ? 2
+                          : c->op == TN_OP_RMS_NORM ? 2
+                                                    : 1;
+    tn_tensor all[2], x[2];
+    rounded(b, in, x, (int)c->in_count);
+    b->api->op(b, c->op, x, c->in_count, c->attr, c->attr_size, all, outs,
+               TN_HERE);
+    out[0] = all[0];
+}
+
+/* ---- products ---- */
+
+static void describe_matmul(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                            const void *with)
+{
+    tn_tensor x[4];
+    (void)with;
+    rounded(b, in, x, 4);
+    out[0] = tn_matmul(b, x[0], x[1]);
+    out[1] = tn_matmul(b, tn_transpose(b, x[0]), x[0]);
+    out[2] = tn_linear(b, x[2], x[3]);
+}
+
+static void products_of_halves(void **state)
+{
+    (void)state;
+    const int64_t sizes[][3] = {
+        {3, 40, 33}, {64, 64, 64}, {130, 70, 150}, {17, 600, 20}};
+    for (int i = 0; i < 4; i++) {
+        const int64_t m = sizes[i][0], k = sizes[i][1], n = sizes[i][2];
+        const tn_rig_case c = {.in = {half(2, m, k, 0, 0), half(2, k, n, 0, 0),
+                                      half(2, m, k, 0, 0), half(2, n, k, 0, 0)},
+                               .in_count = 4,
+                               .out_count = 3,
+                               .seed = 7,
+                               .describe = describe_matmul};
+        expect_agreement(&c, 0.01, 1.01);
+    }
+}
+
+/* ---- attention ---- */
+
+typedef struct shape {
+    int64_t batch, rows, heads, keys, groups, key_size, value_size;
+    tn_attention_attr attr;
+} shape;
+
+static void describe_attention(tn_builder *b, const tn_tensor *in,
+                               tn_tensor *out, const void *with)
+{
+    const shape *s = with;
+    tn_tensor made[2], back[3], x[4];
+    rounded(b, in, x, 4);
+    const tn_tensor forward[] = {x[0], x[1], x[2], in[4], in[5]};
+    b->api->op(b, TN_OP_ATTENTION, forward, 5, &s->attr, sizeof s->attr, made,
+               2, TN_HERE);
+    const tn_tensor backward[] = {x[3],    x[0],    x[1],  x[2],
+                                  made[0], made[1], in[4], in[5]};
+    b->api->op(b, TN_OP_ATTENTION_BWD, backward, 8, &s->attr, sizeof s->attr,
+               back, 3, TN_HERE);
+    out[0] = made[0];
+    out[1] = made[1];
+    for (int i = 0; i < 3; i++)
+        out[2 + i] = back[i];
+}
+
+/* Rows are the last of the keys, but for two that are padding; documents begin
+ * at every 37th key. */
+static void place_rows(const shape *s, double *position, double *first)
+{
+    for (int64_t b = 0; b < s->batch; b++)
+        for (int64_t t = 0; t < s->rows; t++) {
+            const int64_t p = s->keys - s->rows + t;
+            position[b * s->rows + t] = t < 2 * b ? -1.0 : (double)p;
+            first[b * s->rows + t] = (double)(p / 37 * 37);
+        }
+}
+
+static void check_attention(const shape *s)
+{
+    double *position = calloc((size_t)(s->batch * s->rows), sizeof *position);
+    double *first = calloc((size_t)(s->batch * s->rows), sizeof *first);
+    place_rows(s, position, first);
+    const tn_rig_case c = {
+        .in = {half(4, s->batch, s->rows, s->heads, s->key_size),
+               half(4, s->batch, s->keys, s->groups, s->key_size),
+               half(4, s->batch, s->keys, s->groups, s->value_size),
+               half(4, s->batch, s->rows, s->heads, s->value_size),
+               whole(2, s->batch, s->rows, position),
+               whole(2, s->batch, s->rows, first)},
+        .in_count = 6,
+        .out_count = 5,
+        .seed = 11,
+        .describe = describe_attention,
+        .with = s};
+    expect_agreement(&c, 3.0, 2.0);
+    free(position);
+    free(first);
+}
+
+static void attention_of_halves(void **state)
+{
+    (void)state;
+    const shape shapes[] = {
+        {2, 64, 2, 64, 1, 64, 64, {.scale = 0.0}},
+        {1, 70, 2, 100, 2, 16, 32, {.window = 20}},
+        {1, 33, 4, 130, 2, 128, 128, {.softcap = 2.0}},
+        {1, 40, 2, 40, 1, 192, 128, {.bidirectional = 1}},
+        {2, 20, 2, 50, 1, 24, 40, {.scale = 0.3}}, /* not in steps of 16 */
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        check_attention(&shapes[i]);
+}
+
+/* ---- rows ---- */
+
+static void norms_of_halves(void **state)
+{
+    (void)state;
+    const tn_norm_attr eps = {.eps = 1e-5};
+    const call norm = {TN_OP_RMS_NORM, &eps, sizeof eps, 2};
+    const call soft = {TN_OP_SOFTMAX, NULL, 0, 1};
+    const tn_rig_case c = {
+        .in = {half(2, 13, 200, 0, 0), half(1, 200, 0, 0, 0)},
+        .in_count = 2,
+        .out_count = 1,
+        .describe = describe_call,
+        .with = &norm};
+    const tn_rig_case s = {.in = {half(3, 5, 3, 77, 0)},
+                           .in_count = 1,
+                           .out_count = 1,
+                           .describe = describe_call,
+                           .with = &soft};
+    expect_agreement(&c, 0.01, 1.01);
+    expect_agreement(&s, 0.01, 1.01);
+}
+
+static void rotations_of_halves(void **state)
+{
+    (void)state;
+    const tn_rope_attr attr = {.theta = 10000.0, .dims = 48};
+    const call rope = {TN_OP_ROPE, &attr, sizeof attr, 1};
+    const tn_rig_case c = {.in = {half(4, 2, 19, 3, 64)},
+                           .in_count = 1,
+                           .out_count = 1,
+                           .describe = describe_call,
+                           .with = &rope};
+    expect_agreement(&c, 0.01, 1.01);
+}
+
+static void describe_rows(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                          const void *with)
+{
+    (void)with;
+    out[0] = tn_gather_rows(b, tn_cast(b, in[0], TN_BF16), in[1]);
+    out[1] = tn_scatter_add_rows(b, in[1], tn_cast(b, in[2], TN_BF16), 9);
+}
+
+static void rows_of_halves(void **state)
+{
+    (void)state;
+    double index[50];
+    for (int i = 0; i < 50; i++)
+        index[i] = i * i % 10 - 1;
+    const tn_rig_case c = {.in = {half(2, 9, 24, 0, 0), whole(1, 50, 0, index),
+                                  half(2, 50, 24, 0, 0)},
+                           .in_count = 3,
+                           .out_count = 2,
+                           .describe = describe_rows};
+    expect_agreement(&c, 0.01, 1.01);
+}
+
+/* ---- the loss ---- */
+
+static void describe_loss(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                          const void *with)
+{
+    const tn_loss_attr attr = {.softcap = 0.0};
+    tn_tensor x[4] = {TN_NONE, TN_NONE, in[2], in[3]};
+    (void)with;
+    rounded(b, in, x, 2);
+    b->api->op(b, TN_OP_LINEAR_CROSS_ENTROPY_BWD, x, 4, &attr, sizeof attr, out,
+               3, TN_HERE);
+}
+
+static void losses_of_halves(void **state)
+{
+    (void)state;
+    double target[30];
+    for (int i = 0; i < 30; i++)
+        target[i] = i % 7 ? i * 3 % 90 : -1;
+    const tn_rig_case c = {.in = {half(2, 30, 40, 0, 0),
+                                  half(2, 90, 40, 0, 0),
+                                  whole(1, 30, 0, target),
+                                  {.rank = 1, .shape = {30}}},
+                           .in_count = 4,
+                           .out_count = 3,
+                           .describe = describe_loss};
+    expect_agreement(&c, 0.5, 2.0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products_of_halves),
+        cmocka_unit_test(attention_of_halves),
+        cmocka_unit_test(norms_of_halves),
+        cmocka_unit_test(rotations_of_halves),
+        cmocka_unit_test(rows_of_halves),
+        cmocka_unit_test(losses_of_halves),
+    };
+    if (!cuda_can_run())
+        return 0;
+    cuda = tn_rig_open("cuda", "{}");
+    oracle = tn_rig_open("reference", "{}");
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    tn_rig_close(cuda);
+    tn_rig_close(oracle);
+    return failed;
+}
