@@ -142,15 +142,17 @@ static tn_status check_dtype(const tn_plan_node *node, const tn_operand *x,
                              const char *what, uint32_t index, char allowed,
                              tn_error *err)
 {
-    const int ok = (x->dtype == TN_F32 && allowed != 'i') ||
-                   (x->dtype == TN_I32 && allowed != 'f') || !x->arena;
-    if (ok)
+    const int real = allowed != 'i', narrow = allowed == 'b' || allowed == 'x';
+    const int whole = allowed == 'i' || allowed == 'x';
+    if ((x->dtype == TN_F32 && real) || (x->dtype == TN_BF16 && narrow) ||
+        (x->dtype == TN_I32 && whole) || !x->arena)
         return TN_OK;
     return cpu_refuse(node, err, "%s %u is %s; it takes %s here", what, index,
                       tn_dtype_name(x->dtype),
                       allowed == 'f'   ? "F32"
                       : allowed == 'i' ? "I32"
-                                       : "F32 or I32");
+                      : allowed == 'b' ? "F32 or BF16"
+                                       : "F32, BF16 or I32");
 }
 
 tn_status cpu_check_dtypes(const cpu_kernel *kernel, const tn_plan_node *node,
@@ -270,6 +272,7 @@ static tn_status allocate(cpu_compiler *c, tn_error *err)
             (cpu_worker){.scratch = (float *)(void *)(x->memory + i * scratch),
                          .shared = x->memory + threads * scratch,
                          .sgemm = x->device->sgemm,
+                         .dot_bf16 = x->device->pairs,
                          .exec = x};
     return TN_OK;
 }

@@ -4,7 +4,7 @@
  * COPY walks its output in order. Where the input's last axis has stride 1 it
  * copies lines. Where another axis has, the copy is a transposition and goes
  * in squares of 16 by 16, so that each cache line that is touched is used
- * whole on both sides. Casts between F32 and I32 go element by element.
+ * whole on both sides. Casts between F32, BF16 and I32 go element by element.
  */
 #include "kernels.h"
 
@@ -26,20 +26,33 @@ typedef struct strided_copy {
 
 /* ---- copy ---- */
 
+/* Between I32 and itself nothing is cast, so a double holds all there is. */
+static double load(const void *at, tn_dtype dtype)
+{
+    if (dtype == TN_F32)
+        return (double)*(const float *)at;
+    if (dtype == TN_BF16)
+        return (double)f_of_bf16(*(const uint16_t *)at);
+    return (double)*(const int32_t *)at;
+}
+
+static void store(void *at, tn_dtype dtype, double value)
+{
+    if (dtype == TN_F32)
+        *(float *)at = (float)value;
+    else if (dtype == TN_BF16)
+        *(uint16_t *)at = bf16_of_f((float)value);
+    else
+        *(int32_t *)at = (int32_t)lrint(value);
+}
+
 static void cast_line(const strided_copy *k, char *to, const char *from,
                       int64_t stride, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++) {
-        const char *x = from + 4 * i * stride;
-        if (k->from_dtype == TN_F32) {
-            const int32_t value =
-                (int32_t)lrintf(*(const float *)(const void *)x);
-            memcpy(to + 4 * i, &value, 4);
-        } else {
-            const float value = (float)*(const int32_t *)(const void *)x;
-            memcpy(to + 4 * i, &value, 4);
-        }
-    }
+    const int64_t from_bytes = cpu_bytes(k->from_dtype) * stride;
+    const int64_t to_bytes = cpu_bytes(k->to_dtype);
+    for (int64_t i = 0; i < n; i++, from += from_bytes, to += to_bytes)
+        store(to, k->to_dtype, load(from, k->from_dtype));
 }
 
 static void copy_line(const strided_copy *k, char *to, const char *from,
@@ -48,7 +61,10 @@ static void copy_line(const strided_copy *k, char *to, const char *from,
     if (k->from_dtype != k->to_dtype)
         cast_line(k, to, from, stride, n);
     else if (stride == 1)
-        memcpy(to, from, 4 * (size_t)n);
+        memcpy(to, from, (size_t)(cpu_bytes(k->to_dtype) * n));
+    else if (k->to_dtype == TN_BF16)
+        for (int64_t i = 0; i < n; i++)
+            memcpy(to + 2 * i, from + 2 * i * stride, 2);
     else
         for (int64_t i = 0; i < n; i++)
             memcpy(to + 4 * i, from + 4 * i * stride, 4);
@@ -68,18 +84,25 @@ static void run_lines(const void *argument, cpu_worker *w, int64_t task)
             offset += rest % k->shape[i] * k->stride[i];
             rest /= k->shape[i];
         }
-        copy_line(k, k->to + 4 * line * n, k->from + 4 * offset,
-                  k->stride[last], n);
+        copy_line(k, k->to + cpu_bytes(k->to_dtype) * line * n,
+                  k->from + cpu_bytes(k->from_dtype) * offset, k->stride[last],
+                  n);
     }
 }
 
-static void copy_square(uint32_t *to, int64_t to_row, const uint32_t *from,
-                        int64_t from_column, int64_t rows, int64_t columns)
-{
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < columns; c++)
-            to[r * to_row + c] = from[r + c * from_column];
-}
+/* of words of 4 bytes, and of 2 */
+#define COPY_SQUARE(name, type)                                                \
+    static void name(void *to_, int64_t to_row, const void *from_,             \
+                     int64_t from_column, int64_t rows, int64_t columns)       \
+    {                                                                          \
+        type *to = to_;                                                        \
+        const type *from = from_;                                              \
+        for (int64_t r = 0; r < rows; r++)                                     \
+            for (int64_t c = 0; c < columns; c++)                              \
+                to[r * to_row + c] = from[r + c * from_column];                \
+    }
+COPY_SQUARE(copy_square, uint32_t)
+COPY_SQUARE(copy_half_square, uint16_t)
 
 /* A `line` here is 16 positions on the axis `across` and all of the last one,
  * for one position on all other axes. */
@@ -89,8 +112,7 @@ static void run_squares(const void *argument, cpu_worker *w, int64_t task)
     const uint32_t last = k->rank - 1, across = k->across;
     const int64_t bands = cpu_parts(k->shape[across], SQUARE);
     const int64_t end = cpu_min((task + 1) * k->lines_per_task, k->lines);
-    const uint32_t *from = (const uint32_t *)(const void *)k->from;
-    uint32_t *to = (uint32_t *)(void *)k->to;
+    const int64_t bytes = cpu_bytes(k->to_dtype);
     (void)w;
     for (int64_t line = task * k->lines_per_task; line < end; line++) {
         const int64_t r = line % bands * SQUARE;
@@ -104,9 +126,10 @@ static void run_squares(const void *argument, cpu_worker *w, int64_t task)
         }
         const int64_t rows = cpu_min(SQUARE, k->shape[across] - r);
         for (int64_t c = 0; c < k->shape[last]; c += SQUARE)
-            copy_square(to + to_at + c, k->to_stride[across],
-                        from + at + c * k->stride[last], k->stride[last], rows,
-                        cpu_min(SQUARE, k->shape[last] - c));
+            (bytes == 2 ? copy_half_square : copy_square)(
+                k->to + bytes * (to_at + c), k->to_stride[across],
+                k->from + bytes * (at + c * k->stride[last]), k->stride[last],
+                rows, cpu_min(SQUARE, k->shape[last] - c));
     }
 }
 
@@ -193,8 +216,8 @@ typedef struct piece {
     const char *from;
     char *to;
     int64_t outer;    /* how many pieces */
-    int64_t elements; /* of one */
-    int64_t to_pitch;
+    int64_t bytes;    /* of one */
+    int64_t to_pitch; /* bytes */
     int64_t per_task;
 } piece;
 
@@ -204,8 +227,8 @@ static void run_piece(const void *argument, cpu_worker *w, int64_t task)
     const int64_t end = cpu_min((task + 1) * p->per_task, p->outer);
     (void)w;
     for (int64_t i = task * p->per_task; i < end; i++)
-        memcpy(p->to + 4 * i * p->to_pitch, p->from + 4 * i * p->elements,
-               4 * (size_t)p->elements);
+        memcpy(p->to + i * p->to_pitch, p->from + i * p->bytes,
+               (size_t)p->bytes);
 }
 
 tn_status ISA(compile_concat)(cpu_compiler *c, const tn_plan_node *node,
@@ -222,12 +245,13 @@ tn_status ISA(compile_concat)(cpu_compiler *c, const tn_plan_node *node,
         p->from = cpu_at(c, x);
         p->to = to;
         p->outer = cpu_product(x, 0, axis);
-        p->elements = cpu_product(x, axis, x->rank);
-        p->to_pitch = cpu_product(out, axis, out->rank);
-        p->per_task = cpu_max(1, TASK_ELEMENTS / cpu_max(1, p->elements));
-        if (p->elements)
+        const int64_t elements = cpu_product(x, axis, x->rank);
+        p->bytes = cpu_bytes(x->dtype) * elements;
+        p->to_pitch = cpu_bytes(x->dtype) * cpu_product(out, axis, out->rank);
+        p->per_task = cpu_max(1, TASK_ELEMENTS / cpu_max(1, elements));
+        if (elements)
             cpu_step(c, run_piece, p, cpu_parts(p->outer, p->per_task));
-        to += 4 * p->elements;
+        to += p->bytes;
     }
     return TN_OK;
 }
@@ -237,8 +261,8 @@ tn_status ISA(compile_concat)(cpu_compiler *c, const tn_plan_node *node,
 typedef struct flat {
     const char *from; /* NULL: fill */
     char *to;
-    int64_t elements;
-    uint32_t word; /* what fill writes */
+    int64_t elements, bytes; /* bytes of an element */
+    uint32_t word;           /* what fill writes */
 } flat;
 
 static void run_flat(const void *argument, cpu_worker *w, int64_t task)
@@ -246,13 +270,16 @@ static void run_flat(const void *argument, cpu_worker *w, int64_t task)
     const flat *f = argument;
     const int64_t from = task * TASK_ELEMENTS;
     const int64_t n = cpu_min(TASK_ELEMENTS, f->elements - from);
-    uint32_t *to = (uint32_t *)(void *)(f->to + 4 * from);
+    char *to = f->to + f->bytes * from;
     (void)w;
     if (f->from)
-        memcpy(to, f->from + 4 * from, 4 * (size_t)n);
+        memcpy(to, f->from + f->bytes * from, (size_t)(f->bytes * n));
+    else if (f->bytes == 2)
+        for (int64_t i = 0; i < n; i++)
+            ((uint16_t *)(void *)to)[i] = (uint16_t)f->word;
     else
         for (int64_t i = 0; i < n; i++)
-            to[i] = f->word;
+            ((uint32_t *)(void *)to)[i] = f->word;
 }
 
 tn_status ISA(compile_assign)(cpu_compiler *c, const tn_plan_node *node,
@@ -265,6 +292,7 @@ tn_status ISA(compile_assign)(cpu_compiler *c, const tn_plan_node *node,
     flat *f = CPU_ARGUMENT(c, flat);
     f->to = cpu_at(c, &node->in[0]);
     f->from = cpu_at(c, &node->in[1]);
+    f->bytes = cpu_bytes(node->in[0].dtype);
     f->elements = cpu_elements(&node->in[0]);
     cpu_step(c, run_flat, f, cpu_parts(f->elements, TASK_ELEMENTS));
     return TN_OK;
@@ -280,8 +308,11 @@ tn_status ISA(compile_fill)(cpu_compiler *c, const tn_plan_node *node,
     flat *f = CPU_ARGUMENT(c, flat);
     f->to = cpu_at(c, &node->out[0]);
     f->elements = cpu_elements(&node->out[0]);
+    f->bytes = cpu_bytes(node->out[0].dtype);
     if (node->out[0].dtype == TN_F32)
         memcpy(&f->word, &as_float, 4);
+    else if (node->out[0].dtype == TN_BF16)
+        f->word = bf16_of_f(as_float);
     else
         memcpy(&f->word, &as_integer, 4);
     cpu_step(c, run_flat, f, cpu_parts(f->elements, TASK_ELEMENTS));

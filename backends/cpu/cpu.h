@@ -30,6 +30,7 @@ typedef struct cpu_worker {
     float *scratch; /* this thread's, 64-byte aligned */
     char *shared;   /* the exec's, 64-byte aligned; see cpu_shared */
     cpu_sgemm sgemm;
+    uint32_t dot_bf16; /* the processor multiplies pairs of bf16 */
     tn_exec *exec;
 } cpu_worker;
 
@@ -74,8 +75,8 @@ tn_status cpu_refuse(const tn_plan_node *node, tn_error *err,
 
 /*
  * Kernel tables: one per instruction set, indexed by op. `in` and `out` say
- * which dtypes the op takes, a letter per operand: f F32, i I32, x either; a
- * '*' repeats the letter before it for all that follow.
+ * which dtypes the op takes, a letter per operand: f F32, b F32 or BF16, i I32,
+ * x any of them; a '*' repeats the letter before it for all that follow.
  */
 typedef struct cpu_kernel {
     tn_status (*compile)(cpu_compiler *c, const tn_plan_node *node,
@@ -96,6 +97,8 @@ tn_status cpu_check_dtypes(const cpu_kernel *kernel, const tn_plan_node *node,
 typedef struct cpu_features {
     uint32_t avx2;   /* AVX2 and FMA */
     uint32_t avx512; /* F, BW, DQ and VL */
+    uint32_t avx512_bf16;
+    uint32_t fast_bf16; /* and faster than f32 */
     char brand[64];
     char missing[64]; /* "AVX2 and FMA"; empty where avx2 */
 } cpu_features;
@@ -108,6 +111,7 @@ struct tn_device {
     uint32_t threads;
     uint32_t profiling;
     uint32_t decompose; /* claim no composite */
+    uint32_t pairs;     /* multiply pairs of bf16 */
     cpu_features features;
     const cpu_kernel *kernels;
     void *blas; /* the library's handle */
@@ -150,6 +154,12 @@ static inline int64_t cpu_max(int64_t a, int64_t b)
 static inline int64_t cpu_parts(int64_t whole, int64_t part)
 {
     return (whole + part - 1) / part;
+}
+
+/* Bytes of an element. */
+static inline int64_t cpu_bytes(tn_dtype dtype)
+{
+    return dtype == TN_BF16 ? 2 : 4;
 }
 
 /* Product of shape[from .. to). */

@@ -10,7 +10,7 @@
  * With transpose_a an expert's matrix is the sum over its rows, and is cut
  * into slices instead, which threads take in turn.
  */
-#include "gemm.h"
+#include "gemm_bf16.h"
 #include "kernels.h"
 
 #include <string.h>
@@ -19,10 +19,12 @@ enum { ROWS = 256, SLICE_ROUND = 64, ENOUGH_TASKS = 16, SLICES = 4 };
 
 typedef struct grouped {
     int64_t R, K, N, E;
-    gemm_matrix a, b;
+    gemm_any a, b;
     int64_t expert; /* stride of b from one expert to the next */
     const int32_t *offsets;
-    float *c;
+    char *c;
+    tn_dtype c_dtype;
+    uint32_t is_f32; /* all of them */
     uint32_t add;
     uint32_t node;
     int64_t slice, parts; /* of N; with transpose_a of K */
@@ -60,6 +62,26 @@ static int64_t find_block(const grouped *g, cpu_worker *w, int64_t block,
     return 0;
 }
 
+/* c from element `at` on: (M, N) = a b */
+static void multiply(const grouped *g, const cpu_worker *w, int64_t M,
+                     int64_t N, int64_t K, gemm_any a, gemm_any b, int64_t at)
+{
+    const gemm_into into = {g->c + cpu_bytes(g->c_dtype) * at, g->c_dtype, g->N,
+                            g->add};
+    float *c = (float *)(void *)into.at;
+    const gemm_matrix x = gemm_f32(a), y = gemm_f32(b);
+    if (!g->is_f32 && M <= GEMM_DOT_ROWS && b.dtype == TN_BF16)
+        ISA(gemm_bf16_thin)(M, N, K, a, b, into, w->scratch);
+    else if (!g->is_f32)
+        ISA(gemm_bf16)(w, M, N, K, a, b, into, w->scratch);
+    else if (M <= GEMM_DOT_ROWS && b.row == 1 && a.column == 1)
+        ISA(gemm_dot)(M, N, K, x, y, c, g->N, g->add);
+    else if (M <= GEMM_DOT_ROWS && b.column == 1)
+        ISA(gemm_direct)(M, N, K, x, y, c, g->N, g->add);
+    else
+        ISA(gemm_blas)(w, M, N, K, x, y, c, g->N, g->add);
+}
+
 static void run_grouped(const void *argument, cpu_worker *w, int64_t task)
 {
     const grouped *g = argument;
@@ -69,16 +91,19 @@ static void run_grouped(const void *argument, cpu_worker *w, int64_t task)
     const int64_t rows = find_block(g, w, task / g->parts, &expert, &first);
     if (rows == 0)
         return;
-    gemm_matrix a = g->a, b = g->b;
-    a.at += first * a.row;
-    b.at += expert * g->expert + n * b.column;
-    float *c = g->c + first * g->N + n;
-    if (rows <= GEMM_DOT_ROWS && b.row == 1)
-        ISA(gemm_dot)(rows, columns, g->K, a, b, c, g->N, g->add);
-    else if (rows <= GEMM_DOT_ROWS && b.column == 1)
-        ISA(gemm_direct)(rows, columns, g->K, a, b, c, g->N, g->add);
-    else
-        ISA(gemm_blas)(w, rows, columns, g->K, a, b, c, g->N, g->add);
+    gemm_any b = g->b;
+    b.at += cpu_bytes(b.dtype) * expert * g->expert;
+    multiply(g, w, rows, columns, g->K, gemm_from(g->a, first, 0),
+             gemm_from(b, 0, n), first * g->N + n);
+}
+
+static void need_scratch(cpu_compiler *c, const grouped *g, int64_t M,
+                         int64_t N, int64_t K)
+{
+    if (g->is_f32)
+        return;
+    cpu_scratch(c, ISA(gemm_bf16_scratch)(M, N, K));
+    cpu_scratch(c, ISA(gemm_bf16_thin_scratch)(GEMM_DOT_ROWS, N, K));
 }
 
 static void compile_rows(cpu_compiler *c, grouped *g)
@@ -87,6 +112,7 @@ static void compile_rows(cpu_compiler *c, grouped *g)
     const int64_t parts = cpu_parts(ENOUGH_TASKS, blocks);
     g->slice = cpu_parts(cpu_parts(g->N, parts), SLICE_ROUND) * SLICE_ROUND;
     g->parts = cpu_parts(g->N, g->slice);
+    need_scratch(c, g, ROWS, g->slice, g->K);
     if (g->R * g->K * g->N > 0)
         cpu_step(c, run_grouped, g, blocks * g->parts);
 }
@@ -98,19 +124,19 @@ static void run_transposed(const void *argument, cpu_worker *w, int64_t task)
     const grouped *g = argument;
     const int64_t expert = task / g->parts, k = task % g->parts * g->slice;
     const int64_t kept = cpu_min(g->slice, g->K - k);
-    float *c = g->c + (expert * g->K + k) * g->N;
+    const int64_t at = (expert * g->K + k) * g->N;
+    const int64_t bytes = cpu_bytes(g->c_dtype);
     int64_t first;
     const int64_t rows = rows_of(g, w, expert, &first);
     if (rows == 0) {
         if (!g->add)
-            memset(c, 0, (size_t)(kept * g->N) * sizeof *c);
+            memset(g->c + bytes * at, 0, (size_t)(bytes * kept * g->N));
         return;
     }
-    const gemm_matrix a = {g->a.at + first * g->a.row + k * g->a.column,
-                           g->a.column, g->a.row};
-    gemm_matrix b = g->b;
-    b.at += first * b.row;
-    ISA(gemm_blas)(w, kept, g->N, rows, a, b, c, g->N, g->add);
+    gemm_any a = gemm_from(g->a, first, k);
+    a.row = g->a.column;
+    a.column = g->a.row;
+    multiply(g, w, kept, g->N, rows, a, gemm_from(g->b, first, 0), at);
 }
 
 static void compile_transposed(cpu_compiler *c, grouped *g)
@@ -118,15 +144,16 @@ static void compile_transposed(cpu_compiler *c, grouped *g)
     const int64_t parts = cpu_max(SLICES, cpu_parts(ENOUGH_TASKS, g->E));
     g->slice = cpu_parts(cpu_parts(g->K, parts), SLICE_ROUND) * SLICE_ROUND;
     g->parts = cpu_parts(g->K, g->slice);
+    need_scratch(c, g, g->slice, g->N, g->R);
     cpu_step(c, run_transposed, g, g->E * g->parts);
 }
 
 /* ---- compiling ---- */
 
-static gemm_matrix matrix_of(const cpu_compiler *c, const tn_operand *x)
+static gemm_any matrix_of(const cpu_compiler *c, const tn_operand *x)
 {
-    return (gemm_matrix){cpu_at(c, x), x->stride[x->rank - 2],
-                         x->stride[x->rank - 1]};
+    return (gemm_any){cpu_at(c, x), x->dtype, x->stride[x->rank - 2],
+                      x->stride[x->rank - 1]};
 }
 
 tn_status ISA(compile_grouped_matmul)(cpu_compiler *c, const tn_plan_node *node,
@@ -144,6 +171,9 @@ tn_status ISA(compile_grouped_matmul)(cpu_compiler *c, const tn_plan_node *node,
     g->expert = b->rank == 3 ? b->stride[0] : 0;
     g->offsets = cpu_at(c, &node->in[2]);
     g->c = cpu_at(c, out);
+    g->c_dtype = out->dtype;
+    g->is_f32 =
+        a->dtype == TN_F32 && b->dtype == TN_F32 && out->dtype == TN_F32;
     g->add = node->accumulate & 1u;
     g->node = cpu_node(c);
     if (cpu_max(g->R, cpu_max(g->K, g->N)) > INT32_MAX)

@@ -12,17 +12,17 @@
     XX(MAP, "x*", "x*", compile_map)                                           \
     XX(REDUCE, "x*", "f", compile_reduce)                                      \
     XX(CUMSUM, "f", "f", compile_cumsum)                                       \
-    XX(MATMUL, "ff", "f", compile_matmul)                                      \
+    XX(MATMUL, "bb", "b", compile_matmul)                                      \
     XX(COPY, "x", "x", compile_copy)                                           \
     XX(CONCAT, "x*", "x", compile_concat)                                      \
     XX(GATHER_ROWS, "xi", "x", compile_gather_rows)                            \
-    XX(SCATTER_ADD_ROWS, "if", "f", compile_scatter_add_rows)                  \
+    XX(SCATTER_ADD_ROWS, "ib", "f", compile_scatter_add_rows)                  \
     XX(SET_ROWS, "xix", "x", compile_set_rows)                                 \
     XX(ASSIGN, "xx", "x", compile_assign)                                      \
     XX(TOPK, "f", "fi", compile_topk)                                          \
     XX(ARGMAX, "f", "i", compile_argmax)                                       \
     XX(EXPERT_PLAN, "i", "iii", compile_expert_plan)                           \
-    XX(GROUPED_MATMUL, "ffi", "f", compile_grouped_matmul)                     \
+    XX(GROUPED_MATMUL, "bbi", "b", compile_grouped_matmul)                     \
     XX(FILL, "x", "x", compile_fill)                                           \
     XX(RMS_NORM, "ff", "ff", compile_rms_norm)                                 \
     XX(RMS_NORM_BWD, "ffff", "ff", compile_rms_norm_bwd)                       \
@@ -31,8 +31,8 @@
     XX(ROPE, "fi", "f", compile_rope)                                          \
     XX(ATTENTION, "fffii", "ff", compile_attention)                            \
     XX(ATTENTION_BWD, "ffffffii", "fff", compile_attention_bwd)                \
-    XX(LINEAR_CROSS_ENTROPY, "ffi", "f", compile_loss)                         \
-    XX(LINEAR_CROSS_ENTROPY_BWD, "ffif", "fff", compile_loss_bwd)              \
+    XX(LINEAR_CROSS_ENTROPY, "bbi", "f", compile_loss)                         \
+    XX(LINEAR_CROSS_ENTROPY_BWD, "bbif", "bff", compile_loss_bwd)              \
     XX(CONV1D_CAUSAL, "fffi", "f", compile_conv)                               \
     XX(CONV1D_CAUSAL_BWD, "ffffi", "ff", compile_conv_bwd)                     \
     XX(SSD_SCAN, "ffffffi", "ff", compile_ssd_scan)                            \

@@ -116,10 +116,12 @@ static void run_rows(const void *argument, cpu_worker *w, int64_t task)
 }
 
 typedef struct loss {
-    const float *x, *w;
+    gemm_any x, w; /* (N, C), (V, C) */
     const int32_t *target;
     const float *dnll;
-    float *nll, *dx, *dw;
+    float *nll, *dw;
+    char *dx;
+    tn_dtype dx_dtype;
     int64_t N, C, V;
     uint32_t add_dw;
 } loss;
@@ -128,7 +130,8 @@ typedef struct loss {
 static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
                        int64_t logits, int64_t first, int64_t rows)
 {
-    const float *x = k->x + first * k->C;
+    const gemm_any x = gemm_from(k->x, first, 0);
+    const gemm_any w = k->w, w_turned = {w.at, w.dtype, 1, k->C};
     chunk *r = CPU_ARGUMENT(c, chunk);
     *r = (chunk){.rows = rows,
                  .V = k->V,
@@ -145,8 +148,9 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
     (c, &(shared_product){.M = rows,
                           .N = k->V,
                           .K = k->C,
-                          .a = {x, k->C, 1},
-                          .b = {k->w, 1, k->C},
+                          .a = x,
+                          .b = w_turned,
+                          .c_dtype = TN_F32,
                           .a_shared = -1,
                           .c_shared = logits});
     cpu_barrier(c);
@@ -158,9 +162,10 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
     (c, &(shared_product){.M = k->V,
                           .N = k->C,
                           .K = rows,
-                          .a = {NULL, 1, k->V},
-                          .b = {x, k->C, 1},
+                          .a = {NULL, TN_F32, 1, k->V},
+                          .b = x,
                           .c = k->dw,
+                          .c_dtype = TN_F32,
                           .a_shared = logits,
                           .c_shared = -1,
                           .add = first > 0 || k->add_dw});
@@ -168,9 +173,10 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
     (c, &(shared_product){.M = rows,
                           .N = k->C,
                           .K = k->V,
-                          .a = {NULL, k->V, 1},
-                          .b = {k->w, k->C, 1},
-                          .c = k->dx + first * k->C,
+                          .a = {NULL, TN_F32, k->V, 1},
+                          .b = w,
+                          .c = k->dx + cpu_bytes(k->dx_dtype) * first * k->C,
+                          .c_dtype = k->dx_dtype,
                           .a_shared = logits,
                           .c_shared = -1});
 }
@@ -179,11 +185,11 @@ static tn_status emit_loss(cpu_compiler *c, const tn_plan_node *node, loss *k,
                            tn_error *err)
 {
     const tn_loss_attr *attr = node->attr;
-    k->x = cpu_at(c, &node->in[0]);
-    k->w = cpu_at(c, &node->in[1]);
     k->target = cpu_at(c, &node->in[2]);
     k->N = node->in[0].shape[0];
     k->C = node->in[0].shape[1];
+    k->x = (gemm_any){cpu_at(c, &node->in[0]), node->in[0].dtype, k->C, 1};
+    k->w = (gemm_any){cpu_at(c, &node->in[1]), node->in[1].dtype, k->C, 1};
     k->V = node->in[1].shape[0];
     if (k->V < 1 || k->V > INT32_MAX || k->C < 1 || k->C > INT32_MAX)
         return cpu_refuse(node, err, "a vocabulary of %lld by %lld",
@@ -211,6 +217,7 @@ tn_status ISA(compile_loss_bwd)(cpu_compiler *c, const tn_plan_node *node,
 {
     loss k = {.dnll = cpu_at(c, &node->in[3]),
               .dx = cpu_at(c, &node->out[0]),
+              .dx_dtype = node->out[0].dtype,
               .dw = cpu_at(c, &node->out[1]),
               .nll = cpu_at(c, &node->out[2]),
               .add_dw = node->accumulate >> 1 & 1u};

@@ -8,12 +8,16 @@
  * are few, large, and as square as the traffic of packing wants them.
  *
  * Up to four rows of A (decoding) are dot products over B, one pass of memory.
+ *
+ * Where operands or the result are bf16 the slices are the same, of the
+ * products in gemm_bf16.h.
  */
-#include "gemm.h"
+#include "gemm_bf16.h"
 #include "kernels.h"
 #include "product.h"
 
 #include <math.h>
+#include <string.h>
 
 enum {
     MOST_SLICES = 16,          /* of one product */
@@ -26,8 +30,9 @@ static const double slice_flops = 10e6;
 
 typedef struct product {
     int64_t M, N, K;
-    gemm_matrix a, b;
-    float *c;
+    gemm_any a, b;
+    char *c;
+    tn_dtype c_dtype;
     int64_t a_shared, c_shared; /* offsets in shared memory; -1: a, c */
     uint32_t add;
     uint32_t batch_rank;
@@ -35,51 +40,57 @@ typedef struct product {
     int64_t batch_a[TN_MAX_RANK], batch_b[TN_MAX_RANK]; /* strides */
     int64_t m_slice, n_slice, m_parts, n_parts;
     int64_t batches, batches_per_task;
-    enum { BY_BLAS, BY_DOT, BY_DIRECT } how;
+    enum { BY_BLAS, BY_DOT, BY_DIRECT, BY_BF16, BY_BF16_THIN } how;
 } product;
 
 /* ---- running ---- */
 
-static void run_slice(const product *p, const cpu_worker *w, gemm_matrix a,
-                      gemm_matrix b, float *c, int64_t m, int64_t n)
+static void run_slice(const product *p, const cpu_worker *w, gemm_any a,
+                      gemm_any b, char *c_at, int64_t m, int64_t n)
 {
     const int64_t rows = cpu_min(p->m_slice, p->M - m);
     const int64_t columns = cpu_min(p->n_slice, p->N - n);
-    a.at += m * a.row;
-    b.at += n * b.column;
-    c += m * p->N + n;
-    if (p->how == BY_DOT)
-        ISA(gemm_dot)(rows, columns, p->K, a, b, c, p->N, p->add);
-    else if (p->how == BY_DIRECT)
-        ISA(gemm_direct)(rows, columns, p->K, a, b, c, p->N, p->add);
-    else
-        ISA(gemm_blas)(w, rows, columns, p->K, a, b, c, p->N, p->add);
-}
-
-static float *in_shared(cpu_worker *w, int64_t offset)
-{
-    return (float *)(void *)(w->shared + offset);
+    const gemm_into into = {c_at + cpu_bytes(p->c_dtype) * (m * p->N + n),
+                            p->c_dtype, p->N, p->add};
+    float *c = (float *)(void *)into.at;
+    a = gemm_from(a, m, 0);
+    b = gemm_from(b, 0, n);
+    if (p->how == BY_BF16)
+        ISA(gemm_bf16)(w, rows, columns, p->K, a, b, into, w->scratch);
+    else if (p->how == BY_BF16_THIN)
+        ISA(gemm_bf16_thin)(rows, columns, p->K, a, b, into, w->scratch);
+    else if (p->how == BY_DOT)
+        ISA(gemm_dot)
+    (rows, columns, p->K, gemm_f32(a), gemm_f32(b), c, p->N, p->add);
+    else if (p->how == BY_DIRECT) ISA(gemm_direct)(
+        rows, columns, p->K, gemm_f32(a), gemm_f32(b), c, p->N, p->add);
+    else ISA(gemm_blas)(w, rows, columns, p->K, gemm_f32(a), gemm_f32(b), c,
+                        p->N, p->add);
 }
 
 static void run_product(const void *argument, cpu_worker *w, int64_t task)
 {
     const product *p = argument;
-    const float *base = p->a_shared < 0 ? p->a.at : in_shared(w, p->a_shared);
-    float *to = p->c_shared < 0 ? p->c : in_shared(w, p->c_shared);
+    const char *base = p->a_shared < 0 ? p->a.at : w->shared + p->a_shared;
+    char *to = p->c_shared < 0 ? p->c : w->shared + p->c_shared;
+    const int64_t a_bytes = cpu_bytes(p->a.dtype);
+    const int64_t b_bytes = cpu_bytes(p->b.dtype);
+    const int64_t c_bytes = cpu_bytes(p->c_dtype) * p->M * p->N;
     const int64_t n = task % p->n_parts * p->n_slice;
     const int64_t m = task / p->n_parts % p->m_parts * p->m_slice;
     const int64_t first = task / p->n_parts / p->m_parts * p->batches_per_task;
     const int64_t end = cpu_min(first + p->batches_per_task, p->batches);
     for (int64_t batch = first; batch < end; batch++) {
-        gemm_matrix a = {base, p->a.row, p->a.column}, b = p->b;
+        gemm_any a = p->a, b = p->b;
+        a.at = base;
         int64_t rest = batch;
         for (uint32_t i = p->batch_rank; i-- > 0;) {
             const int64_t at = rest % p->batch_shape[i];
             rest /= p->batch_shape[i];
-            a.at += at * p->batch_a[i];
-            b.at += at * p->batch_b[i];
+            a.at += a_bytes * at * p->batch_a[i];
+            b.at += b_bytes * at * p->batch_b[i];
         }
-        run_slice(p, w, a, b, to + batch * p->M * p->N, m, n);
+        run_slice(p, w, a, b, to + batch * c_bytes, m, n);
     }
 }
 
@@ -128,9 +139,9 @@ static void transpose_thin(product *p)
 {
     if (p->N != 1 || p->M == 1)
         return;
-    const gemm_matrix a = p->a;
-    p->a = (gemm_matrix){p->b.at, p->b.column, p->b.row};
-    p->b = (gemm_matrix){a.at, a.column, a.row};
+    const gemm_any a = p->a;
+    p->a = (gemm_any){p->b.at, p->b.dtype, p->b.column, p->b.row};
+    p->b = (gemm_any){a.at, a.dtype, a.column, a.row};
     p->N = p->M;
     p->M = 1;
     for (uint32_t i = 0; i < p->batch_rank; i++) {
@@ -142,9 +153,16 @@ static void transpose_thin(product *p)
 
 static void choose_way(product *p)
 {
-    p->how = BY_BLAS;
+    const int is_f32 =
+        p->a.dtype == TN_F32 && p->b.dtype == TN_F32 && p->c_dtype == TN_F32;
+    p->how = is_f32 ? BY_BLAS : BY_BF16;
     if (p->M > GEMM_DOT_ROWS)
         return;
+    if (!is_f32) {
+        if (p->b.dtype == TN_BF16)
+            p->how = BY_BF16_THIN;
+        return;
+    }
     if (p->b.row == 1 && (p->a.column == 1 || p->K == 1))
         p->how = BY_DOT;
     else if (p->b.column == 1)
@@ -183,7 +201,7 @@ static void choose_slices(product *p)
 
 static void choose_tasks(product *p)
 {
-    if (p->how == BY_BLAS) {
+    if (p->how == BY_BLAS || p->how == BY_BF16) {
         choose_slices(p);
     } else {
         p->m_slice = p->M;
@@ -218,6 +236,12 @@ static void emit(cpu_compiler *c, product *p)
 {
     choose_way(p);
     choose_tasks(p);
+    const int64_t rows = cpu_min(p->M, p->m_slice);
+    const int64_t columns = cpu_min(p->N, p->n_slice);
+    if (p->how == BY_BF16)
+        cpu_scratch(c, ISA(gemm_bf16_scratch)(rows, columns, p->K));
+    if (p->how == BY_BF16_THIN)
+        cpu_scratch(c, ISA(gemm_bf16_thin_scratch)(rows, columns, p->K));
     cpu_step(c, run_product, p,
              p->m_parts * p->n_parts *
                  cpu_parts(p->batches, p->batches_per_task));
@@ -228,14 +252,15 @@ static void run_zero(const void *argument, cpu_worker *w, int64_t task)
 {
     const product *p = argument;
     (void)w, (void)task;
-    for (int64_t i = 0; i < p->batches * p->M * p->N && !p->add; i++)
-        p->c[i] = 0.0f;
+    if (!p->add)
+        memset(p->c, 0,
+               (size_t)(cpu_bytes(p->c_dtype) * p->batches * p->M * p->N));
 }
 
-static gemm_matrix matrix_of(const cpu_compiler *c, const tn_operand *x)
+static gemm_any matrix_of(const cpu_compiler *c, const tn_operand *x)
 {
-    return (gemm_matrix){cpu_at(c, x), x->stride[x->rank - 2],
-                         x->stride[x->rank - 1]};
+    return (gemm_any){cpu_at(c, x), x->dtype, x->stride[x->rank - 2],
+                      x->stride[x->rank - 1]};
 }
 
 tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
@@ -249,6 +274,7 @@ tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
     p->a = matrix_of(c, a);
     p->b = matrix_of(c, b);
     p->c = cpu_at(c, out);
+    p->c_dtype = out->dtype;
     p->a_shared = p->c_shared = -1;
     p->add = node->accumulate & 1u;
     set_batches(a, b, out, p);
@@ -274,6 +300,7 @@ void ISA(emit_product)(cpu_compiler *c, const shared_product *s)
     p->a = s->a;
     p->b = s->b;
     p->c = s->c;
+    p->c_dtype = s->c_dtype;
     p->a_shared = s->a_shared;
     p->c_shared = s->c_shared;
     p->add = s->add;

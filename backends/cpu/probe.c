@@ -16,6 +16,7 @@ enum {
     LEAF1_ECX_FMA = 1 << 12,
     LEAF1_ECX_OSXSAVE = 1 << 27,
     LEAF7_EBX_AVX2 = 1 << 5,
+    LEAF7_1_EAX_AVX512_BF16 = 1 << 5,
     STATE_YMM = 0x06,
     STATE_ZMM = 0xe6,
 };
@@ -48,6 +49,24 @@ static void brand_of(char brand[64])
         snprintf(brand, 64, "an x86-64 processor");
 }
 
+/*
+ * Whether VDPBF16PS is worth its name. AMD's cores and Intel's Cooper Lake
+ * start one a cycle or more: twice the products of an f32 FMA. Intel's server
+ * cores since Sapphire Rapids start one in two cycles, having AMX for the
+ * purpose: half the products (measured,
+ * docs/decisions/0015-bf16-is-storage.md).
+ */
+static int pairs_are_fast(void)
+{
+    enum { COOPER_LAKE = 0x5065, STEPPING_BITS = 4, FIRST_STEPPING = 10 };
+    uint32_t a, b, c, d, signature;
+    __cpuid(0, a, b, c, d);
+    const int is_amd = b == 0x68747541u; /* "Auth" */
+    __cpuid(1, signature, b, c, d);
+    return is_amd || (signature >> STEPPING_BITS == COOPER_LAKE &&
+                      (signature & 15u) >= FIRST_STEPPING);
+}
+
 void cpu_detect(cpu_features *f)
 {
     uint32_t a, b, c, d, b7 = 0;
@@ -66,6 +85,9 @@ void cpu_detect(cpu_features *f)
     f->avx2 = fma && avx2 && saved;
     f->avx512 = f->avx2 && (b7 & leaf7_ebx_avx512) == leaf7_ebx_avx512 &&
                 (states & STATE_ZMM) == STATE_ZMM;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d))
+        f->avx512_bf16 = f->avx512 && (a & LEAF7_1_EAX_AVX512_BF16) != 0;
+    f->fast_bf16 = f->avx512_bf16 && pairs_are_fast();
     if (!f->avx2)
         snprintf(f->missing, sizeof f->missing, "%s%s%s", avx2 ? "" : "AVX2",
                  !avx2 && !fma ? " and " : "",

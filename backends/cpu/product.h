@@ -4,14 +4,15 @@
 #ifndef CPU_PRODUCT_H
 #define CPU_PRODUCT_H
 
-#include "gemm.h"
+#include "gemm_bf16.h"
 
 /* c (M, N) = a (M, K) b (K, N), added to c if `add`. a and c may lie in shared
  * memory: then its offset is given, else -1. */
 typedef struct shared_product {
     int64_t M, N, K;
-    gemm_matrix a, b;
-    float *c;
+    gemm_any a, b;
+    void *c;
+    tn_dtype c_dtype;
     int64_t a_shared, c_shared;
     uint32_t add;
 } shared_product;

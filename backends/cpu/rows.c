@@ -22,7 +22,8 @@ enum {
 };
 
 typedef struct rows {
-    const char *table; /* 4-byte elements */
+    const char *table;
+    int64_t bytes; /* of an element */
     const int32_t *index;
     char *out;
     int64_t limit;       /* rows of the table */
@@ -52,7 +53,7 @@ static void copy_strided(const rows *r, char *to, const char *from)
 {
     int64_t at[TN_MAX_RANK] = {0}, offset = 0;
     for (int64_t i = 0; i < r->width; i++) {
-        memcpy(to + 4 * i, from + 4 * offset, 4);
+        memcpy(to + r->bytes * i, from + r->bytes * offset, (size_t)r->bytes);
         for (uint32_t k = r->inner_rank; k-- > 0;) {
             offset += r->inner_stride[k];
             if (++at[k] < r->inner_shape[k])
@@ -69,14 +70,14 @@ static void run_gather(const void *argument, cpu_worker *w, int64_t task)
     const int64_t end = cpu_min((task + 1) * r->per_task, r->count);
     for (int64_t i = task * r->per_task; i < end; i++) {
         const int64_t row = row_at(r, w, i);
-        char *to = r->out + 4 * i * r->width;
-        const char *from = r->table + 4 * row * r->table_pitch;
+        char *to = r->out + r->bytes * i * r->width;
+        const char *from = r->table + r->bytes * row * r->table_pitch;
         if (row < 0)
-            memset(to, 0, 4 * (size_t)r->width);
+            memset(to, 0, (size_t)(r->bytes * r->width));
         else if (r->inner_rank)
             copy_strided(r, to, from);
         else
-            memcpy(to, from, 4 * (size_t)r->width);
+            memcpy(to, from, (size_t)(r->bytes * r->width));
     }
 }
 
@@ -102,6 +103,7 @@ tn_status ISA(compile_gather_rows)(cpu_compiler *c, const tn_plan_node *node,
         return cpu_refuse(node, err, "table and output differ in dtype");
     rows *r = CPU_ARGUMENT(c, rows);
     r->table = cpu_at(c, table);
+    r->bytes = cpu_bytes(table->dtype);
     r->index = cpu_at(c, index);
     r->out = cpu_at(c, &node->out[0]);
     r->limit = table->shape[0];
@@ -137,17 +139,31 @@ static void add_row(float *to, const float *from, int64_t n)
                   n - i);
 }
 
+static void add_bf16_row(float *to, const uint16_t *from, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW)
+        v_store(to + i, v_load(to + i) + v_load_bf16(from + i));
+    if (i < n)
+        v_store_n(to + i,
+                  v_load_n(to + i, n - i) + v_load_bf16_n(from + i, n - i),
+                  n - i);
+}
+
 static void run_scatter(const void *argument, cpu_worker *w, int64_t task)
 {
     const rows *r = argument;
     const int64_t column = task * r->per_task;
     const int64_t n = cpu_min(r->per_task, r->width - column);
-    const float *x = (const float *)(const void *)r->table + column;
+    const char *x = r->table + r->bytes * column;
     float *out = (float *)(void *)r->out + column;
     for (int64_t i = 0; i < r->count; i++) {
         const int64_t row = row_at(r, w, i);
-        if (row >= 0)
-            add_row(out + row * r->width, x + i * r->width, n);
+        const void *from = x + r->bytes * i * r->width;
+        if (row >= 0 && r->bytes == 2)
+            add_bf16_row(out + row * r->width, from, n);
+        else if (row >= 0)
+            add_row(out + row * r->width, from, n);
     }
 }
 
@@ -165,6 +181,7 @@ tn_status ISA(compile_scatter_add_rows)(cpu_compiler *c,
     rows *r = CPU_ARGUMENT(c, rows);
     r->index = cpu_at(c, &node->in[0]);
     r->table = cpu_at(c, &node->in[1]);
+    r->bytes = cpu_bytes(node->in[1].dtype);
     r->out = cpu_at(c, out);
     r->limit = out->shape[0];
     r->count = cpu_elements(&node->in[0]);
@@ -187,13 +204,14 @@ static void run_set(const void *argument, cpu_worker *w, int64_t task)
 {
     const rows *r = argument;
     const int64_t column = task * r->per_task;
-    const size_t bytes = 4 * (size_t)cpu_min(r->per_task, r->width - column);
+    const int64_t n = cpu_min(r->per_task, r->width - column);
     for (int64_t i = 0; i < r->count; i++) {
         const int64_t row = row_at(r, w, i);
         const int64_t to = i / r->per_batch * r->limit + row;
         if (row >= 0)
-            memcpy(r->out + 4 * (to * r->width + column),
-                   r->table + 4 * (i * r->width + column), bytes);
+            memcpy(r->out + r->bytes * (to * r->width + column),
+                   r->table + r->bytes * (i * r->width + column),
+                   (size_t)(r->bytes * n));
     }
 }
 
@@ -207,6 +225,7 @@ tn_status ISA(compile_set_rows)(cpu_compiler *c, const tn_plan_node *node,
     r->out = cpu_at(c, state);
     r->index = cpu_at(c, index);
     r->table = cpu_at(c, &node->in[2]);
+    r->bytes = cpu_bytes(state->dtype);
     r->limit = state->shape[1];
     r->count = cpu_elements(index);
     r->width = cpu_product(state, 2, state->rank);

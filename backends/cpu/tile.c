@@ -18,6 +18,8 @@ static float element(const char *at, tn_dtype dtype)
 {
     if (dtype == TN_F32)
         return *(const float *)(const void *)at;
+    if (dtype == TN_BF16)
+        return f_of_bf16(*(const uint16_t *)(const void *)at);
     return (float)*(const int32_t *)(const void *)at;
 }
 
@@ -36,6 +38,13 @@ static void load_line(float *to, const char *from, int64_t stride,
         else
             for (int64_t i = 0; i < n; i++)
                 to[i] = x[i * stride];
+    } else if (dtype == TN_BF16) {
+        const uint16_t *x = (const uint16_t *)(const void *)from;
+        if (stride == 1)
+            v_widen(to, x, n);
+        else
+            for (int64_t i = 0; i < n; i++)
+                to[i] = f_of_bf16(x[i * stride]);
     } else {
         const int32_t *x = (const int32_t *)(const void *)from;
         for (int64_t i = 0; i < n; i++)
@@ -48,6 +57,7 @@ static void load_strided(const tile_program *p, const tile_input *in,
                          const char *base, float *row, int64_t from, int64_t n)
 {
     int64_t at[TN_MAX_RANK], offset = 0, rest = from;
+    const int64_t bytes = cpu_bytes(in->dtype);
     const uint32_t last = p->rank - 1;
     for (uint32_t i = p->rank; i-- > 0;) {
         at[i] = rest % p->shape[i];
@@ -56,7 +66,8 @@ static void load_strided(const tile_program *p, const tile_input *in,
     }
     for (;;) {
         const int64_t line = cpu_min(n, p->shape[last] - at[last]);
-        load_line(row, base + 4 * offset, in->stride[last], in->dtype, line);
+        load_line(row, base + bytes * offset, in->stride[last], in->dtype,
+                  line);
         row += line;
         n -= line;
         if (n == 0)
@@ -227,6 +238,15 @@ static void store_f32(float *to, const float *from, size_t mask, int64_t n)
         v_store_n(to + i, v_load(from + ((size_t)i & mask)), n - i);
 }
 
+static void store_bf16(uint16_t *to, const float *from, size_t mask, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW)
+        v_store_bf16(to + i, v_load(from + ((size_t)i & mask)));
+    if (i < n)
+        v_store_bf16_n(to + i, v_load(from + ((size_t)i & mask)), n - i);
+}
+
 static void store_i32(int32_t *to, const float *from, size_t mask, int64_t n)
 {
     int64_t i = 0;
@@ -242,13 +262,15 @@ static void store_outputs(const tile_state *s, int64_t from, int64_t n)
     const tile_program *p = s->program;
     for (uint32_t i = 0; i < p->output_count; i++) {
         const tile_output *out = &p->out[i];
-        void *to = out->base + 4 * from;
+        void *to = out->base + cpu_bytes(out->dtype) * from;
         const float *row = s->at[out->slot];
         const size_t mask = s->mask[out->slot];
         if (out->direct && n % VW == 0)
             continue;
         if (out->dtype == TN_F32)
             store_f32(to, row, mask, n);
+        else if (out->dtype == TN_BF16)
+            store_bf16(to, row, mask, n);
         else
             store_i32(to, row, mask, n);
     }

@@ -11,6 +11,7 @@
  *  - a register that depends on one-element inputs and constants only is
  *    computed once per task, as one vector; operands carry a mask that turns
  *    the index off, so every instruction takes it where a row could stand;
+ *  - bf16 is widened as it is read and rounded as it is written, in L1;
  *  - rows of dead registers are reused, so that AdamW's 25 instructions live in
  *    a dozen rows of 2 KiB.
  *

@@ -47,6 +47,40 @@ CPU_INLINE void v_store_n(float *p, vf x, int64_t n)
 {
     _mm512_mask_storeu_ps(p, m_first(n), x);
 }
+/* bf16 is the upper half of a float. */
+CPU_INLINE vf v_load_bf16(const uint16_t *p)
+{
+    const __m256i half = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    return _mm512_castsi512_ps(
+        _mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+CPU_INLINE vf v_load_bf16_n(const uint16_t *p, int64_t n)
+{
+    const __m256i half = _mm256_maskz_loadu_epi16(m_first(n), p);
+    return _mm512_castsi512_ps(
+        _mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+CPU_INLINE __m256i v_to_bf16(vf x)
+{
+    const __m512i bits = _mm512_castps_si512(x);
+    const __m512i odd =
+        _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i bias = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+    const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
+    const __m512i rounded =
+        _mm512_mask_mov_epi32(_mm512_add_epi32(bits, bias),
+                              _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), quiet);
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
+}
+/* Rounded to nearest even; NaN stays NaN. */
+CPU_INLINE void v_store_bf16(uint16_t *p, vf x)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, v_to_bf16(x));
+}
+CPU_INLINE void v_store_bf16_n(uint16_t *p, vf x, int64_t n)
+{
+    _mm256_mask_storeu_epi16(p, m_first(n), v_to_bf16(x));
+}
 CPU_INLINE vf v_set(float x)
 {
     return _mm512_set1_ps(x);
@@ -280,6 +314,39 @@ CPU_INLINE void v_store_n(float *p, vf x, int64_t n)
 {
     _mm256_maskstore_ps(p, first_lanes(n), x);
 }
+CPU_INLINE vf v_load_bf16(const uint16_t *p)
+{
+    const __m128i half = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+CPU_INLINE vf v_load_bf16_n(const uint16_t *p, int64_t n)
+{
+    uint16_t line[VW] = {0};
+    __builtin_memcpy(line, p, sizeof *p * (size_t)(n < VW ? n : VW));
+    return v_load_bf16(line);
+}
+CPU_INLINE void v_store_bf16(uint16_t *p, vf x)
+{
+    const __m256i bits = _mm256_castps_si256(x);
+    const __m256i odd =
+        _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i bias = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    const __m256i rounded = _mm256_blendv_epi8(
+        _mm256_add_epi32(bits, bias), quiet,
+        _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+    const __m256i half = _mm256_srli_epi32(rounded, 16);
+    const __m256i pairs =
+        _mm256_permute4x64_epi64(_mm256_packus_epi32(half, half), 0x08);
+    _mm_storeu_si128((__m128i *)(void *)p, _mm256_castsi256_si128(pairs));
+}
+CPU_INLINE void v_store_bf16_n(uint16_t *p, vf x, int64_t n)
+{
+    uint16_t line[VW];
+    v_store_bf16(line, x);
+    __builtin_memcpy(p, line, sizeof *p * (size_t)(n < VW ? n : VW));
+}
 CPU_INLINE vf v_set(float x)
 {
     return _mm256_set1_ps(x);
@@ -508,6 +575,39 @@ CPU_INLINE float v_largest(vf a)
     for (int i = 1; i < VW; i++)
         most = lane[i] > most ? lane[i] : most;
     return most;
+}
+/* Lines of n between bf16 and float. */
+CPU_INLINE void v_widen(float *to, const uint16_t *from, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW)
+        v_store(to + i, v_load_bf16(from + i));
+    if (i < n)
+        v_store_n(to + i, v_load_bf16_n(from + i, n - i), n - i);
+}
+CPU_INLINE void v_narrow(uint16_t *to, const float *from, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW)
+        v_store_bf16(to + i, v_load(from + i));
+    if (i < n)
+        v_store_bf16_n(to + i, v_load_n(from + i, n - i), n - i);
+}
+/* One number. */
+CPU_INLINE float f_of_bf16(uint16_t x)
+{
+    const uint32_t bits = (uint32_t)x << 16;
+    float value;
+    __builtin_memcpy(&value, &bits, sizeof value);
+    return value;
+}
+CPU_INLINE uint16_t bf16_of_f(float x)
+{
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    if (x != x)
+        return (uint16_t)(bits >> 16 | 0x40u);
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 /* 0, 1, 2 ... */
 CPU_INLINE vi i_lanes(void)

@@ -121,6 +121,26 @@ int tni_op_accepts(const tn_op_desc *desc, uint32_t input,
  * them apart. */
 uint32_t tni_op_documents(const tn_op_desc *desc);
 
+/* What of this op may be stored in bf16. Bit i of `in` and `out`: operand i;
+ * all bits also mean those past 32. */
+enum {
+    TNI_NARROW_FREE,     /* each operand by itself */
+    TNI_NARROW_ALIKE,    /* these operands have one dtype */
+    TNI_NARROW_ROWS,     /* alike, and rows of input 0 are looked up */
+    TNI_NARROW_PRODUCT,  /* these inputs are bf16, cast where they are not */
+    TNI_NARROW_ELEMENTS, /* free, and an element of y is of elements of x */
+};
+typedef struct tni_narrowing {
+    uint32_t in, out;
+    uint32_t how;
+} tni_narrowing;
+const tni_narrowing *tni_op_narrowing(const tn_op_desc *desc);
+
+static inline int tni_narrows(uint32_t mask, uint32_t operand)
+{
+    return operand < 32 ? (mask >> operand & 1u) != 0 : mask == ~0u;
+}
+
 /* Whether MATMUL may see these strides (plan.h); rank 2 at least. */
 int tni_is_matmul_operand(const tn_tensor_info *x);
 

@@ -128,7 +128,60 @@ static tn_status refuse(const tni_node *node, tn_error *err)
                    node->here.file, node->here.line, node->desc->name);
 }
 
-/* Rebuild the node list, expanding what has no kernel. */
+/* ---- bf16 ---- */
+
+static int is_bf16(const tni_graph *g, tn_tensor x)
+{
+    return g->values[x.id].info.dtype == TN_BF16;
+}
+
+static int has_bf16(const tni_graph *g, const tni_node *node)
+{
+    int any = 0;
+    for (uint32_t i = 0; i < node->in_count; i++)
+        any |= is_bf16(g, node->in[i]);
+    for (uint32_t k = 0; k < node->out_count; k++)
+        any |= is_bf16(g, node->out[k]);
+    return any;
+}
+
+/* The node over f32 casts of what it reads; what it makes are new values. */
+static tni_node widened(tni_graph *g, const tni_node *node)
+{
+    tni_node wide = *node;
+    g->phase = node->phase;
+    g->layer = node->layer;
+    wide.in =
+        tni_arena_copy(g->arena, node->in, node->in_count * sizeof *wide.in);
+    wide.out =
+        tni_arena_copy(g->arena, node->out, node->out_count * sizeof *wide.out);
+    for (uint32_t i = 0; i < node->in_count; i++)
+        if (is_bf16(g, node->in[i]))
+            wide.in[i] =
+                tni_stored_as(&g->builder, node->in[i], TN_F32, node->here);
+    for (uint32_t k = 0; k < node->out_count; k++) {
+        const tn_tensor_info info = g->values[node->out[k].id].info;
+        if (info.dtype == TN_BF16)
+            wide.out[k] = tni_graph_value(g, TN_F32, info.rank, info.shape);
+    }
+    return wide;
+}
+
+/* What the widened node made, stored as the node's outputs are. */
+static void narrow_outputs(tni_graph *g, const tni_node *node,
+                           const tni_node *wide)
+{
+    g->phase = node->phase;
+    g->layer = node->layer;
+    for (uint32_t k = 0; k < node->out_count; k++)
+        if (is_bf16(g, node->out[k]))
+            tni_graph_replace(
+                g, node->out[k],
+                tni_stored_as(&g->builder, wide->out[k], TN_BF16, node->here));
+}
+
+/* Rebuild the node list, expanding what has no kernel. A composite that has one
+ * in f32 only is cast before and behind. */
 static tn_status expand_all(tni_graph *g, const tni_target *target,
                             tni_arena *scratch, int *changed, tn_error *err)
 {
@@ -141,14 +194,21 @@ static tn_status expand_all(tni_graph *g, const tni_target *target,
         tni_node node = old[n];
         for (uint32_t i = 0; i < node.in_count; i++)
             node.in[i] = tni_graph_resolve(g, node.in[i]);
-        if (tni_has_kernel(g, target, &node, scratch)) {
-            tni_graph_put(g, &node);
-            continue;
+        const tni_node as_is = node;
+        int native = tni_has_kernel(g, target, &node, scratch);
+        if (!native && has_bf16(g, &node)) {
+            node = widened(g, &as_is);
+            native = tni_has_kernel(g, target, &node, scratch);
         }
-        if (!node.desc->decompose)
+        if (native)
+            tni_graph_put(g, &node);
+        else if (!node.desc->decompose)
             return refuse(&node, err);
-        TN_TRY(expand(g, &node, scratch, err));
-        *changed = 1;
+        else
+            TN_TRY(expand(g, &node, scratch, err));
+        *changed |= !native;
+        if (node.out != as_is.out)
+            narrow_outputs(g, &as_is, &node);
     }
     return TN_OK;
 }

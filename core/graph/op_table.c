@@ -146,6 +146,51 @@ static const own_facts own[TN_OP_COUNT] = {
     [TN_OP_LINEAR_CROSS_ENTROPY_BWD] = {.accumulates = 1u << 1}, /* dw */
 };
 
+/*
+ * Which operands may be stored in bf16 where precision is bf16 (narrow.c).
+ * What is not here stays f32 for good: statistics, sums, the loss, choices of
+ * experts, step sizes and states of the scan, and gradients of parameters,
+ * which are added up over micro-batches.
+ */
+static const tni_narrowing narrowing[TN_OP_COUNT] = {
+    [TN_OP_MAP] = {.in = ~0u, .out = ~0u, .how = TNI_NARROW_ELEMENTS},
+    [TN_OP_REDUCE] = {.in = ~0u},
+    [TN_OP_MATMUL] = {.in = 3u, .out = 1u, .how = TNI_NARROW_PRODUCT},
+    [TN_OP_COPY] = {.in = 1u, .out = 1u, .how = TNI_NARROW_ALIKE},
+    [TN_OP_CONCAT] = {.in = ~0u, .out = 1u, .how = TNI_NARROW_ALIKE},
+    [TN_OP_GATHER_ROWS] = {.in = 1u, .out = 1u, .how = TNI_NARROW_ROWS},
+    [TN_OP_SCATTER_ADD_ROWS] = {.in = 1u << 1},
+    [TN_OP_SET_ROWS] = {.in = 5u, .out = 1u, .how = TNI_NARROW_ALIKE},
+    [TN_OP_ASSIGN] = {.in = 3u, .out = 1u, .how = TNI_NARROW_ALIKE},
+    [TN_OP_GROUPED_MATMUL] = {.in = 3u, .out = 1u, .how = TNI_NARROW_PRODUCT},
+    [TN_OP_RMS_NORM] = {.in = 1u, .out = 1u},     /* x; y */
+    [TN_OP_RMS_NORM_BWD] = {.in = 3u, .out = 1u}, /* dy, x; dx */
+    [TN_OP_ROPE] = {.in = 1u, .out = 1u},         /* x; y */
+    [TN_OP_ATTENTION] = {.in = 7u,                /* q, k, v; o */
+                         .out = 1u,
+                         .how = TNI_NARROW_PRODUCT},
+    [TN_OP_ATTENTION_BWD] = {.in = 31u, /* do, q, k, v, o; dq, dk, dv */
+                             .out = 7u,
+                             .how = TNI_NARROW_PRODUCT},
+    [TN_OP_LINEAR_CROSS_ENTROPY] = {.in = 3u, /* x, w */
+                                    .how = TNI_NARROW_PRODUCT},
+    [TN_OP_LINEAR_CROSS_ENTROPY_BWD] = {.in = 3u, /* x, w; dx */
+                                        .out = 1u,
+                                        .how = TNI_NARROW_PRODUCT},
+    [TN_OP_CONV1D_CAUSAL] = {.in = 1u, .out = 1u},      /* x; y */
+    [TN_OP_CONV1D_CAUSAL_BWD] = {.in = 3u, .out = 1u},  /* dy, x; dx */
+    [TN_OP_SSD_SCAN] = {.in = 1u | 3u << 3, .out = 1u}, /* x, B, C; y */
+    [TN_OP_SSD_SCAN_BWD] = {.in = 3u | 3u << 4,         /* dy, x, B, C; */
+                            .out = 1u | 3u << 3},       /* dx, dB, dC */
+    [TN_OP_DROPOUT] = {.in = 1u, .out = 1u},            /* x; y */
+};
+
+const tni_narrowing *tni_op_narrowing(const tn_op_desc *desc)
+{
+    static const tni_narrowing none;
+    return desc->number < TN_OP_COUNT ? &narrowing[desc->number] : &none;
+}
+
 const tn_op_desc *tni_op_desc(tn_op op)
 {
     return op < TN_OP_COUNT && table[op].name ? &table[op] : NULL;

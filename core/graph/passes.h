@@ -2,7 +2,7 @@
  * passes.h - from a description to a plan, in the order in which they run.
  *
  *     describe (builder.h) -> fuse -> differentiate -> share_loss
- *         -> recompute -> lower -> fuse -> place
+ *         -> [narrow] -> recompute -> lower -> fuse -> place
  *
  * Each pass leaves a graph that tni_graph_verify accepts. Fusing before
  * differentiating lets the backward pass save a chain's inputs instead of
@@ -44,6 +44,16 @@ tn_status tni_differentiate(tni_graph *g, const tn_tensor *y,
  * not depend on it, let it stand for the forward node; readers of the loss move
  * behind it. */
 tn_status tni_share_loss(tni_graph *g, tn_error *err);
+
+/* For precision bf16: store in bf16 what op_table.c says may be, and let
+ * products and look-ups read parameters from their bf16 copies in the COPY
+ * arena. Arithmetic and everything else stay f32. Nodes of TNI_UPDATE are left
+ * alone. */
+tn_status tni_narrow(tni_graph *g, tn_error *err);
+
+/* Whether products or look-ups of the described graph read this parameter: then
+ * it has a bf16 copy where precision is bf16. */
+int tni_has_copy(const tni_graph *g, tn_tensor param);
 
 enum { TNI_RECOMPUTE_NONE, TNI_RECOMPUTE_LAYER };
 

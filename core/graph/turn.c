@@ -51,10 +51,13 @@ static void turn(tni_graph *g, const tni_node *product, const tni_node *view)
     const tn_here here = product->here;
     g->phase = product->phase;
     g->layer = product->layer;
-    tni_graph_replace(g, view->out[0],
-                      tn_matmul_at(b, tn_transpose_at(b, product->in[1], here),
-                                   tn_transpose_at(b, product->in[0], here),
-                                   here));
+    const tn_tensor turned =
+        tn_matmul_at(b, tn_transpose_at(b, product->in[1], here),
+                     tn_transpose_at(b, product->in[0], here), here);
+    if (turned.id) /* bf16 operands may have an f32 product */
+        g->values[turned.id].info.dtype =
+            g->values[product->out[0].id].info.dtype;
+    tni_graph_replace(g, view->out[0], turned);
 }
 
 void tni_turn_products(tni_graph *g)

@@ -14,6 +14,7 @@
 
 #include "graph/ops/ops.h"
 #include "graph/program.h"
+#include "graph/rewrite.h"
 
 typedef struct check {
     const tni_graph *g;
@@ -87,26 +88,80 @@ static int same_layout(const tn_tensor_info *x, const tn_tensor_info *y)
 
 static int same_shape(const tn_tensor_info *x, const tn_tensor_info *y)
 {
-    return x->dtype == y->dtype && x->rank == y->rank &&
+    return x->rank == y->rank &&
            memcmp(x->shape, y->shape, x->rank * sizeof x->shape[0]) == 0;
+}
+
+/* Rules speak of graphs as they are described, in one dtype; what narrow.c
+ * stores in bf16 is f32 to them. */
+static void described_info(const tn_builder *b, tn_tensor x,
+                           tn_tensor_info *info)
+{
+    const tni_graph *g = (const tni_graph *)(const void *)b;
+    memset(info, 0, sizeof *info);
+    if (x.id == 0 || x.id >= g->value_count)
+        return;
+    *info = tni_value_of(g, x)->info;
+    if (info->dtype == TN_BF16)
+        info->dtype = TN_F32;
+}
+
+static const tn_builder_api described = {
+    .struct_size = sizeof described,
+    .info = described_info,
+};
+
+static int may_be(const tni_node *node, uint32_t output, tn_dtype is,
+                  tn_dtype said)
+{
+    const tni_narrowing *n = tni_op_narrowing(node->desc);
+    if (is != TN_BF16 || node->desc->tier == TN_TIER_VIEW)
+        return is == said || is == TN_BF16;
+    return said == TN_BF16 || (said == TN_F32 && tni_narrows(n->out, output));
+}
+
+/* Operands that have one dtype, where any is bf16. */
+static tn_status check_dtypes(const check *c, const tni_node *node)
+{
+    const tni_narrowing *n = tni_op_narrowing(node->desc);
+    const int alike = n->how == TNI_NARROW_ALIKE || n->how == TNI_NARROW_ROWS;
+    tn_dtype dtype =
+        alike ? tni_value_of(c->g, node->out[0])->info.dtype : TN_DTYPE_NONE;
+    if (node->desc->number == TN_OP_COPY || !tni_computes(node) ||
+        (!alike && n->how != TNI_NARROW_PRODUCT))
+        return TN_OK;
+    for (uint32_t i = 0; i < node->in_count; i++) {
+        const tn_dtype of = tni_value_of(c->g, node->in[i])->info.dtype;
+        if (!node->in[i].id || !tni_narrows(n->in, i))
+            continue;
+        if (dtype && of != dtype)
+            return refuse(c, "input %u is %s and others are %s", i,
+                          tn_dtype_name(of), tn_dtype_name(dtype));
+        dtype = of;
+    }
+    return TN_OK;
 }
 
 /* What the shape rule says of these inputs is what the outputs are. */
 static tn_status check_rule(const check *c, const tni_node *node)
 {
+    tni_graph seen_by_rules = *c->g;
     tn_tensor_info *said = calloc(node->out_count + 1, sizeof *said);
     tn_tensor *none = calloc(node->out_count + 1, sizeof *none);
     const tn_op_node seen = {node->attr, node->in, none, node->in_count,
                              node->out_count};
     tn_error why = {0};
     tn_status status = TN_OK;
+    seen_by_rules.builder.api = &described;
     if (!said || !none)
         status = tn_fail(c->err, TN_ENOMEM, "no memory to verify a graph");
-    else if (node->desc->shape(&c->g->builder, &seen, said, &why) != TN_OK)
+    else if (node->desc->shape(&seen_by_rules.builder, &seen, said, &why) !=
+             TN_OK)
         status = refuse(c, "%s", why.message);
     for (uint32_t i = 0; status == TN_OK && i < node->out_count; i++) {
         const tn_tensor_info *is = &tni_value_of(c->g, node->out[i])->info;
-        if (!same_shape(&said[i], is))
+        if (!same_shape(&said[i], is) ||
+            !may_be(node, i, is->dtype, said[i].dtype))
             status = refuse(c, "output %u is %s %s, its rule says %s %s", i,
                             tn_dtype_name(is->dtype), tni_shape_text(is).text,
                             tn_dtype_name(said[i].dtype),
@@ -257,6 +312,7 @@ static tn_status check_node(const check *c)
     TN_TRY(check_outputs(c, node));
     if (node->desc->shape)
         TN_TRY(check_rule(c, node));
+    TN_TRY(check_dtypes(c, node));
     TN_TRY(check_storage(c, node));
     TN_TRY(check_reach(c, node));
     TN_TRY(check_program(c, node));

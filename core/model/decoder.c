@@ -12,6 +12,8 @@
  */
 #include "model/stack.h"
 
+#include "graph/passes.h"
+
 static tn_tensor stack_weight(tni_model *model, tni_graph *g, const char *name,
                               uint32_t rank, int64_t rows, int64_t cols,
                               tn_init init, tn_here here)
@@ -159,6 +161,9 @@ static tn_status learn_weights(tni_model *model, tn_error *err)
     tni_model_describe(model, g, &io, &out);
     model->learning = 0;
     const tn_status status = tni_graph_status(g, err);
+    for (size_t i = 0; status == TN_OK && i < model->weight_count; i++)
+        model->weights[i].has_copy =
+            (uint32_t)tni_has_copy(g, model->params[i]);
     tni_graph_destroy(g);
     return status;
 }

@@ -6,8 +6,14 @@
  * the STATE arena that are written in place, one row per position or whole. So
  * one forward function serves both, and the causal rule of attention (which
  * takes positions) makes the two agree.
+ *
+ * A cache may be stored in bf16 while the graph is f32: it is described as a
+ * cast before it is written and a cast behind, and the latter is gone when
+ * narrow.c has let its readers take bf16.
  */
 #include "model/stack.h"
+
+#include "graph/ops/ops.h"
 
 static tni_scope *scope_of(tn_layer *l)
 {
@@ -43,12 +49,13 @@ static int same_shape(const tni_state *state, uint32_t rank,
 
 /* Append a state and its leaf: offsets follow the order of the description,
  * so prefill and decoding with equal batch and length share them. */
-static tn_tensor add_state(tni_scope *s, const char *name, uint32_t rank,
-                           const int64_t *shape, int64_t bytes_per_token)
+static tn_tensor add_state(tni_scope *s, const char *name, tn_dtype dtype,
+                           uint32_t rank, const int64_t *shape,
+                           int64_t bytes_per_token)
 {
     tni_model *m = s->model;
     tni_state state = {.name = tni_arena_strdup(m->arena, name),
-                       .dtype = s->g->builder.dtype,
+                       .dtype = dtype,
                        .rank = rank,
                        .offset = m->state_bytes,
                        .bytes_per_token = bytes_per_token};
@@ -69,9 +76,9 @@ static tn_tensor add_state(tni_scope *s, const char *name, uint32_t rank,
 }
 
 /* The leaf of state `name` of this layer, declared by its first use. */
-static tn_tensor state_leaf(tn_layer *l, const char *name, uint32_t rank,
-                            const int64_t *shape, int64_t bytes_per_token,
-                            tn_here here)
+static tn_tensor state_leaf(tn_layer *l, const char *name, tn_dtype dtype,
+                            uint32_t rank, const int64_t *shape,
+                            int64_t bytes_per_token, tn_here here)
 {
     tni_scope *s = scope_of(l);
     const tni_model *m = s->model;
@@ -87,7 +94,7 @@ static tn_tensor state_leaf(tn_layer *l, const char *name, uint32_t rank,
                         full);
         return TN_NONE;
     }
-    return add_state(s, full, rank, shape, bytes_per_token);
+    return add_state(s, full, dtype, rank, shape, bytes_per_token);
 }
 
 static tn_tensor layer_cache(tn_layer *l, const char *name, tn_tensor rows,
@@ -103,13 +110,18 @@ static tn_tensor layer_cache(tn_layer *l, const char *name, tn_tensor rows,
                         name);
         return TN_NONE;
     }
-    int64_t row_bytes = tn_dtype_bytes(l->b->dtype);
+    const tn_dtype graph = l->b->dtype;
+    const tn_dtype dtype = s->io->cache_dtype ? s->io->cache_dtype : graph;
+    int64_t row_bytes = tn_dtype_bytes(dtype);
     for (uint32_t i = 2; i < info.rank; i++)
         row_bytes *= info.shape[i];
     info.shape[1] = s->io->state_len;
     const tn_tensor cache =
-        state_leaf(l, name, info.rank, info.shape, row_bytes, here);
-    return tn_set_rows_at(l->b, cache, l->positions, rows, here);
+        state_leaf(l, name, dtype, info.rank, info.shape, row_bytes, here);
+    rows = tni_stored_as(l->b, rows, dtype, here);
+    return tni_stored_as(l->b,
+                         tn_set_rows_at(l->b, cache, l->positions, rows, here),
+                         graph, here);
 }
 
 static tn_tensor layer_load(tn_layer *l, const char *name, uint32_t rank,
@@ -117,7 +129,7 @@ static tn_tensor layer_load(tn_layer *l, const char *name, uint32_t rank,
 {
     if (l->training || l->b->failed)
         return TN_NONE;
-    return state_leaf(l, name, rank, shape, 0, here);
+    return state_leaf(l, name, l->b->dtype, rank, shape, 0, here);
 }
 
 static void layer_store(tn_layer *l, const char *name, tn_tensor value,
@@ -126,7 +138,8 @@ static void layer_store(tn_layer *l, const char *name, tn_tensor value,
     if (l->training || l->b->failed)
         return;
     const tn_tensor_info info = tn_info(l->b, value);
-    const tn_tensor leaf = state_leaf(l, name, info.rank, info.shape, 0, here);
+    const tn_tensor leaf =
+        state_leaf(l, name, info.dtype, info.rank, info.shape, 0, here);
     tn_assign_at(l->b, leaf, value, here);
 }
 
@@ -176,7 +189,7 @@ static tn_tensor layer_window(tn_layer *l, const char *name, tn_tensor rows,
                      name);
         return TN_NONE;
     }
-    const tn_tensor leaf = state_leaf(l, name, 3, shape, 0, here);
+    const tn_tensor leaf = state_leaf(l, name, b->dtype, 3, shape, 0, here);
     const tn_tensor all =
         tn_concat_at(b, 1, 2, (const tn_tensor[]){leaf, rows}, here);
     const tn_tensor kept = tn_gather_rows_at(

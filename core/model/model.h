@@ -15,15 +15,18 @@
 #include "plugin/registry.h"
 
 /* A weight and its place in the slab. */
+enum { TNI_WEIGHT_ALIGN = 128 }; /* elements */
+
 typedef struct tni_weight {
     const char *name;   /* "model.layers.0.self_attn.q_proj.weight" */
     const char *theirs; /* in Hugging Face's form, where it differs; or NULL */
     uint32_t rank;
-    uint32_t group; /* set by tni_model_layout */
+    uint32_t group;    /* set by tni_model_layout */
+    uint32_t has_copy; /* in bf16: products or look-ups read it (narrow.c) */
     int64_t shape[TN_MAX_RANK];
     tn_init init; /* std resolved */
     int64_t elements;
-    int64_t offset; /* in elements from the slab's start; 64-aligned */
+    int64_t offset; /* in elements from the slab's start; 128-aligned */
     uint32_t layer; /* 1-based, 0 outside */
     tn_here here;
 } tni_weight;
@@ -78,6 +81,9 @@ int64_t tni_model_layout(tni_model *model, const uint32_t *group_of,
                          uint32_t group_count, int64_t *group_first,
                          int64_t *group_elements);
 
+/* Elements of the slab, gaps included. */
+int64_t tni_model_slab_elements(const tni_model *model);
+
 /* Draw initial weights into slab (float, the layout's elements): philox keyed
  * by (seed, name), so a weight's start does not depend on its neighbours. */
 void tni_model_initialize(const tni_model *model, uint64_t seed, float *slab);
@@ -93,8 +99,9 @@ typedef struct tni_model_io {
     tn_tensor last;  /* i32 (n): decoding: flat rows whose logits are asked
                         for; none: every row's */
     tn_tensor rng;   /* i32 (2) where dropout may draw; else none */
-    uint32_t training; /* 1: no states are read or written */
-    int64_t state_len; /* decoding: S of the caches */
+    uint32_t training;    /* 1: no states are read or written */
+    int64_t state_len;    /* decoding: S of the caches, */
+    tn_dtype cache_dtype; /* and what they are stored in; 0: as the graph */
 } tni_model_io;
 
 typedef struct tni_model_out {

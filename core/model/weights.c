@@ -7,16 +7,16 @@
  *
  *     | group 0: a (8, 4)  c (8, 4)  b (16)... | group 1: ...
  *
- * Every weight starts at a multiple of 64 elements (a cache line of any dtype
- * and TN_ALIGNMENT bytes in f32); the gaps are zero and stay zero, for their
- * gradient is.
+ * Every weight starts at a multiple of 128 elements (TN_ALIGNMENT bytes also
+ * where it is a bf16 copy); the gaps are zero and stay zero, for their gradient
+ * is. Those that have no bf16 copy come first in their group: so what decoding
+ * in bf16 needs of the f32 slab is a short stretch at its front.
  */
 #include <math.h>
 
 #include "model/initialize.h"
 #include "model/stack.h"
 
-enum { ALIGN_ELEMENTS = 64 };
 #define MAX_ELEMENTS ((int64_t)1 << 44)
 
 /* ---- registry ---- */
@@ -177,15 +177,15 @@ int64_t tni_model_matrix_parameters(const tni_model *model)
 
 static int alike(const tni_weight *a, const tni_weight *b)
 {
-    return a->rank == b->rank &&
+    return a->rank == b->rank && a->has_copy == b->has_copy &&
            !memcmp(a->shape, b->shape, a->rank * sizeof a->shape[0]);
 }
 
 static int64_t place(tni_weight *w, int64_t at)
 {
     w->offset = at;
-    return at +
-           (w->elements + ALIGN_ELEMENTS - 1) / ALIGN_ELEMENTS * ALIGN_ELEMENTS;
+    return at + (w->elements + TNI_WEIGHT_ALIGN - 1) / TNI_WEIGHT_ALIGN *
+                    TNI_WEIGHT_ALIGN;
 }
 
 /* Place weight i of a group and all later ones of the group that are alike. */
@@ -211,10 +211,12 @@ int64_t tni_model_layout(tni_model *model, const uint32_t *group_of,
     }
     for (uint32_t group = 0; group < group_count; group++) {
         const int64_t first = at;
-        for (size_t i = 0; i < model->weight_count; i++)
-            if (model->weights[i].group == group &&
-                model->weights[i].offset < 0)
-                at = place_alike(model, i, at);
+        for (uint32_t has_copy = 0; has_copy < 2; has_copy++)
+            for (size_t i = 0; i < model->weight_count; i++)
+                if (model->weights[i].group == group &&
+                    model->weights[i].has_copy == has_copy &&
+                    model->weights[i].offset < 0)
+                    at = place_alike(model, i, at);
         if (group_first)
             group_first[group] = first;
         if (group_elements)
@@ -222,6 +224,11 @@ int64_t tni_model_layout(tni_model *model, const uint32_t *group_of,
     }
     model->slab_elements = at;
     return at;
+}
+
+int64_t tni_model_slab_elements(const tni_model *model)
+{
+    return model->slab_elements;
 }
 
 /* ---- first values ---- */

@@ -21,7 +21,8 @@ enum {
     INPUT_BYTES = LAST_AT + TN_ALIGNMENT
 };
 
-static tni_model_io inputs(tni_graph *g, int64_t length, int64_t capacity)
+static tni_model_io inputs(tni_graph *g, int64_t length, int64_t capacity,
+                           uint32_t is_bf16)
 {
     const int64_t shape[2] = {1, length}, one = 1;
     return (tni_model_io){
@@ -35,6 +36,7 @@ static tni_model_io inputs(tni_graph *g, int64_t length, int64_t capacity)
         .last = tni_graph_leaf(g, TN_OP_INPUT, TN_ARENA_INPUT, LAST_AT, TN_I32,
                                1, &one, "last"),
         .state_len = capacity,
+        .cache_dtype = is_bf16 ? TN_BF16 : TN_DTYPE_NONE,
     };
 }
 
@@ -45,12 +47,13 @@ static tn_status describe_piece(tni_decoder *d, tni_graph *g, int64_t length,
     char name[32];
     tni_model_out out = {0};
     const int64_t shape[2] = {1, d->vocab_size};
-    const tni_model_io io = inputs(g, length, d->capacity);
+    const tni_model_io io = inputs(g, length, d->capacity, d->session->is_bf16);
     tni_model_describe(d->session->recipe->model, g, &io, &out);
     const tn_tensor slot = tni_graph_leaf(g, TN_OP_SLOT, TN_ARENA_METRIC, 0,
                                           g->builder.dtype, 2, shape, "logits");
     tn_assign(&g->builder, slot, out.logits);
     snprintf(name, sizeof name, "read %lld", (long long)length);
+    TN_TRY(tni_session_narrow(d->session, g, err));
     return tni_session_plan(d->session, g, name, id, err);
 }
 

@@ -43,8 +43,10 @@ static tn_status plan_checks(tni_training *t, uint32_t *id, tn_error *err)
         for (uint32_t i = 0; i < layers; i++)
             report(g, i, all_finite(&g->builder, out.layer_out[i]));
         report(g, layers, all_finite(&g->builder, out.nll));
-        status = tni_session_plan(t->session, g, "diagnose", id, err);
+        status = tni_session_narrow(t->session, g, err);
     }
+    if (status == TN_OK)
+        status = tni_session_plan(t->session, g, "diagnose", id, err);
     tni_graph_destroy(g);
     return status;
 }

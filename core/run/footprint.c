@@ -13,6 +13,8 @@ static tni_graph *describe_token(const tni_training *t, int training)
     tni_model_io io = {.batch = 1,
                        .seq_len = 1,
                        .state_len = 1,
+                       .cache_dtype =
+                           t->session->is_bf16 ? TN_BF16 : TN_DTYPE_NONE,
                        .training = (uint32_t)training,
                        .tokens = tni_graph_leaf(g, TN_OP_INPUT, TN_ARENA_INPUT,
                                                 0, TN_I32, 2, one, "tokens")};
@@ -41,12 +43,13 @@ static void count_states(const tni_training *t, tni_footprint *f)
 static void count_keys_and_values(const tni_training *t, tni_footprint *f)
 {
     tni_graph *g = describe_token(t, 1);
+    const int64_t each = t->session->is_bf16 ? 2 : t->session->real_bytes;
     for (size_t n = 0; n < g->node_count; n++) {
         const tni_node *node = &g->nodes[n];
         for (uint32_t i = 1; node->desc->number == TN_OP_ATTENTION && i <= 2;
              i++) {
             const tn_tensor_info x = tn_info(&g->builder, node->in[i]);
-            f->plain_token_bytes += tn_elements(&x) * t->session->real_bytes;
+            f->plain_token_bytes += tn_elements(&x) * each;
         }
     }
     tni_graph_destroy(g);

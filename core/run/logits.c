@@ -28,6 +28,7 @@ static tn_status describe(tni_session *s, tni_graph *g, int64_t count,
     const tn_tensor slot = tni_graph_leaf(g, TN_OP_SLOT, TN_ARENA_METRIC, 0,
                                           g->builder.dtype, 2, shape, "logits");
     tn_assign(&g->builder, slot, out.logits);
+    TN_TRY(tni_session_narrow(s, g, err));
     return tni_session_plan(s, g, "logits", id, err);
 }
 

@@ -24,10 +24,6 @@ static tn_status check_precision(const tni_recipe *recipe,
                        have & TN_PRECISION_F32 ? " f32" : "",
                        have & TN_PRECISION_BF16 ? " bf16" : "",
                        have & TN_PRECISION_F64 ? " f64" : "");
-    if (recipe->precision == TNI_RECIPE_BF16)
-        return tn_fail(err, TN_EUNSUPPORTED,
-                       "precision: bf16 plans are not described by this "
-                       "version of Tenon; use f32");
     return TN_OK;
 }
 
@@ -47,6 +43,7 @@ tn_status tni_session_open(const tni_recipe *recipe, tni_session **session,
     }
     s->recipe = recipe;
     s->dtype = recipe->precision == TNI_RECIPE_F64 ? TN_F64 : TN_F32;
+    s->is_bf16 = recipe->precision == TNI_RECIPE_BF16;
     s->real_bytes = tn_dtype_bytes(s->dtype);
     *session = s;
     return TN_OK;
@@ -132,6 +129,12 @@ tn_status tni_session_add(tni_session *s, tni_plan *plan, uint32_t *id,
     }
     *id = s->count++;
     return TN_OK;
+}
+
+tn_status tni_session_narrow(const tni_session *s, tni_graph *g, tn_error *err)
+{
+    TN_TRY(tni_graph_status(g, err));
+    return s->is_bf16 ? tni_narrow(g, err) : TN_OK;
 }
 
 tn_status tni_session_plan(tni_session *s, tni_graph *g, const char *name,
@@ -233,4 +236,48 @@ tn_status tni_session_download_reals(tni_session *s, float *to, tn_arena arena,
             to[done + i] = (float)wide[i];
     }
     return TN_OK;
+}
+
+/* To nearest even; NaN stays NaN. */
+static uint16_t to_bf16(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        return (uint16_t)(bits >> 16 | 0x40u);
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+static tn_status upload_copies(tni_session *s, int64_t first, const float *from,
+                               int64_t count, tn_error *err)
+{
+    for (int64_t done = 0; done < count; done += CHUNK) {
+        const int64_t n = count - done < CHUNK ? count - done : CHUNK;
+        uint16_t narrow[CHUNK];
+        for (int64_t i = 0; i < n; i++)
+            narrow[i] = to_bf16(from[done + i]);
+        TN_TRY(tni_session_upload(s, TN_ARENA_COPY, (first + done) * 2, narrow,
+                                  n * 2, err));
+    }
+    return TN_OK;
+}
+
+/* How many of `count` elements from `first` on an arena has. */
+static int64_t held(const tni_session *s, tn_arena arena, int64_t element_bytes,
+                    int64_t first, int64_t count)
+{
+    const int64_t left = s->arena_bytes[arena] / element_bytes - first;
+    return left < 0 ? 0 : left < count ? left : count;
+}
+
+tn_status tni_session_upload_weights(tni_session *s, int64_t first,
+                                     const float *from, int64_t count,
+                                     tn_error *err)
+{
+    const int64_t n = held(s, TN_ARENA_PARAM, s->real_bytes, first, count);
+    if (n)
+        TN_TRY(tni_session_upload_reals(s, TN_ARENA_PARAM,
+                                        first * s->real_bytes, from, n, err));
+    return upload_copies(s, first, from,
+                         held(s, TN_ARENA_COPY, 2, first, count), err);
 }

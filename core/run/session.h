@@ -28,7 +28,8 @@ typedef struct tni_compiled {
 typedef struct tni_session {
     tni_device device;
     const tni_recipe *recipe;
-    tn_dtype dtype;     /* TN_F32, or TN_F64 on the oracle */
+    tn_dtype dtype;     /* of graphs: TN_F32, or TN_F64 on the oracle */
+    uint32_t is_bf16;   /* graphs are narrowed, matrices have bf16 copies */
     int64_t real_bytes; /* of one number in the arenas */
     tn_buffer *arena[TN_ARENA_COUNT];
     int64_t arena_bytes[TN_ARENA_COUNT];
@@ -48,6 +49,10 @@ void tni_session_reserve(tni_session *session, tn_arena arena, int64_t bytes);
 /* Take the plan (also on failure); *id names it in run. */
 tn_status tni_session_add(tni_session *session, tni_plan *plan, uint32_t *id,
                           tn_error *err);
+
+/* Where precision is bf16, tni_narrow: after differentiating. */
+tn_status tni_session_narrow(const tni_session *session, tni_graph *g,
+                             tn_error *err);
 
 /* lower, fuse, place a described and differentiated graph; then add it. */
 tn_status tni_session_plan(tni_session *session, tni_graph *g, const char *name,
@@ -75,5 +80,14 @@ tn_status tni_session_download(tni_session *session, void *to, tn_arena arena,
 tn_status tni_session_download_reals(tni_session *session, float *to,
                                      tn_arena arena, int64_t offset,
                                      int64_t count, tn_error *err);
+
+/*
+ * Weights [first, first + count) of the parameter slab, to all that the session
+ * has of them: the parameters themselves, and their bf16 copies. Decoding in
+ * bf16 has of most weights only the copies.
+ */
+tn_status tni_session_upload_weights(tni_session *session, int64_t first,
+                                     const float *from, int64_t count,
+                                     tn_error *err);
 
 #endif

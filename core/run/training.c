@@ -1,6 +1,6 @@
 /*
  * training.c - the one idea of Tenon in one function: describe, differentiate,
- * recompute, lower, fuse, place. plan_step() is the page to read first.
+ * narrow, recompute, lower, fuse, place. plan_step() is the page to read first.
  */
 #include "run/training.h"
 
@@ -161,8 +161,10 @@ static tn_status plan_step(tni_training *t, tni_graph *g, int kind,
         TN_TRY(tni_fuse(g, target, err));
         TN_TRY(describe_gradients(t, g, &out, add, err));
         TN_TRY(tni_share_loss(g, err));
-        TN_TRY(tni_recompute(g, (uint32_t)r->train.recompute, err));
     }
+    TN_TRY(tni_session_narrow(t->session, g, err)); /* where it is bf16 */
+    if (kind != EVAL)
+        TN_TRY(tni_recompute(g, (uint32_t)r->train.recompute, err));
     /* lower to what the backend has kernels for, fuse, place every byte */
     return tni_session_plan(t->session, g, plan_name[kind], id, err);
 }
@@ -176,17 +178,6 @@ static tn_status plan(tni_training *t, int kind, uint32_t *id, tn_error *err)
 }
 
 /* ---- life ---- */
-
-int64_t tni_slab_elements(const tni_model *model)
-{
-    uint32_t count;
-    const tni_weight *w = tni_model_weights(model, &count);
-    int64_t end = 0;
-    for (uint32_t i = 0; i < count; i++)
-        if (end < w[i].offset + w[i].elements)
-            end = w[i].offset + w[i].elements;
-    return (end + 63) / 64 * 64;
-}
 
 /* One slab per group and state, one after the other. */
 static void lay_out_states(tni_training *t)
@@ -220,7 +211,7 @@ static tn_status create(tni_training *t, tn_error *err)
 {
     const tni_recipe *r = t->recipe;
     TN_TRY(tni_session_open(r, &t->session, err));
-    t->slab_elements = tni_slab_elements(r->model);
+    t->slab_elements = tni_model_slab_elements(r->model);
     t->scalar_bytes = (TNI_SCALAR_LR + (int64_t)r->group_count) * TN_ALIGNMENT;
     t->scalars = calloc(1, (size_t)t->scalar_bytes);
     t->state_offset = calloc(r->group_count + 1,
@@ -231,6 +222,8 @@ static tn_status create(tni_training *t, tn_error *err)
 
     const int64_t slab = t->slab_elements * t->session->real_bytes;
     tni_session_reserve(t->session, TN_ARENA_PARAM, slab);
+    if (t->session->is_bf16)
+        tni_session_reserve(t->session, TN_ARENA_COPY, t->slab_elements * 2);
     tni_session_reserve(t->session, TN_ARENA_GRAD, slab);
     tni_session_reserve(t->session, TN_ARENA_SCALAR, t->scalar_bytes);
     tni_session_reserve(t->session, TN_ARENA_METRIC, sizeof t->metrics);

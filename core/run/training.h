@@ -84,8 +84,6 @@ int64_t tni_training_state_offset(const tni_training *training,
 
 /* ---- shared by training.c, update.c and diagnose.c ---- */
 
-/* Elements of the parameter slab, gaps included. */
-int64_t tni_slab_elements(const tni_model *model);
 /* The leaf of a METRIC or SCALAR place: a real (1). */
 tn_tensor tni_metric_leaf(tni_graph *g, uint32_t metric);
 tn_tensor tni_scalar_leaf(tni_graph *g, uint32_t scalar);

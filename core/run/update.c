@@ -9,9 +9,12 @@
  *
  * The optimizers run behind a guard: every assignment one of them describes
  * becomes select(ok, new, old). So a step with a bad loss changes nothing, and
- * an optimizer's author need not think of it.
+ * an optimizer's author need not think of it. Where precision is bf16 the guard
+ * writes the bf16 copies besides, wherever an optimizer assigns its parameters.
  */
 #include "run/training.h"
+
+#include "graph/ops/ops.h"
 
 /* The builder's own table, with `op` replaced. A builder knows the guard by its
  * table: the guard begins with it. */
@@ -19,6 +22,7 @@ typedef struct {
     tn_builder_api api;
     const tn_builder_api *inner;
     tn_tensor ok;
+    tn_tensor param, copy; /* copy: in bf16, or none */
 } guard;
 
 static void guarded_op(tn_builder *b, tn_op op, const tn_tensor *in,
@@ -26,7 +30,7 @@ static void guarded_op(tn_builder *b, tn_op op, const tn_tensor *in,
                        tn_tensor *out, uint32_t out_count, tn_here here)
 {
     const guard *self = (const guard *)(const void *)b->api;
-    tn_tensor kept[2];
+    tn_tensor kept[2] = {TN_NONE};
     b->api = self->inner;
     if (op == TN_OP_ASSIGN && in_count == 2) {
         kept[0] = in[0];
@@ -34,12 +38,20 @@ static void guarded_op(tn_builder *b, tn_op op, const tn_tensor *in,
         in = kept;
     }
     b->api->op(b, op, in, in_count, attr, attr_size, out, out_count, here);
+    if (self->copy.id && kept[0].id == self->param.id)
+        tn_assign_at(b, self->copy, tni_stored_as(b, kept[1], TN_BF16, here),
+                     here);
     b->api = &self->api;
 }
 
-static guard guard_of(const tn_builder *b, tn_tensor ok)
+static guard guard_of(const tn_builder *b, tn_tensor ok, tn_tensor param,
+                      tn_tensor copy)
 {
-    guard self = {.api = *b->api, .inner = b->api, .ok = ok};
+    guard self = {.api = *b->api,
+                  .inner = b->api,
+                  .ok = ok,
+                  .param = param,
+                  .copy = copy};
     self.api.op = guarded_op;
     return self;
 }
@@ -83,7 +95,12 @@ static void describe_slot(const tni_training *t, tni_graph *g, uint32_t group,
                           (s->first - of->first) * real,
                       s, o->state[i].name);
 
-    guard self = guard_of(b, ok);
+    tn_tensor copy = TN_NONE;
+    if (t->session->is_bf16)
+        copy = tni_graph_leaf(g, TN_OP_PARAM, TN_ARENA_COPY, s->first * 2,
+                              TN_BF16, s->rank, s->shape, "bf16 copies");
+
+    guard self = guard_of(b, ok, slot.param, copy);
     b->api = &self.api;
     o->step(b, &slot, of->optimizer.options);
     b->api = self.inner;
@@ -138,7 +155,7 @@ static void describe_matrices(const tni_training *t, tni_graph *g,
     while (at < of->first + of->elements) {
         const tni_weight *w = weight_at(t, group, at);
         if (!w) { /* a gap of alignment */
-            at += 64 - at % 64;
+            at += TNI_WEIGHT_ALIGN - at % TNI_WEIGHT_ALIGN;
             continue;
         }
         const stretch s = matrices_from(t, group, w);

@@ -151,6 +151,9 @@ tn_status tni_weights_put(tni_session *s, const tni_safetensors *file,
     }
     float *narrow = (float *)(void *)staging;
     TN_TRY(tni_safetensors_read(file, tensor, narrow, err));
+    if (arena == TN_ARENA_PARAM)
+        return tni_session_upload_weights(s, offset / 4, narrow,
+                                          tensor->elements, err);
     return tni_session_upload(s, arena, offset, narrow, tensor->elements * 4,
                               err);
 }
@@ -202,14 +205,14 @@ tn_status tni_weights_load(tni_session *s, const char *path, tn_error *err)
 tn_status tni_weights_draw(tni_session *s, tn_error *err)
 {
     const tni_model *model = s->recipe->model;
-    const int64_t elements = s->arena_bytes[TN_ARENA_PARAM] / s->real_bytes;
+    const int64_t elements = tni_model_slab_elements(model);
     float *slab = calloc((size_t)elements, sizeof *slab);
     if (!slab)
         return tn_fail(err, TN_ENOMEM, "no memory to draw %lld weights",
                        (long long)elements);
     tni_model_initialize(model, (uint64_t)s->recipe->seed, slab);
     const tn_status status =
-        tni_session_upload_reals(s, TN_ARENA_PARAM, 0, slab, elements, err);
+        tni_session_upload_weights(s, 0, slab, elements, err);
     free(slab);
     return status;
 }

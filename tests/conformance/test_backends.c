@@ -84,7 +84,8 @@ static void check_case(const rigs *r, const family *f, uint32_t number,
                        uint32_t scale, int64_t work)
 {
     const tn_rig_how f32 = {.dtype = TN_F32, .no_fuse = number % 3 == 2};
-    const tn_rig_how apart = {TN_F32, f32.no_fuse, 1};
+    const tn_rig_how apart = {
+        .dtype = TN_F32, .no_fuse = f32.no_fuse, .no_reuse = 1};
     const tn_rig_how f64 = {.dtype = TN_F64, .no_fuse = 1};
     op_case *c = malloc(sizeof *c);
     char what[128];
@@ -142,6 +143,55 @@ static void check_special_values(const rigs *r, const family *f)
         tn_rig_free(b);
     }
     free(c);
+}
+
+/* ---- in bf16 ---- */
+
+/*
+ * Backend and oracle run one plan of bf16 and f32 values, the latter in double.
+ * What both store in bf16 they round once more: at most an ulp apart, 2^-7 of
+ * the value, where the numbers themselves lie on either side of a tie. And the
+ * fast products of pairs round each addition, and products of the loss's
+ * gradient round that first: 2^-8 of a term.
+ */
+static void check_bf16(const rigs *r, const family *f, uint32_t number)
+{
+    const tn_rig_how how = {.dtype = TN_F32, .no_fuse = 1, .narrow = 1};
+    const tolerance t = tolerance_of(f);
+    op_case *c = malloc(sizeof *c);
+    char what[128];
+    draw_case(f, number, number % 2 ? SCALE_TILES : SCALE_TINY, 20000, c);
+    snprintf(what, sizeof what, "%s, case %u in bf16", f->name, number);
+    tn_rig_program *want = must_build(oracle, c, &how, what);
+    tn_rig_program *got = must_build(r->two, c, &how, what);
+    tn_rig_program *single = must_build(r->one, c, &how, what);
+    must_run(want, what);
+    must_run(got, what);
+    must_run(single, what);
+    for (uint32_t o = 0; o < tn_rig_output_count(got); o++) {
+        const tn_rig_result a = tn_rig_output(got, o);
+        const tn_rig_result b = tn_rig_output(want, o);
+        const double rounding = fmax(t.absolute, t.gradient_absolute) *
+                                (double)(c->length + c->gradient_length) *
+                                (double)FLT_EPSILON;
+        expect_close(what, a.values, b.values, a.count, rounding + 0x1p-7,
+                     0x1p-7);
+    }
+    compare_bits(got, single, f, number, "two ways to run in bf16");
+    tn_rig_free(want);
+    tn_rig_free(got);
+    tn_rig_free(single);
+    free(c);
+}
+
+/* Those that no bf16 operand reaches, and chains, where one rounding the other
+ * way is carried on and enlarged. */
+static int is_narrow(const family *f)
+{
+    return f->op != 0 && f->draw != draw_chain && f->draw != draw_long_chain &&
+           f->draw != draw_cast && f->draw != draw_to_integer &&
+           f->draw != draw_topk && f->draw != draw_argmax &&
+           f->draw != draw_newton_schulz && f->draw != draw_fill;
 }
 
 /* The backend that is open now: families of one follow each other. */
@@ -207,7 +257,11 @@ static void backend_agrees_with_the_oracle(void **state)
 {
     const family_test *t = *state;
     const rigs r = open_rigs(t->backend);
-    const int small = is_quick() || !strcmp(t->backend, "reference");
+    const int oracles = !strcmp(t->backend, "reference");
+    const int small = is_quick() || oracles;
+    if (!oracles && is_narrow(t->family) && tn_rig_computes(r.two, TN_BF16))
+        for (uint32_t number = 0; number < r.draws / 3; number++)
+            check_bf16(&r, t->family, number);
     if (is_asked(&r, t->family))
         check_special_values(&r, t->family);
     for (uint32_t number = 0; number < r.draws && is_asked(&r, t->family);

@@ -57,13 +57,7 @@ void model_rig_device(model_rig *rig, const char *backend, tn_dtype dtype)
 
 int64_t model_rig_slab(const model_rig *rig)
 {
-    uint32_t count = 0;
-    int64_t end = 0;
-    const tni_weight *w = tni_model_weights(rig->model, &count);
-    for (uint32_t i = 0; i < count; i++)
-        if (w[i].offset + w[i].elements > end)
-            end = w[i].offset + w[i].elements;
-    return (end + 63) / 64 * 64;
+    return tni_model_slab_elements(rig->model);
 }
 
 void model_rig_draw(const model_rig *rig, uint64_t seed, double *slab)

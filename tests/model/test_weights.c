@@ -110,28 +110,29 @@ static void the_slab_holds_groups_one_after_another(void **state)
     assert_int_equal(first[0], 0);
     assert_int_equal(first[1], elements[0]);
     assert_int_equal(total, elements[0] + elements[1]);
-    assert_int_equal(total % 64, 0);
+    assert_int_equal(total % 128, 0);
     int64_t used = 0;
     for (uint32_t i = 0; i < count; i++) {
         const int64_t end = w[i].offset + w[i].elements;
         assert_int_equal(w[i].group, group_of[i]);
-        assert_int_equal(w[i].offset % 64, 0);
+        assert_int_equal(w[i].offset % 128, 0);
         assert_true(w[i].offset >= first[w[i].group]);
         assert_true(end <= first[w[i].group] + elements[w[i].group]);
         for (uint32_t j = 0; j < i; j++)
             assert_true(w[j].offset >= end ||
                         w[i].offset >= w[j].offset + w[j].elements);
-        used += (w[i].elements + 63) / 64 * 64;
+        used += (w[i].elements + 127) / 128 * 128;
     }
     assert_int_equal(used, total);
-    /* q and o of both layers (8, 8) touch, across layers and names */
+    /* q and o of both layers are side by side, across layers and names */
     const int64_t q =
         weight(&rig, "model.layers.0.self_attn.q_proj.weight")->offset;
     assert_int_equal(
-        weight(&rig, "model.layers.0.self_attn.o_proj.weight")->offset, q + 64);
+        weight(&rig, "model.layers.0.self_attn.o_proj.weight")->offset,
+        q + 128);
     assert_int_equal(
         weight(&rig, "model.layers.1.self_attn.q_proj.weight")->offset,
-        q + 128);
+        q + 256);
     model_rig_close(&rig);
 }
 

@@ -80,6 +80,9 @@ typedef struct tn_rig_how {
     tn_dtype dtype; /* of the graph: TN_F32 or TN_F64 */
     uint32_t no_fuse;
     uint32_t no_reuse; /* every transient its own bytes */
+    /* 1: as precision bf16 does it. Real inputs and matrices are bf16, and so
+     * are those outputs that may be; gradients are f32. */
+    uint32_t narrow;
 } tn_rig_how;
 
 /* ---- running ---- */

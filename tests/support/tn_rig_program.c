@@ -9,6 +9,7 @@
 
 #include <tenon/philox.h>
 
+#include "graph/ops/ops.h"
 #include "graph/passes.h"
 
 enum { GUARD = TN_ALIGNMENT };
@@ -101,6 +102,15 @@ static double decode_bf16(uint16_t bits)
     return (double)value;
 }
 
+/* To nearest even. */
+static uint16_t encode_bf16(double value)
+{
+    const float narrow = (float)value;
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
 static double get(const uint8_t *bytes, tn_dtype dtype, int64_t i)
 {
     const void *at = bytes;
@@ -135,6 +145,8 @@ static void put(uint8_t *bytes, tn_dtype dtype, int64_t i, double value)
         ((float *)at)[i] = (float)value;
     else if (dtype == TN_I32)
         ((int32_t *)at)[i] = (int32_t)value;
+    else if (dtype == TN_BF16)
+        ((uint16_t *)at)[i] = encode_bf16(value);
     else
         tn_rig_give_up("the rig has no inputs of dtype %s",
                        tn_dtype_name(dtype));
@@ -170,8 +182,16 @@ static tn_arena arena_of(tn_op leaf)
     }
 }
 
+/* What precision bf16 may store in bf16: vectors and states stay f32. */
+static int is_narrow(const tn_rig_leaf *leaf, const tn_rig_how *how)
+{
+    return how->narrow && !leaf->dtype &&
+           (leaf->op == 0 || leaf->op == TN_OP_INPUT ||
+            (leaf->op == TN_OP_PARAM && leaf->rank >= 2));
+}
+
 static void add_leaves(tn_rig_program *p, tni_graph *g, const tn_rig_case *c,
-                       tn_tensor *in)
+                       const tn_rig_how *how, tn_tensor *in)
 {
     for (uint32_t i = 0; i < c->in_count; i++) {
         const tn_rig_leaf *leaf = &c->in[i];
@@ -180,12 +200,16 @@ static void add_leaves(tn_rig_program *p, tni_graph *g, const tn_rig_case *c,
         tn_tensor_info info = {.dtype =
                                    leaf->dtype ? leaf->dtype : g->builder.dtype,
                                .rank = leaf->rank};
+        if (is_narrow(leaf, how))
+            info.dtype = TN_BF16;
         for (uint32_t k = 0; k < leaf->rank; k++)
             info.shape[k] = leaf->shape[k];
         snprintf(name, sizeof name, "in%u", i);
         p->in[i] = reserve(p, arena_of(op), &info);
         in[i] = tni_graph_leaf(g, op, p->in[i].arena, p->in[i].offset,
                                info.dtype, info.rank, info.shape, name);
+        if (is_narrow(leaf, how))
+            in[i] = tni_stored_as(&g->builder, in[i], TN_F32, TN_HERE);
     }
 }
 
@@ -266,12 +290,15 @@ static tn_status plan_graph(tn_rig_program *p, tni_graph *g,
                                p->rig->caps.map_instructions, supports, p->rig,
                                p->rig->caps.flags};
     tn_tensor in[TN_RIG_MAX_INPUTS] = {{0}}, out[TN_RIG_MAX_OUTPUTS] = {{0}};
-    add_leaves(p, g, c, in);
+    add_leaves(p, g, c, how, in);
     g->phase = c->update ? TNI_UPDATE : TNI_FORWARD;
     c->describe(&g->builder, in, out, c->with);
     TN_TRY(tni_graph_status(g, err));
     for (uint32_t i = 0; i < c->out_count; i++)
-        keep(p, g, out[i]);
+        keep(p, g,
+             how->narrow && tn_info(&g->builder, out[i]).dtype == TN_F32
+                 ? tni_stored_as(&g->builder, out[i], TN_BF16, TN_HERE)
+                 : out[i]);
     for (uint32_t i = 0; i < c->in_count; i++)
         if (c->shown >> i & 1u)
             p->out[p->out_count++] = p->in[i];
@@ -280,6 +307,9 @@ static tn_status plan_graph(tn_rig_program *p, tni_graph *g,
         TN_TRY(add_gradients(p, g, c, in, out, seeds, err));
     TN_TRY(tni_graph_verify(g, err));
     TN_TRY(tni_share_loss(g, err));
+    if (how->narrow)
+        TN_TRY(tni_narrow(g, err));
+    TN_TRY(tni_graph_verify(g, err));
     TN_TRY(tni_lower(g, &target, err));
     TN_TRY(fuse(g, how, &target, err));
     return tni_place(g, &options, &p->plan, err);

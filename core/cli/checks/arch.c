@@ -84,7 +84,7 @@ static tn_status open_tiny(const tni_subject *s, tiny *t, tn_error *err)
     *t = (tiny){.subject = s};
     TN_TRY(tni_stage_oracle(s, &oracle, err));
     TN_TRY(create_model(s, &t->model, err));
-    t->slab = tni_slab_elements(t->model);
+    t->slab = tni_model_slab_elements(t->model);
     draw_weights(t);
     TN_TRY(tni_stage_open(s, oracle, TN_F64, &t->stage, err));
     t->stage.used[TN_ARENA_PARAM] = t->slab * (int64_t)sizeof(double);

@@ -209,6 +209,23 @@ tn_tensor tni_reduce_written(tn_builder *b, tni_work *w, uint16_t y,
                      (uint32_t)sizeof attr, TN_HERE);
 }
 
+tn_tensor tni_stored_as(tn_builder *b, tn_tensor x, tn_dtype dtype,
+                        tn_here here)
+{
+    tn_map_attr attr;
+    tn_tensor y = TN_NONE;
+    if (tn_info(b, x).dtype == dtype)
+        return x;
+    memset(&attr, 0, sizeof attr);
+    attr.program.instruction[0].op = TN_MAP_INPUT;
+    attr.program.instruction_count = 1;
+    attr.program.input_count = 1;
+    attr.program.output_count = 1;
+    attr.dtype[0] = dtype;
+    tn_map_at(b, &attr, &x, &y, here);
+    return y;
+}
+
 /* ---- counting ---- */
 
 static double program_flops(const tn_program *p)

@@ -63,6 +63,11 @@ tn_tensor tni_reduce_written(tn_builder *b, struct tni_work *w, uint16_t y,
                              uint32_t kind, uint32_t axes, const tn_tensor *in,
                              uint32_t in_count);
 
+/* x in this dtype: itself, or a map that does nothing else, which fuses with
+ * its neighbours as a COPY does not. */
+tn_tensor tni_stored_as(tn_builder *b, tn_tensor x, tn_dtype dtype,
+                        tn_here here);
+
 /* ---- layouts (ops/view.c) ---- */
 
 void tni_info_make_dense(tn_tensor_info *info);

@@ -284,7 +284,7 @@ TN_SIZE_(tn_plan_segment, 8);
 TN_AT_(tn_plan_segment, first, 0);
 TN_AT_(tn_plan_segment, count, 4);
 
-TN_SIZE_(tn_plan, 112);
+TN_SIZE_(tn_plan, 120);
 TN_AT_(tn_plan, struct_size, 0);
 TN_AT_(tn_plan, node_count, 4);
 TN_AT_(tn_plan, node_stride, 8);
@@ -690,7 +690,8 @@ TN_NUMBER_(TN_ARENA_INPUT, 5);
 TN_NUMBER_(TN_ARENA_SCALAR, 6);
 TN_NUMBER_(TN_ARENA_METRIC, 7);
 TN_NUMBER_(TN_ARENA_TRANSIENT, 8);
-TN_NUMBER_(TN_ARENA_COUNT, 9);
+TN_NUMBER_(TN_ARENA_COPY, 9);
+TN_NUMBER_(TN_ARENA_COUNT, 10);
 TN_NUMBER_(TN_ALIGNMENT, 256);
 
 /* ---- numbers of backend.h ---- */

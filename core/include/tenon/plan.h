@@ -23,6 +23,15 @@
  * In place. A MAP's output may lie on exactly the bytes of an input of the same
  * strides; SET_ROWS and ASSIGN write their first input's bytes. Nothing else
  * overlaps.
+ *
+ * Precision. Where it is bf16, activations, inputs of products, gradients of
+ * activations and key-value caches may be BF16; statistics, sums and gradients
+ * of parameters are F32, and so is all arithmetic. What an output is stored in
+ * is its operand's dtype, whatever the attributes say. The operands of one
+ * MATMUL or GROUPED_MATMUL have one dtype, its result either. Plans of that
+ * kind come only to backends whose caps say TN_PRECISION_BF16: they compute all
+ * primitives on BF16 operands; a composite they have no such kernel for is
+ * asked again in F32.
  */
 #ifndef TENON_PLAN_H
 #define TENON_PLAN_H
@@ -40,14 +49,15 @@ TN_BEGIN_DECLS
     XX(INPUT, 5, "inputs")                                                     \
     XX(SCALAR, 6, "scalars")                                                   \
     XX(METRIC, 7, "metrics and outputs")                                       \
-    XX(TRANSIENT, 8, "activations")
+    XX(TRANSIENT, 8, "activations")                                            \
+    XX(COPY, 9, "bf16 copies of parameters")
 
 typedef uint32_t tn_arena;
 enum {
 #define XX(name, number, text) TN_ARENA_##name = number,
     TN_ARENA_MAP(XX)
 #undef XX
-        TN_ARENA_COUNT = 9
+        TN_ARENA_COUNT = 10
 };
 
 enum { TN_ALIGNMENT = 256 }; /* of every placed tensor, in bytes */
