@@ -8,11 +8,12 @@
  *
  * Short pieces look through all their pairs before each merge, which for a
  * word is the fastest way. Long ones (a megabyte of one letter is one piece)
- * keep their pairs in a heap: n log n, whatever the text.
+ * keep their pairs in a queue by rank: linear, whatever the text.
  */
 #ifndef TENON_BPE_MERGE_H
 #define TENON_BPE_MERGE_H
 
+#include "queue.h"
 #include "vocabulary.h"
 
 /* Memory that one call leaves to the next; zero-filled at first. One thread at
@@ -22,14 +23,17 @@ typedef struct tni_merger {
     size_t id_capacity;
     struct tni_link *link;
     size_t link_capacity;
-    uint64_t *heap; /* rank << 32 | place */
-    size_t heap_count, heap_capacity;
-    uint64_t pushed; /* entries since the merger began: at most 3 per byte */
+    tni_queue queue;
 } tni_merger;
 
 /* m->id[0 .. *count) are the tokens of the piece until the next call. */
 tn_status tni_merge(const tni_vocabulary *v, tni_merger *m, const char *piece,
                     size_t bytes, size_t *count, tn_error *err);
 void tni_merger_fini(tni_merger *m);
+
+/* The part for long pieces; m->id holds their bytes' tokens. */
+tn_status tni_merge_long(const tni_vocabulary *v, tni_merger *m,
+                         const char *piece, uint32_t bytes, size_t *count,
+                         tn_error *err);
 
 #endif

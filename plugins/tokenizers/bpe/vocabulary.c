@@ -231,6 +231,7 @@ tn_status tni_vocabulary_expect_merges(tni_vocabulary *v, size_t count,
     if (count > TNI_MAX_MERGES)
         return tn_fail(err, TN_EFORMAT, "%s: %zu merges; %d are possible",
                        v->path, count, TNI_MAX_MERGES);
+    v->rank_count = count;
     v->made = malloc((count + 1) * sizeof *v->made);
     return v->made ? make_pairs(v, count, err) : tni_no_memory(v->path, err);
 }
@@ -308,6 +309,7 @@ static int cut_token(const tni_vocabulary *v, int32_t id, pair_list *list)
 static tn_status keep_pairs(tni_vocabulary *v, const pair_list *list,
                             tn_error *err)
 {
+    v->rank_count = v->size;
     TN_TRY(make_pairs(v, list->count, err));
     for (size_t i = 0; i < list->count; i++)
         put_pair(v, list->at[i] >> TNI_RANK_BITS, list->at[i] & TNI_MAX_MERGES);

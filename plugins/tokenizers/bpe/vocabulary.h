@@ -62,6 +62,7 @@ typedef struct tni_vocabulary {
     size_t slot_mask;
     tni_pair *pair;
     size_t pair_mask;
+    size_t rank_count; /* ranks are below it */
     /* Bits set by hash, four for each slot: most pairs asked for do not merge,
      * and this says so from a table that stays in the processor's cache. */
     uint64_t *maybe;

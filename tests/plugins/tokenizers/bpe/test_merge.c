@@ -136,7 +136,7 @@ static void a_megabyte_of_one_letter_is_looked_at_a_few_times(void **state)
     assert_int_equal(count, BYTES / LONGEST);
     for (size_t i = 0; i < count; i++)
         assert_int_equal(m.id[i], id - 1);
-    assert_true(m.pushed <= 3 * (uint64_t)BYTES);
+    assert_true(m.queue.entry_count <= 3 * (size_t)BYTES);
     tni_merger_fini(&m);
     tni_vocabulary_fini(&v);
     free(text);
