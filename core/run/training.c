@@ -315,17 +315,15 @@ static tn_status download_metrics(tni_training *t, tn_error *err)
                                 sizeof t->metrics, err);
 }
 
-/* Numbers of documents to places: row t of a batch row whose document begins at
- * row t has t. Whatever the numbers are, no place is beyond its row. */
-static void find_firsts(tni_training *t, const int32_t *segments)
+/* Whatever the numbers are, no place is beyond its row. */
+void tni_training_firsts(const int32_t *segments, int64_t rows, int64_t seq_len,
+                         int32_t *firsts)
 {
-    const int64_t T = t->recipe->train.seq_len;
-    const int64_t count = T * t->recipe->train.batch_size;
     int32_t first = 0;
-    for (int64_t i = 0; i < count; i++) {
-        if (i % T == 0 || (segments && segments[i] != segments[i - 1]))
-            first = (int32_t)(i % T);
-        t->firsts[i] = first;
+    for (int64_t i = 0; i < rows * seq_len; i++) {
+        if (i % seq_len == 0 || (segments && segments[i] != segments[i - 1]))
+            first = (int32_t)(i % seq_len);
+        firsts[i] = first;
     }
 }
 
@@ -341,7 +339,7 @@ tn_status tni_training_upload(tni_training *t, const tn_batch *batch,
                               bytes, err));
     if (!t->firsts)
         return TN_OK;
-    find_firsts(t, batch->segments);
+    tni_training_firsts(batch->segments, o->batch_size, o->seq_len, t->firsts);
     return tni_session_upload(t->session, TN_ARENA_INPUT, 2 * pitch, t->firsts,
                               bytes, err);
 }

@@ -94,6 +94,11 @@ tni_model_io tni_training_inputs(const tni_training *training, tni_graph *g,
 /* update.c */
 void tni_describe_update(const tni_training *training, tni_graph *g);
 
+/* Numbers of documents to places, both (rows, seq_len): a place of a row has
+ * the place where its document begins. segments NULL: rows are one document. */
+void tni_training_firsts(const int32_t *segments, int64_t rows, int64_t seq_len,
+                         int32_t *firsts);
+
 /* The batch into the INPUT arena. */
 tn_status tni_training_upload(tni_training *training, const tn_batch *batch,
                               tn_error *err);
