@@ -6,6 +6,7 @@
  */
 #include "../dataset_rig.h"
 
+#include <jansson.h>
 #include <sys/stat.h>
 #include <tenon/chat.h>
 
@@ -199,6 +200,39 @@ static void nobody_can_write_a_marker_into_a_message(void **state)
             "{\"role\":\"assistant\",\"content\":\"<|im_start|>x\"}]",
             "<im_start>user\n<|im_end|><im_end>\n"
             "<im_start>assistant\n[<|im_start|>x<im_end>]");
+}
+
+static const char *const *specials_of(const char *template)
+{
+    if (strcmp(template, "nanochat") == 0)
+        return nanochat;
+    return strcmp(template, "chatml") == 0 ? chatml : nano_start;
+}
+
+static void transformers_renders_the_same(void **state)
+{
+    rig *r = *state;
+    FILE *file = fopen(tni_arena_printf(r->arena,
+                                        "%s/tests/golden/chat/renderings.jsonl",
+                                        getenv("TENON_SOURCE")),
+                       "r");
+    json_t *golden;
+    int seen = 0;
+    assert_non_null(file);
+    while ((golden = json_loadf(file, JSON_DISABLE_EOF_CHECK, NULL))) {
+        const char *template, *want;
+        json_t *conversation;
+        assert_int_equal(0, json_unpack(golden, "{s:s, s:o, s:s}", "template",
+                                        &template, "conversation",
+                                        &conversation, "rendered", &want));
+        char *line = json_dumps(conversation, JSON_COMPACT);
+        renders(r, specials_of(template), line, want);
+        free(line);
+        json_decref(golden);
+        seen++;
+    }
+    fclose(file);
+    assert_int_equal(seen, 60);
 }
 
 /* ---- forms ---- */
@@ -535,6 +569,7 @@ int main(void)
         RIG_TEST(nano_start_ends_answers_with_what_follows),
         RIG_TEST(without_special_tokens_markers_are_text),
         RIG_TEST(nobody_can_write_a_marker_into_a_message),
+        RIG_TEST(transformers_renders_the_same),
         RIG_TEST(every_form_of_json_says_the_same),
         RIG_TEST(a_tree_is_one_conversation_for_each_leaf),
         RIG_TEST(packing_and_padding_teach_the_same_tokens),
