@@ -210,9 +210,10 @@ static tn_status choose(run_rig *rig, const char *text,
 static double mean_by_hand(const tni_recipe *r, const char *weights,
                            const char *text, int64_t from)
 {
-    int32_t ids[100];
+    int32_t ids[100] = {0};
     double nats[100], sum = 0.0;
     const int64_t count = (int64_t)strlen(text);
+    assert_in_range(count, 2, 100);
     for (int64_t i = 0; i < count; i++)
         ids[i] = (unsigned char)text[i];
     losses_by_hand(r, weights, ids, count, nats);
