@@ -218,9 +218,11 @@ static tn_status make_pairs(tni_vocabulary *v, size_t count, tn_error *err)
     const size_t slots = tni_table_slots(count);
     v->pair = tni_table_alloc(slots * sizeof *v->pair);
     v->maybe = tni_table_alloc(4 * slots / 64 * sizeof *v->maybe);
-    if (!v->pair || !v->maybe)
+    v->byte_pair = malloc(256 * 256 * sizeof *v->byte_pair);
+    if (!v->pair || !v->maybe || !v->byte_pair)
         return tni_no_memory(v->path, err);
     memset(v->pair, 0xff, slots * sizeof *v->pair); /* TNI_NO_PAIR */
+    memset(v->byte_pair, 0xff, 256 * 256 * sizeof *v->byte_pair);
     v->pair_mask = slots - 1;
     return TN_OK;
 }
@@ -236,9 +238,13 @@ tn_status tni_vocabulary_expect_merges(tni_vocabulary *v, size_t count,
     return v->made ? make_pairs(v, count, err) : tni_no_memory(v->path, err);
 }
 
-static int put_pair(tni_vocabulary *v, uint64_t key, uint32_t rank)
+/* 0 where it is known. */
+static int put_pair(tni_vocabulary *v, int32_t left, int32_t right,
+                    uint32_t rank)
 {
+    const uint64_t key = tni_pair_key(left, right);
     const uint64_t hash = tni_hash_word(key);
+    const tni_bytes a = v->token[left], b = v->token[right];
     size_t i = hash & v->pair_mask;
     const size_t bit = tni_pair_bit(v, hash);
     for (; v->pair[i] != TNI_NO_PAIR; i = (i + 1) & v->pair_mask)
@@ -246,6 +252,9 @@ static int put_pair(tni_vocabulary *v, uint64_t key, uint32_t rank)
             return 0;
     v->pair[i] = key << TNI_RANK_BITS | rank;
     v->maybe[bit / 64] |= UINT64_C(1) << bit % 64;
+    if (a.count == 1 && b.count == 1)
+        v->byte_pair[(unsigned char)v->bytes[a.at] << 8 |
+                     (unsigned char)v->bytes[b.at]] = rank;
     return 1;
 }
 
@@ -263,30 +272,23 @@ tn_status tni_vocabulary_add_merge(tni_vocabulary *v, int32_t left,
         return tn_fail(err, TN_EFORMAT,
                        "%s: merge %u makes %s, which is no token", v->path,
                        rank, show(both, m + (size_t)n, text));
-    if (!put_pair(v, tni_pair_key(left, right), rank))
+    if (!put_pair(v, left, right, rank))
         return tn_fail(err, TN_EFORMAT, "%s: merge %u is listed twice", v->path,
                        rank);
     return TN_OK;
 }
 
-tn_status tni_vocabulary_pair_bytes(tni_vocabulary *v, tn_error *err)
-{
-    v->byte_pair = malloc(256 * 256 * sizeof *v->byte_pair);
-    if (!v->byte_pair)
-        return tni_no_memory(v->path, err);
-    for (size_t i = 0; i < 256 * 256; i++)
-        v->byte_pair[i] =
-            tni_vocabulary_pair(v, v->byte_id[i >> 8], v->byte_id[i & 255]);
-    return TN_OK;
-}
+typedef struct cut {
+    int32_t left, right, whole;
+} cut;
 
-typedef struct pair_list {
-    tni_pair *at;
+typedef struct cut_list {
+    cut *at;
     size_t count, capacity;
-} pair_list;
+} cut_list;
 
 /* Every way to cut a token into two tokens. 0 when memory ran out. */
-static int cut_token(const tni_vocabulary *v, int32_t id, pair_list *list)
+static int cut_token(const tni_vocabulary *v, int32_t id, cut_list *list)
 {
     uint32_t count;
     const char *bytes = tni_vocabulary_bytes(v, id, &count);
@@ -300,25 +302,25 @@ static int cut_token(const tni_vocabulary *v, int32_t id, pair_list *list)
         if (!tni_grow(&list->at, &list->capacity, list->count + 1,
                       sizeof *list->at))
             return 0;
-        list->at[list->count++] =
-            tni_pair_key(left, right) << TNI_RANK_BITS | (uint32_t)id;
+        list->at[list->count++] = (cut){left, right, id};
     }
     return 1;
 }
 
-static tn_status keep_pairs(tni_vocabulary *v, const pair_list *list,
+static tn_status keep_pairs(tni_vocabulary *v, const cut_list *list,
                             tn_error *err)
 {
     v->rank_count = v->size;
     TN_TRY(make_pairs(v, list->count, err));
     for (size_t i = 0; i < list->count; i++)
-        put_pair(v, list->at[i] >> TNI_RANK_BITS, list->at[i] & TNI_MAX_MERGES);
-    return tni_vocabulary_pair_bytes(v, err);
+        put_pair(v, list->at[i].left, list->at[i].right,
+                 (uint32_t)list->at[i].whole);
+    return TN_OK;
 }
 
 tn_status tni_vocabulary_merge_by_bytes(tni_vocabulary *v, tn_error *err)
 {
-    pair_list list = {0};
+    cut_list list = {0};
     int whole = 1;
     for (size_t id = 0; whole && id < v->size; id++)
         whole = cut_token(v, (int32_t)id, &list);

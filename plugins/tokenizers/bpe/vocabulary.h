@@ -100,9 +100,6 @@ tn_status tni_vocabulary_expect_merges(tni_vocabulary *v, size_t count,
 tn_status tni_vocabulary_add_merge(tni_vocabulary *v, int32_t left,
                                    int32_t right, uint32_t rank, tn_error *err);
 
-/* After the merges: fills byte_pair. Merging needs it. */
-tn_status tni_vocabulary_pair_bytes(tni_vocabulary *v, tn_error *err);
-
 /* The id of these bytes, or TNI_NO_TOKEN. */
 int32_t tni_vocabulary_find(const tni_vocabulary *v, const char *bytes,
                             size_t count);
