@@ -131,7 +131,7 @@ static void expect_the_same(const epoch *a, const epoch *b)
     for (int64_t i = 0; i < b->training->slab_elements; i++)
         largest = fmax(largest, (double)fabsf(b->gradient[i]));
     tn_assert_close(a->gradient, b->gradient, b->training->slab_elements,
-                    (float)(1e-6 * largest), 1e-5f);
+                    1e-6 * largest, 1e-5);
 }
 
 static void packing_teaches_what_padding_teaches(void **state)

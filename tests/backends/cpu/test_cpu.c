@@ -352,7 +352,7 @@ static void expect_rows(const bench *t, const tn_operand *packed, int b, int at,
     const tn_operand rows = document(packed, b, at, (int)alone->shape[1]);
     tn_assert_close((float *)(void *)(t->memory + rows.offset),
                     (float *)(void *)(t->memory + alone->offset),
-                    alone->shape[1] * alone->stride[1], 2e-6f, 2e-6f);
+                    alone->shape[1] * alone->stride[1], 2e-6, 2e-6);
 }
 
 static void packed_documents_attend_as_if_alone(void **state)
