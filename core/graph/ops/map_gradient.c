@@ -85,25 +85,41 @@ static uint32_t take_trivial(tn_builder *b, const reverse_map *m,
     return left;
 }
 
+/* The output that is instruction `value` in this dtype: two inputs of a sum
+ * have one gradient, which is stored once. */
+static uint32_t output_of(tn_map_attr *attr, uint8_t value, tn_dtype dtype)
+{
+    tn_program *p = &attr->program;
+    for (uint32_t k = 0; k < p->output_count; k++)
+        if (p->output[k] == value && attr->dtype[k] == dtype)
+            return k;
+    attr->dtype[p->output_count] = dtype;
+    p->output[p->output_count] = value;
+    return p->output_count++;
+}
+
 static void append_gradient(tn_builder *b, const reverse_map *m,
                             const tn_program *gradient, uint32_t wanted,
                             tn_tensor *din)
 {
     const uint32_t n = m->program.input_count;
     tn_tensor in[TN_MAP_MAX_INPUTS], out[TN_MAP_MAX_OUTPUTS];
+    uint32_t which[TN_MAP_MAX_INPUTS];
     tn_map_attr attr;
     memset(&attr, 0, sizeof attr);
     attr.program = *gradient;
+    attr.program.output_count = 0;
     for (uint32_t i = 0; i < gradient->input_count; i++)
         in[i] = i < n ? m->in[i] : m->dout[i - n];
-    drop_unread(&attr.program, in);
     uint32_t bits = wanted;
     for (uint32_t k = 0; bits; k++, bits &= bits - 1)
-        attr.dtype[k] = tn_info(b, m->in[lowest(bits)]).dtype;
+        which[k] = output_of(&attr, gradient->output[k],
+                             tn_info(b, m->in[lowest(bits)]).dtype);
+    drop_unread(&attr.program, in);
     tn_map_at(b, &attr, in, out, TN_HERE);
     bits = wanted;
     for (uint32_t k = 0; bits; k++, bits &= bits - 1)
-        din[lowest(bits)] = out[k];
+        din[lowest(bits)] = out[which[k]];
 }
 
 /* ---- by instruction ---- */

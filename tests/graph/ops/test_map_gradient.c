@@ -153,6 +153,23 @@ static void a_gradient_reads_only_what_it_needs(void **state)
     tni_graph_destroy(r.g);
 }
 
+/* d tanh(x + y): the same for x and y, so it is stored once. */
+static void inputs_of_a_sum_share_their_gradient(void **state)
+{
+    (void)state;
+    tn_program p = sum;
+    p.instruction[p.instruction_count++] =
+        (tn_instruction){TN_MAP_TANH, 2, 0, 0};
+    p.output[0] = 3;
+    rig r = reverse(&p, 3, 0);
+    assert_int_equal(r.din[0].id, r.din[1].id);
+    assert_int_equal(r.g->node_count, r.first + 1);
+    assert_int_equal(r.g->nodes[r.first].out_count, 1);
+    const double at[] = {0.3, -0.8}, seen[] = {1.7};
+    assert_right(&r, &p, 3, at, seen);
+    tni_graph_destroy(r.g);
+}
+
 /* ---- splitting ---- */
 
 static tn_program chain(uint8_t inputs, uint8_t outputs, uint8_t length)
@@ -230,6 +247,7 @@ int main(void)
         cmocka_unit_test(the_gradient_of_a_sum_is_the_incoming_tensor),
         cmocka_unit_test(unwanted_and_flat_inputs_get_none),
         cmocka_unit_test(a_gradient_reads_only_what_it_needs),
+        cmocka_unit_test(inputs_of_a_sum_share_their_gradient),
         cmocka_unit_test(more_inputs_than_outputs_fit_are_split),
         cmocka_unit_test(
             programs_too_long_for_one_derivative_go_by_instruction),
