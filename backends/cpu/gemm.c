@@ -36,7 +36,7 @@ enum { BLOCK_VECTORS = 4 };
 #else
 enum { BLOCK_VECTORS = 2 };
 #endif
-enum { BLOCK_ROWS = 6 };
+enum { BLOCK_ROWS = 12 }; /* of one vector; 6 of several */
 
 /* rows <= BLOCK_ROWS, vectors <= BLOCK_VECTORS; the last vector has `lanes`.
  * Inlined with constants, the loops over them unroll. */
@@ -46,7 +46,7 @@ CPU_INLINE void direct_block(int rows, int vectors, int64_t lanes, int64_t K,
 {
     vf sum[BLOCK_ROWS][BLOCK_VECTORS];
     const int last = vectors - 1;
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int j = 0; j < vectors; j++)
@@ -59,7 +59,7 @@ CPU_INLINE void direct_block(int rows, int vectors, int64_t lanes, int64_t K,
         for (int j = 0; j < vectors; j++)
             line[j] =
                 j == last ? v_load_n(b + j * VW, lanes) : v_load(b + j * VW);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
         for (int i = 0; i < rows; i++) {
             const vf x = v_set(a.at[i * a.row + k * a.column]);
 #pragma GCC unroll 4
@@ -67,7 +67,7 @@ CPU_INLINE void direct_block(int rows, int vectors, int64_t lanes, int64_t K,
                 sum[i][j] = v_fma(x, line[j], sum[i][j]);
         }
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int j = 0; j < vectors; j++)
@@ -83,8 +83,13 @@ CPU_INLINE void direct_block(int rows, int vectors, int64_t lanes, int64_t K,
                      uint32_t add)                                             \
     {                                                                          \
         int64_t m = 0;                                                         \
+        for (; (vectors) == 1 && m + 12 <= M;                                  \
+             m += 12, a.at += 12 * a.row, c += 12 * ldc)                       \
+            direct_block(12, vectors, lanes, K, a, b, ldb, c, ldc, add);       \
         for (; m + 6 <= M; m += 6, a.at += 6 * a.row, c += 6 * ldc)            \
             direct_block(6, vectors, lanes, K, a, b, ldb, c, ldc, add);        \
+        for (; m + 4 <= M; m += 4, a.at += 4 * a.row, c += 4 * ldc)            \
+            direct_block(4, vectors, lanes, K, a, b, ldb, c, ldc, add);        \
         for (; m + 2 <= M; m += 2, a.at += 2 * a.row, c += 2 * ldc)            \
             direct_block(2, vectors, lanes, K, a, b, ldb, c, ldc, add);        \
         if (m < M)                                                             \

@@ -2,10 +2,10 @@
  * ssd.c - SSD_SCAN: the chunks of a head one after the other (see ssd.h).
  *
  * A task carries a head's state from chunk to chunk in its thread's cache,
- * transposed to (N, P) so that both products with it stream its rows. Where
- * there are few heads, T is cut into spans besides: a first pass computes what
- * each span adds to the state, a second one chains those, and then all spans
- * run at once.
+ * transposed to (N, P) so that both products with it stream its rows; of many
+ * heads it takes some, which read the same rows of Bm and Cm. Where there are
+ * few heads, T is cut into spans besides: a first pass computes what each span
+ * adds to the state, a second one chains those, and then all spans run at once.
  *
  * A few rows, as decoding has, are the recurrence itself: for them it is one
  * pass over the state, at the speed of memory.
@@ -18,6 +18,7 @@ enum {
     CHUNK_ROWS = 64,
     ENOUGH_TASKS = 8,
     MOST_SPANS = 16,
+    STATES = 64 * 1024,        /* floats of a task's states */
     TASK_ELEMENTS = 64 * 1024, /* of states times rows, for a few rows */
 };
 
@@ -30,7 +31,7 @@ typedef struct scan {
     /* in shared memory: C B' of each group's chunks; the state before each
      * span of a head, and its total decay */
     int64_t products, starts, totals;
-    int64_t heads_per_task;
+    int64_t together; /* heads of a task, of one group */
 } scan;
 
 static float *shared_at(const cpu_worker *w, int64_t offset)
@@ -53,7 +54,7 @@ static void run_products(const void *argument, cpu_worker *w, int64_t task)
 /* ---- a chunk of a head ---- */
 
 typedef struct work {
-    float *state; /* (N, P_pitch) */
+    float *state; /* (N, P_pitch) of each head */
     float *x;     /* dt x: (L, P_pitch) */
     float *W;     /* SSD_BLOCK rows of L */
     ssd_decay decay;
@@ -61,13 +62,13 @@ typedef struct work {
 
 static int64_t work_floats(const scan *k)
 {
-    return k->state + k->s.L * (k->s.P_pitch + SSD_BLOCK);
+    return k->together * k->state + k->s.L * (k->s.P_pitch + SSD_BLOCK);
 }
 
 static void lay_out(const scan *k, float *scratch, work *m)
 {
     m->state = scratch;
-    m->x = scratch + k->state;
+    m->x = scratch + k->together * k->state;
     m->W = m->x + k->s.L * k->s.P_pitch;
 }
 
@@ -92,14 +93,16 @@ static void read_chunk(const scan *k, ssd_chunk c, int64_t h, const work *m,
                        const float *products, uint32_t add)
 {
     const ssd *s = &k->s;
+    ssd_block block;
     for (int64_t t = 0; t < c.count; t += SSD_BLOCK) {
         const int64_t end = cpu_min(t + SSD_BLOCK, c.count);
+        ISA(ssd_block_of)(&m->decay, t, end - t, &block);
         for (int64_t i = t; i < end; i++)
             for (int64_t j = 0; j < end; j += VW)
                 v_store(m->W + (i - t) * s->L + j,
                         ssd_between_rows(m->decay.begin[i], i + 1, j,
                                          v_load(products + i * s->L + j) *
-                                             ssd_between(&m->decay, i, j)));
+                                             ssd_between(&block, i, j)));
         ISA(gemm_direct)
         (end - t, s->P, end, (gemm_matrix){m->W, s->L, 1},
          (gemm_matrix){m->x, s->P_pitch, 1}, k->y + ssd_head(s, c.first + t, h),
@@ -184,13 +187,25 @@ static void run_chain(const void *argument, cpu_worker *w, int64_t head)
     }
 }
 
-/* ---- a span of a head ---- */
+/* ---- a span of some heads of a group ---- */
+
+/* A chunk of a head; starts: its state is not zero. */
+static void run_chunk(const scan *k, ssd_chunk c, int64_t h, work *m,
+                      const float *products, uint32_t starts)
+{
+    ISA(ssd_decay_of)(&k->s, c, h, &m->decay);
+    ISA(ssd_pack)(&k->s, c, h, &k->s.x, m->decay.dt, m->x);
+    if (starts)
+        read_state(k, c, h, m);
+    read_chunk(k, c, h, m, products, starts);
+    advance(k, c, h, m);
+}
 
 static void run_scan(const void *argument, cpu_worker *w, int64_t task)
 {
     const scan *k = argument;
     const ssd *s = &k->s;
-    const int64_t head = task / k->spans, span = task % k->spans;
+    const int64_t head = task / k->spans * k->together, span = task % k->spans;
     const int64_t b = head / s->H, h = head % s->H;
     const int64_t from = span * k->chunks;
     const int64_t to = cpu_min(from + k->chunks, s->Z);
@@ -198,23 +213,19 @@ static void run_scan(const void *argument, cpu_worker *w, int64_t task)
         shared_at(w, k->products) + (b * s->G + h / s->R) * s->Z * s->L * s->L;
     work m;
     lay_out(k, w->scratch, &m);
-    if (k->spans > 1)
-        m.state = start_of(k, w, head, span);
-    else
-        load_first(k, head, m.state);
-    for (int64_t z = from; z < to; z++) {
-        const ssd_chunk c = ssd_chunk_at(s, b, z);
-        const uint32_t starts = z > 0 || k->first_state;
-        ISA(ssd_decay_of)(s, c, h, &m.decay);
-        ISA(ssd_pack)(s, c, h, &s->x, m.decay.dt, m.x);
-        if (starts)
-            read_state(k, c, h, &m);
-        read_chunk(k, c, h, &m, products + z * s->L * s->L, starts);
-        advance(k, c, h, &m);
-    }
-    if (to == s->Z)
+    float *states = k->spans > 1 ? start_of(k, w, head, span) : m.state;
+    for (int64_t i = 0; i < k->together && k->spans == 1; i++)
+        load_first(k, head + i, states + i * k->state);
+    for (int64_t z = from; z < to; z++)
+        for (int64_t i = 0; i < k->together; i++) {
+            m.state = states + i * k->state;
+            run_chunk(k, ssd_chunk_at(s, b, z), h + i, &m,
+                      products + z * s->L * s->L, z > 0 || k->first_state);
+        }
+    for (int64_t i = 0; i < k->together && to == s->Z; i++)
         ISA(ssd_transpose)
-    (k->last_state + head * s->P * s->N, s->N, m.state, s->P_pitch, s->N, s->P);
+    (k->last_state + (head + i) * s->P * s->N, s->N, states + i * k->state,
+     s->P_pitch, s->N, s->P);
 }
 
 /* ---- a few rows: the recurrence ---- */
@@ -247,9 +258,9 @@ static void run_few(const void *argument, cpu_worker *w, int64_t task)
     const scan *k = argument;
     const ssd *s = &k->s;
     const int64_t size = s->P * s->N;
-    const int64_t end = cpu_min((task + 1) * k->heads_per_task, s->B * s->H);
+    const int64_t end = cpu_min((task + 1) * k->together, s->B * s->H);
     (void)w;
-    for (int64_t head = task * k->heads_per_task; head < end; head++) {
+    for (int64_t head = task * k->together; head < end; head++) {
         const int64_t b = head / s->H, h = head % s->H;
         float *state = k->last_state + head * size;
         if (k->first_state)
@@ -275,8 +286,8 @@ static void compile_few(cpu_compiler *c, scan *k)
 {
     const ssd *s = &k->s;
     const int64_t elements = cpu_max(1, s->P * s->N * s->T);
-    k->heads_per_task = cpu_max(1, TASK_ELEMENTS / elements);
-    ISA(ssd_step)(c, run_few, k, cpu_parts(s->B * s->H, k->heads_per_task));
+    k->together = cpu_max(1, TASK_ELEMENTS / elements);
+    ISA(ssd_step)(c, run_few, k, cpu_parts(s->B * s->H, k->together));
 }
 
 static void compile_spans(cpu_compiler *c, scan *k)
@@ -289,6 +300,18 @@ static void compile_spans(cpu_compiler *c, scan *k)
     ISA(ssd_step)(c, run_chain, k, heads);
 }
 
+/* As many heads as leave enough tasks, and whose states stay in the cache; they
+ * divide a group. */
+static int64_t heads_together(const ssd *s, int64_t state)
+{
+    const int64_t most =
+        cpu_min(s->B * s->H / ENOUGH_TASKS, STATES / cpu_max(1, state));
+    int64_t n = cpu_max(1, cpu_min(s->R, most));
+    while (s->R % n)
+        n--;
+    return n;
+}
+
 static void compile_chunks(cpu_compiler *c, scan *k)
 {
     const ssd *s = &k->s;
@@ -296,6 +319,7 @@ static void compile_chunks(cpu_compiler *c, scan *k)
     const int64_t most =
         heads < ENOUGH_TASKS ? cpu_parts(MOST_SPANS, cpu_max(1, heads)) : 1;
     k->state = s->N * s->P_pitch;
+    k->together = heads_together(s, k->state);
     k->chunks = cpu_parts(s->Z, cpu_min(most, s->Z));
     k->spans = cpu_parts(s->Z, k->chunks);
     k->products = floats(c, s->B * s->G * s->Z * s->L * s->L);
@@ -305,7 +329,7 @@ static void compile_chunks(cpu_compiler *c, scan *k)
     if (k->spans > 1)
         compile_spans(c, k);
     cpu_barrier(c);
-    ISA(ssd_step)(c, run_scan, k, heads * k->spans);
+    ISA(ssd_step)(c, run_scan, k, heads / k->together * k->spans);
 }
 
 tn_status ISA(compile_ssd_scan)(cpu_compiler *c, const tn_plan_node *node,

@@ -26,7 +26,7 @@
 
 #include <string.h>
 
-enum { SSD_MOST_ROWS = 128, SSD_BLOCK = 12 };
+enum { SSD_MOST_ROWS = 128, SSD_BLOCK = 12, SSD_BLOCK_PITCH = 16 };
 
 /* An input (B, T, heads, width): its strides; width has stride 1. */
 typedef struct ssd_input {
@@ -110,10 +110,25 @@ static inline int ssd_begins(const ssd *s, int64_t row)
     return s->firsts && s->firsts[row] == row % s->T;
 }
 
-/* e^(s_t - s_j) for j .. j + VW of the chunk; anything where j > t */
-CPU_INLINE vf ssd_between(const ssd_decay *d, int64_t t, int64_t j)
+/* Decays to the rows of a block, from `first` on: those from columns before it
+ * are products of two that are shared, of its rows and of its columns. */
+typedef struct ssd_block {
+    const ssd_decay *d;
+    int64_t first;
+    float columns[SSD_MOST_ROWS]; /* e^(s_first - s_j), j < first */
+    float rows[SSD_BLOCK_PITCH];  /* e^(s_t - s_first) */
+} ssd_block;
+
+void ISA(ssd_block_of)(const ssd_decay *d, int64_t first, int64_t count,
+                       ssd_block *k);
+
+/* e^(s_t - s_j) for j .. j + VW of the chunk; anything where j > t or where a
+ * document begins between them */
+CPU_INLINE vf ssd_between(const ssd_block *k, int64_t t, int64_t j)
 {
-    return v_exp(v_set(d->s[t]) - v_load(d->s + j));
+    if (j + VW <= k->first)
+        return v_set(k->rows[t - k->first]) * v_load(k->columns + j);
+    return v_exp(v_set(k->d->s[t]) - v_load(k->d->s + j));
 }
 
 /* x, whose lanes are j .. j + VW, and 0 outside lanes `begin` to `end` */

@@ -77,11 +77,13 @@ static void add_state(const ssd *s, ssd_chunk c, const float *packed,
      0);
 }
 
+/* Heads of a group follow each other: they read the same rows of Bm and Cm. */
 static void run_states(const void *argument, cpu_worker *w, int64_t task)
 {
     const scan_bwd *k = argument;
     const ssd *s = &k->s;
-    const int64_t head = task / s->Z, z = task % s->Z;
+    const int64_t z = task / s->R % s->Z;
+    const int64_t head = task / s->R / s->Z * s->R + task % s->R;
     int64_t b, h;
     find_head(k, head, &b, &h);
     const ssd_chunk c = ssd_chunk_at(s, b, z);
@@ -195,28 +197,37 @@ static float dot(const float *x, const float *y, int64_t n)
     return v_sum(sum);
 }
 
-/* Row t of dy x' becomes rows of W and V, and what passes between rows. */
-static void take_pairs(const ssd *s, const work *m, head *d, int64_t t,
-                       int64_t columns, const float *dy_x)
+/* A block's rows of dy x' become rows of W and V, and what passes between rows.
+ * Columns outside, so that their sums stay in registers. */
+static void take_pairs(const ssd *s, const work *m, head *d,
+                       const ssd_block *block, int64_t count)
 {
-    const float *products = m->products + t * s->L;
-    float *W = m->W + t * s->L, *V = m->V + t * s->L;
-    const int64_t begin = d->decay.begin[t];
-    vd row = d_set(0.0);
-    for (int64_t j = 0; j < columns; j += VW) {
-        const vf e = ssd_between(&d->decay, t, j);
-        const vf CB = v_load(products + j);
-        const vf v = ssd_between_rows(
-            begin, t + 1, j, e * v_load(d->decay.dt + j) * v_load(dy_x + j));
-        const vf passing = ssd_between_rows(begin, t, j, v * CB);
+    vd passed[SSD_BLOCK];
+    for (int64_t i = 0; i < count; i++)
+        passed[i] = d_set(0.0);
+    for (int64_t j = 0; j < block->first + count; j += VW) {
         double *column = d->by_column + j;
-        v_store(W + j, ssd_between_rows(begin, t + 1, j, e * CB));
-        v_store(V + j, v_load(V + j) + v);
-        row = row + d_low(passing) + d_high(passing);
-        d_store(column, d_load(column) + d_low(passing));
-        d_store(column + VW / 2, d_load(column + VW / 2) + d_high(passing));
+        vd low = d_load(column), high = d_load(column + VW / 2);
+        const vf dt = v_load(d->decay.dt + j);
+        for (int64_t i = 0; i < count; i++) {
+            const int64_t t = block->first + i, at = t * s->L + j;
+            const int64_t begin = d->decay.begin[t];
+            const vf e = ssd_between(block, t, j);
+            const vf CB = v_load(m->products + at);
+            const vf v = ssd_between_rows(
+                begin, t + 1, j, e * dt * v_load(m->dy_x + i * s->L + j));
+            const vf passing = ssd_between_rows(begin, t, j, v * CB);
+            v_store(m->W + at, ssd_between_rows(begin, t + 1, j, e * CB));
+            v_store(m->V + at, v_load(m->V + at) + v);
+            passed[i] = passed[i] + d_low(passing) + d_high(passing);
+            low = low + d_low(passing);
+            high = high + d_high(passing);
+        }
+        d_store(column, low);
+        d_store(column + VW / 2, high);
     }
-    d->by_row[t] = sum_of(row);
+    for (int64_t i = 0; i < count; i++)
+        d->by_row[block->first + i] = sum_of(passed[i]);
 }
 
 static void inside(const scan_bwd *k, const work *m, head *d)
@@ -225,14 +236,15 @@ static void inside(const scan_bwd *k, const work *m, head *d)
     ISA(ssd_transpose)
     (m->x_t, s->L, ssd_at(&s->x, d->c, d->h), s->x.row, d->c.count, s->P);
     memset(d->by_column, 0, sizeof d->by_column);
+    ssd_block block;
     for (int64_t t = 0; t < d->c.count; t += SSD_BLOCK) {
         const int64_t end = cpu_min(t + SSD_BLOCK, d->c.count);
         ISA(gemm_direct)
         (end - t, end, s->P,
          (gemm_matrix){m->dy + t * s->P_pitch, s->P_pitch, 1},
          (gemm_matrix){m->x_t, s->L, 1}, m->dy_x, s->L, 0);
-        for (int64_t i = t; i < end; i++)
-            take_pairs(s, m, d, i, end, m->dy_x + (i - t) * s->L);
+        ISA(ssd_block_of)(&d->decay, t, end - t, &block);
+        take_pairs(s, m, d, &block, end - t);
     }
 }
 

@@ -110,6 +110,19 @@ void ISA(ssd_decay_of)(const ssd *s, ssd_chunk k, int64_t h, ssd_decay *d)
     divide(s, k, d);
 }
 
+void ISA(ssd_block_of)(const ssd_decay *d, int64_t first, int64_t count,
+                       ssd_block *k)
+{
+    const vf from = v_set(d->s[first]);
+    k->d = d;
+    k->first = first;
+    for (int64_t j = 0; j + VW <= first; j += VW)
+        v_store(k->columns + j, v_exp(from - v_load(d->s + j)));
+    for (int64_t i = 0; i < count; i += VW)
+        v_store(k->rows + i,
+                v_exp(v_load_n(d->s + first + i, count - i) - from));
+}
+
 void ISA(ssd_products)(const ssd *s, ssd_chunk k, int64_t g, float *transposed,
                        float *products)
 {
