@@ -4,11 +4,11 @@
  *     name: tiny
  *     dir: runs/tiny
  *     stages:
- *       - {name: tokenizer, command: tokenizer train -i a.txt --vocab-size 512
- * -o runs/tiny/tokenizer}
- *       - {name: base, config: configs/pipeline/base.yaml}
- *       - {name: sft, config: configs/pipeline/sft.yaml, set:
- * [train.max_steps=50]} samples:
+ *       - name: tokenizer
+ *         command: tokenizer train -i a.txt --vocab-size 512 -o runs/tiny/bpe
+ *       - {name: base, config: configs/base.yaml}
+ *       - {name: sft, config: configs/sft.yaml, set: [train.max_steps=50]}
+ *     samples:
  *       - {stage: base, prompt: "Once"}
  *       - {stage: sft, chat: "Who are you?"}
  *
