@@ -23,7 +23,7 @@ enum { FEW_QUERIES = 4 };
 
 static vectors vectors_of(const cpu_compiler *c, const tn_operand *o)
 {
-    return (vectors){cpu_at(c, o), o->stride[0], o->stride[1], o->stride[2]};
+    return (vectors){lines_of(c, o), o->stride[0], o->stride[1], o->stride[2]};
 }
 
 static const int32_t *optional_of(const cpu_compiler *c,
@@ -105,12 +105,12 @@ void ISA(attention_lanes)(const attention *a, int64_t b, int64_t first,
         l->to = l->from;
 }
 
-void ISA(attention_transpose)(const lanes *l, float *to, const float *from,
-                              int64_t pitch, int64_t width, float scale)
+void ISA(attention_transpose)(const lanes *l, float *to, gemm_matrix from,
+                              int64_t width, float scale)
 {
     for (int64_t d = 0; d < width; d++) {
         for (int64_t i = 0; i < l->count; i++)
-            to[d * l->padded + i] = scale * from[i * pitch + d];
+            to[d * l->padded + i] = scale * from.at[i * from.row + d];
         for (int64_t i = l->count; i < l->padded; i++)
             to[d * l->padded + i] = 0.0f;
     }
@@ -162,12 +162,11 @@ static void mask_neighbours(const lanes *l, int64_t j, int64_t keys, float *s)
     }
 }
 
-void ISA(attention_scores)(const attention *a, const lanes *l, const float *k,
+void ISA(attention_scores)(const attention *a, const lanes *l, gemm_matrix k,
                            const float *q, int64_t j, int64_t keys, float *s)
 {
     ISA(gemm_direct)
-    (keys, l->padded, a->D, (gemm_matrix){k + j * a->k.row, a->k.row, 1},
-     (gemm_matrix){q, l->padded, 1}, s, l->padded, 0);
+    (keys, l->padded, a->D, k, (gemm_matrix){q, l->padded, 1}, s, l->padded, 0);
     if (a->cap > 0.0f)
         cap_scores(a, s, keys * l->padded);
     if (!all_see(a, l, j, j + keys))
@@ -214,17 +213,19 @@ static void rescale(const lanes *l, const online *n, float *o, int64_t E)
 }
 
 static void finish(const attention *a, const lanes *l, const online *n,
-                   const float *o, int64_t b, int64_t h)
+                   const float *o, int64_t b, int64_t h, float *room)
 {
     for (int64_t i = 0; i < l->count; i++) {
         const int64_t t = l->first + i;
-        float *to = a->o + ((b * a->T + t) * a->H + h) * a->E;
+        const int64_t at = ((b * a->T + t) * a->H + h) * a->E;
+        float *to = line_out(&a->o, at, room);
         const int sees = n->l[i] != 0.0f; /* so that NaN stays NaN */
         const float inverse = sees ? 1.0f / n->l[i] : 0.0f;
         a->lse[(b * a->H + h) * a->T + t] =
             sees ? n->m[i] + logf(n->l[i]) : 0.0f;
         for (int64_t e = 0; e < a->E; e++)
             to[e] = o[e * l->padded + i] * inverse;
+        line_done(&a->o, at, a->E, to);
     }
 }
 
@@ -234,15 +235,18 @@ static void run_attention(const void *argument, cpu_worker *w, int64_t task)
     const int64_t b = task / a->query_blocks / a->H;
     const int64_t h = task / a->query_blocks % a->H, g = h / a->heads;
     const int64_t first = task % a->query_blocks * ATTENTION_LANES;
-    const float *k = vector_at(&a->k, b, 0, g), *v = vector_at(&a->v, b, 0, g);
+    const int64_t k = vector_at(&a->k, b, 0, g), v = vector_at(&a->v, b, 0, g);
     lanes l;
     online n;
     ISA(attention_lanes)(a, b, first, &l);
     float *q = w->scratch;
     float *s = q + a->D * l.padded;
     float *o = s + ATTENTION_KEYS * l.padded;
+    float *room = o + a->E * l.padded;
     ISA(attention_transpose)
-    (&l, q, vector_at(&a->q, b, first, h), a->q.row, a->D, a->scale);
+    (&l, q,
+     rows_of(&a->q, vector_at(&a->q, b, first, h), 0, l.count, a->D, room),
+     a->D, a->scale);
     for (int64_t i = 0; i < l.padded; i++) {
         n.m[i] = -INFINITY;
         n.l[i] = 0.0f;
@@ -250,15 +254,17 @@ static void run_attention(const void *argument, cpu_worker *w, int64_t task)
     memset(o, 0, (size_t)(a->E * l.padded) * sizeof *o);
     for (int64_t j = l.from; j < l.to; j += ATTENTION_KEYS) {
         const int64_t keys = cpu_min(ATTENTION_KEYS, l.to - j);
-        ISA(attention_scores)(a, &l, k, q, j, keys, s);
+        ISA(attention_scores)
+        (a, &l, rows_of(&a->k, k, j, keys, a->D, room), q, j, keys, s);
         take_block(&l, &n, s, keys);
         if (j > l.from)
             rescale(&l, &n, o, a->E);
+        const gemm_matrix values = rows_of(&a->v, v, j, keys, a->E, room);
         ISA(gemm_direct)
-        (a->E, l.padded, keys, (gemm_matrix){v + j * a->v.row, 1, a->v.row},
+        (a->E, l.padded, keys, (gemm_matrix){values.at, 1, values.row},
          (gemm_matrix){s, l.padded, 1}, o, l.padded, 1);
     }
-    finish(a, &l, &n, o, b, h);
+    finish(a, &l, &n, o, b, h, room);
 }
 
 /* ---- few queries ---- */
@@ -292,6 +298,26 @@ static float softmax_of_scores(const attention *a, float *s, int64_t n)
     return (float)((double)most + log(sum));
 }
 
+static gemm_any head_of(const vectors *x, int64_t b, int64_t t, int64_t h,
+                        int64_t row, int64_t column)
+{
+    return (gemm_any){lines_at(&x->of, vector_at(x, b, t, h)), x->of.dtype, row,
+                      column};
+}
+
+/* c = a b for a handful of rows; b is a cache, of either dtype. */
+static void multiply_few(int64_t M, int64_t N, int64_t K, gemm_any a,
+                         gemm_any b, gemm_into c, float *rest)
+{
+    float *to = (float *)(void *)c.at;
+    if (b.dtype == TN_BF16)
+        ISA(gemm_bf16_thin)(M, N, K, a, b, c, rest);
+    else if (b.row == 1)
+        ISA(gemm_dot)(M, N, K, gemm_f32(a), gemm_f32(b), to, c.pitch, 0);
+    else
+        ISA(gemm_direct)(M, N, K, gemm_f32(a), gemm_f32(b), to, c.pitch, 0);
+}
+
 /* Query heads [h, h + heads) of one kv head at (b, t), at most four. */
 static void few_heads(const attention *a, cpu_worker *w, int64_t b, int64_t t,
                       int64_t h, int64_t heads)
@@ -303,19 +329,19 @@ static void few_heads(const attention *a, cpu_worker *w, int64_t b, int64_t t,
     const int64_t own = a->firsts ? a->firsts[row] : 0;
     const int64_t from = cpu_min(cpu_max(near, own), to);
     const int64_t keys = to - from;
-    const float *q = vector_at(&a->q, b, t, h);
-    const float *k = vector_at(&a->k, b, from, g);
-    const float *v = vector_at(&a->v, b, from, g);
-    float *o = a->o + (row * a->H + h) * a->E, *s = w->scratch;
-    ISA(gemm_dot)
-    (heads, keys, a->D, (gemm_matrix){q, a->q.head, 1},
-     (gemm_matrix){k, 1, a->k.row}, s, a->S, 0);
+    const gemm_any q = head_of(&a->q, b, t, h, a->q.head, 1);
+    const gemm_any k = head_of(&a->k, b, from, g, 1, a->k.row);
+    const gemm_any v = head_of(&a->v, b, from, g, a->v.row, 1);
+    const int64_t at = (row * a->H + h) * a->E;
+    float *s = w->scratch, *rest = s + GEMM_DOT_ROWS * a->S;
+    const gemm_any weights = {(char *)s, TN_F32, a->S, 1};
+    multiply_few(heads, keys, a->D, q, k,
+                 (gemm_into){(char *)s, TN_F32, a->S, 0}, rest);
     for (int64_t i = 0; i < heads; i++)
         a->lse[(b * a->H + h + i) * a->T + t] =
             keys ? softmax_of_scores(a, s + i * a->S, keys) : 0.0f;
-    ISA(gemm_direct)
-    (heads, a->E, keys, (gemm_matrix){s, a->S, 1},
-     (gemm_matrix){v, a->v.row, 1}, o, a->E, 0);
+    multiply_few(heads, a->E, keys, weights, v,
+                 (gemm_into){lines_at(&a->o, at), a->o.dtype, a->E, 0}, rest);
 }
 
 /* A task: a handful of the heads that share a kv head. */
@@ -329,21 +355,38 @@ static void run_few(const void *argument, cpu_worker *w, int64_t task)
               cpu_min(GEMM_DOT_ROWS, a->heads - first));
 }
 
+static int64_t thin_bytes(int64_t N, int64_t K)
+{
+    return ISA(gemm_bf16_thin_scratch)(GEMM_DOT_ROWS, N, K);
+}
+
+tn_status ISA(attention_check)(const tn_plan_node *node, uint32_t q,
+                               tn_error *err)
+{
+    const tn_dtype dtype = node->in[q].dtype;
+    if (node->in[q + 1].dtype == dtype && node->in[q + 2].dtype == dtype)
+        return TN_OK;
+    return cpu_refuse(node, err, "q, k and v are not of one dtype");
+}
+
 tn_status ISA(compile_attention)(cpu_compiler *c, const tn_plan_node *node,
                                  tn_error *err)
 {
-    (void)err;
     attention *a = CPU_ARGUMENT(c, attention);
     ISA(attention_fill)(a, c, node, 0, 3);
-    a->o = cpu_at(c, &node->out[0]);
+    a->o = lines_of(c, &node->out[0]);
+    TN_TRY(ISA(attention_check)(node, 0, err));
     a->lse = cpu_at(c, &node->out[1]);
     if (a->T <= FEW_QUERIES) {
-        cpu_scratch(c, GEMM_DOT_ROWS * a->S * (int64_t)sizeof(float));
+        cpu_scratch(
+            c, GEMM_DOT_ROWS * a->S * (int64_t)sizeof(float) +
+                   cpu_max(thin_bytes(a->S, a->D), thin_bytes(a->E, a->S)));
         cpu_step(c, run_few, a,
                  a->B * a->T * a->G * cpu_parts(a->heads, GEMM_DOT_ROWS));
         return TN_OK;
     }
-    cpu_scratch(c, (a->D + a->E + ATTENTION_KEYS) * ATTENTION_LANES *
+    cpu_scratch(c, ((a->D + a->E + ATTENTION_KEYS) * ATTENTION_LANES +
+                    attention_room(a)) *
                        (int64_t)sizeof(float));
     cpu_step(c, run_attention, a, a->B * a->H * a->query_blocks);
     return TN_OK;

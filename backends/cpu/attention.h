@@ -18,30 +18,44 @@
 #ifndef CPU_ATTENTION_H
 #define CPU_ATTENTION_H
 
-#include "gemm.h"
+#include "gemm_bf16.h"
+#include "lines.h"
 
 enum { ATTENTION_LANES = 64, ATTENTION_KEYS = 64 };
 
 /* Dense vectors, anywhere: of batch b, row t and head h. */
 typedef struct vectors {
-    const float *first;
+    lines of;
     int64_t batch, row, head; /* strides */
 } vectors;
 
-static inline const float *vector_at(const vectors *x, int64_t b, int64_t t,
-                                     int64_t h)
+/* The element where one begins. */
+static inline int64_t vector_at(const vectors *x, int64_t b, int64_t t,
+                                int64_t h)
 {
-    return x->first + b * x->batch + t * x->row + h * x->head;
+    return b * x->batch + t * x->row + h * x->head;
+}
+
+/* Rows [t, t + count) of a head at element `first`, as a matrix of floats. */
+CPU_INLINE gemm_matrix rows_of(const vectors *x, int64_t first, int64_t t,
+                               int64_t count, int64_t width, float *room)
+{
+    int64_t pitch = x->row;
+    const float *at =
+        lines_in(&x->of, first + t * x->row, count, width, room, &pitch);
+    return (gemm_matrix){at, pitch, 1};
 }
 
 typedef struct attention {
     vectors q, k, v;          /* (B, T, H, D), (B, S, G, D), (B, S, G, E) */
     const int32_t *positions; /* (B, T); NULL: t */
     const int32_t *firsts;    /* (B, T): of its document; NULL: 0 */
-    float *o, *lse;           /* (B, T, H, E), (B, H, T) */
+    lines o;                  /* (B, T, H, E) */
+    float *lse;               /* (B, H, T) */
     /* backward only */
-    const float *o_in, *lse_in, *dout;
-    float *dq, *dk, *dv;
+    vectors dout;
+    const float *lse_in;
+    lines dq, dk, dv;
     int64_t B, T, H, D, S, G, E;
     int64_t heads; /* per kv head: H / G */
     int64_t query_blocks;
@@ -69,13 +83,23 @@ void ISA(attention_fill)(attention *a, const cpu_compiler *c,
 void ISA(attention_lanes)(const attention *a, int64_t b, int64_t first,
                           lanes *l);
 
-/* to (width, padded) = scale * from^T; from: l->count rows `pitch` apart. */
-void ISA(attention_transpose)(const lanes *l, float *to, const float *from,
-                              int64_t pitch, int64_t width, float scale);
+/* Floats of room for a block of rows of q, k, v or o. */
+static inline int64_t attention_room(const attention *a)
+{
+    return ATTENTION_LANES * v_round_up(cpu_max(a->D, a->E));
+}
 
-/* Scaled, capped, masked scores of keys [j, j + keys) of k (rows of one batch
- * and kv head): s (keys, padded). Masked ones are -infinity. */
-void ISA(attention_scores)(const attention *a, const lanes *l, const float *k,
+/* TN_OK where q, k and v, inputs q .. q + 2, have one dtype. */
+tn_status ISA(attention_check)(const tn_plan_node *node, uint32_t q,
+                               tn_error *err);
+
+/* to (width, padded) = scale * from^T; from: l->count rows. */
+void ISA(attention_transpose)(const lanes *l, float *to, gemm_matrix from,
+                              int64_t width, float scale);
+
+/* Scaled, capped, masked scores of keys [j, j + keys), whose vectors are the
+ * rows of k: s (keys, padded). Masked ones are -infinity. */
+void ISA(attention_scores)(const attention *a, const lanes *l, gemm_matrix k,
                            const float *q, int64_t j, int64_t keys, float *s);
 
 #endif

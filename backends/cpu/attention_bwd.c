@@ -16,11 +16,12 @@
 
 /* A thread's scratch, in the order in which it lies there. */
 typedef struct work {
-    float *dk, *dv; /* (S, padded D), (S, padded E) */
-    float *q, *qt;  /* scaled: (lanes, padded D), (D, lanes) */
-    float *g, *gt;  /* of the output: (lanes, padded E), (E, lanes) */
-    float *dqt;     /* (D, lanes) */
-    float *p, *ds;  /* (keys, lanes) */
+    float *dk, *dv;          /* (S, padded D), (S, padded E) */
+    float *q, *qt;           /* scaled: (lanes, padded D), (D, lanes) */
+    float *g, *gt;           /* of the output: (lanes, padded E), (E, lanes) */
+    float *dqt;              /* (D, lanes) */
+    float *p, *ds;           /* (keys, lanes) */
+    float *rows, *more_rows; /* room for what is bf16 */
     float delta[ATTENTION_LANES], lse[ATTENTION_LANES];
 } work;
 
@@ -35,9 +36,12 @@ static int64_t lay_out(const attention *a, float *scratch, work *k)
                              ATTENTION_LANES * E,
                              ATTENTION_LANES * D,
                              ATTENTION_KEYS * ATTENTION_LANES,
-                             ATTENTION_KEYS * ATTENTION_LANES};
-    float **const parts[] = {&k->dk, &k->dv,  &k->q, &k->qt, &k->g,
-                             &k->gt, &k->dqt, &k->p, &k->ds};
+                             ATTENTION_KEYS * ATTENTION_LANES,
+                             attention_room(a),
+                             attention_room(a)};
+    float **const parts[] = {&k->dk, &k->dv,   &k->q,        &k->qt,
+                             &k->g,  &k->gt,   &k->dqt,      &k->p,
+                             &k->ds, &k->rows, &k->more_rows};
     int64_t used = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         *parts[i] = scratch ? scratch + used : NULL;
@@ -47,14 +51,14 @@ static int64_t lay_out(const attention *a, float *scratch, work *k)
 }
 
 /* to (padded lanes, padded width) = scale * from, zeros where it is padded. */
-static void pad_rows(const lanes *l, float *to, const float *from,
-                     int64_t pitch, int64_t width, float scale)
+static void pad_rows(const lanes *l, float *to, gemm_matrix from, int64_t width,
+                     float scale)
 {
     const int64_t padded = v_round_up(width);
     for (int64_t i = 0; i < l->padded; i++, to += padded) {
         const int64_t n = i < l->count ? width : 0;
         for (int64_t d = 0; d < n; d++)
-            to[d] = scale * from[i * pitch + d];
+            to[d] = scale * from.at[i * from.row + d];
         for (int64_t d = n; d < padded; d++)
             to[d] = 0.0f;
     }
@@ -71,20 +75,22 @@ static float dot(const float *x, const float *y, int64_t n)
 static void load_queries(const attention *a, const lanes *l, work *k, int64_t b,
                          int64_t h)
 {
-    const int64_t row = b * a->T + l->first;
-    const float *q = vector_at(&a->q, b, l->first, h);
-    const float *g = a->dout + (row * a->H + h) * a->E;
-    const float *o = a->o_in + (row * a->H + h) * a->E;
+    const int64_t row = vector_at(&a->dout, b, l->first, h);
+    const vectors out = {a->o, a->dout.batch, a->dout.row, a->dout.head};
+    const gemm_matrix q = rows_of(&a->q, vector_at(&a->q, b, l->first, h), 0,
+                                  l->count, a->D, k->rows);
     const float *lse = a->lse_in + (b * a->H + h) * a->T + l->first;
-    pad_rows(l, k->q, q, a->q.row, a->D, a->scale);
-    pad_rows(l, k->g, g, a->H * a->E, a->E, 1.0f);
-    ISA(attention_transpose)(l, k->qt, q, a->q.row, a->D, a->scale);
-    ISA(attention_transpose)(l, k->gt, g, a->H * a->E, a->E, 1.0f);
+    pad_rows(l, k->q, q, a->D, a->scale);
+    ISA(attention_transpose)(l, k->qt, q, a->D, a->scale);
+    const gemm_matrix g = rows_of(&a->dout, row, 0, l->count, a->E, k->rows);
+    const gemm_matrix o = rows_of(&out, row, 0, l->count, a->E, k->more_rows);
+    pad_rows(l, k->g, g, a->E, 1.0f);
+    ISA(attention_transpose)(l, k->gt, g, a->E, 1.0f);
     for (int64_t i = 0; i < l->padded; i++) {
         const int inside = i < l->count;
         k->lse[i] = inside ? lse[i] : 0.0f;
         k->delta[i] =
-            inside ? dot(g + i * a->H * a->E, o + i * a->H * a->E, a->E) : 0.0f;
+            inside ? dot(g.at + i * g.row, o.at + i * o.row, a->E) : 0.0f;
     }
 }
 
@@ -111,14 +117,15 @@ static void probabilities(const attention *a, const lanes *l, const work *k,
 }
 
 static void block(const attention *a, const lanes *l, const work *k,
-                  const float *keys_at, const float *values_at, int64_t j,
-                  int64_t keys)
+                  int64_t keys_at, int64_t values_at, int64_t j, int64_t keys)
 {
     const int64_t D = v_round_up(a->D), E = v_round_up(a->E), n = l->padded;
-    ISA(attention_scores)(a, l, keys_at, k->qt, j, keys, k->p);
+    const gemm_matrix K = rows_of(&a->k, keys_at, j, keys, a->D, k->rows);
+    const gemm_matrix V =
+        rows_of(&a->v, values_at, j, keys, a->E, k->more_rows);
+    ISA(attention_scores)(a, l, K, k->qt, j, keys, k->p);
     ISA(gemm_direct)
-    (keys, n, a->E, (gemm_matrix){values_at + j * a->v.row, a->v.row, 1},
-     (gemm_matrix){k->gt, n, 1}, k->ds, n, 0);
+    (keys, n, a->E, V, (gemm_matrix){k->gt, n, 1}, k->ds, n, 0);
     probabilities(a, l, k, keys);
     ISA(gemm_direct)
     (keys, E, n, (gemm_matrix){k->p, n, 1}, (gemm_matrix){k->g, E, 1},
@@ -127,34 +134,38 @@ static void block(const attention *a, const lanes *l, const work *k,
     (keys, D, n, (gemm_matrix){k->ds, n, 1}, (gemm_matrix){k->q, D, 1},
      k->dk + j * D, D, 1);
     ISA(gemm_direct)
-    (a->D, n, keys, (gemm_matrix){keys_at + j * a->k.row, 1, a->k.row},
-     (gemm_matrix){k->ds, n, 1}, k->dqt, n, 1);
+    (a->D, n, keys, (gemm_matrix){K.at, 1, K.row}, (gemm_matrix){k->ds, n, 1},
+     k->dqt, n, 1);
 }
 
 static void store_dq(const attention *a, const lanes *l, const work *k,
                      int64_t b, int64_t h)
 {
     for (int64_t i = 0; i < l->count; i++) {
-        float *dq = a->dq + ((b * a->T + l->first + i) * a->H + h) * a->D;
+        const int64_t at = ((b * a->T + l->first + i) * a->H + h) * a->D;
+        float *dq = line_out(&a->dq, at, k->rows);
         for (int64_t d = 0; d < a->D; d++)
             dq[d] = a->scale * k->dqt[d * l->padded + i];
+        line_done(&a->dq, at, a->D, dq);
     }
 }
 
-static void store_rows(float *to, int64_t pitch, const float *from,
-                       int64_t width, int64_t rows)
+static void store_rows(const lines *to, int64_t at, int64_t pitch,
+                       const float *from, int64_t width, int64_t rows)
 {
-    for (int64_t j = 0; j < rows; j++)
-        memcpy(to + j * pitch, from + j * v_round_up(width),
-               (size_t)width * sizeof *to);
+    for (int64_t j = 0; j < rows; j++, at += pitch, from += v_round_up(width))
+        if (to->dtype == TN_BF16)
+            line_done(to, at, width, from);
+        else
+            memcpy(lines_at(to, at), from, (size_t)width * sizeof *from);
 }
 
 static void run_attention_bwd(const void *argument, cpu_worker *w, int64_t task)
 {
     const attention *a = argument;
     const int64_t b = task / a->G, g = task % a->G;
-    const float *k_at = vector_at(&a->k, b, 0, g);
-    const float *v_at = vector_at(&a->v, b, 0, g);
+    const int64_t k_at = vector_at(&a->k, b, 0, g);
+    const int64_t v_at = vector_at(&a->v, b, 0, g);
     work k;
     lanes l;
     lay_out(a, w->scratch, &k);
@@ -170,25 +181,26 @@ static void run_attention_bwd(const void *argument, cpu_worker *w, int64_t task)
                       cpu_min(ATTENTION_KEYS, l.to - j));
             store_dq(a, &l, &k, b, h);
         }
-    store_rows(a->dk + (b * a->S * a->G + g) * a->D, a->G * a->D, k.dk, a->D,
+    store_rows(&a->dk, (b * a->S * a->G + g) * a->D, a->G * a->D, k.dk, a->D,
                a->S);
-    store_rows(a->dv + (b * a->S * a->G + g) * a->E, a->G * a->E, k.dv, a->E,
+    store_rows(&a->dv, (b * a->S * a->G + g) * a->E, a->G * a->E, k.dv, a->E,
                a->S);
 }
 
 tn_status ISA(compile_attention_bwd)(cpu_compiler *c, const tn_plan_node *node,
                                      tn_error *err)
 {
-    (void)err;
     work unused;
     attention *a = CPU_ARGUMENT(c, attention);
     ISA(attention_fill)(a, c, node, 1, 6);
-    a->dout = cpu_at(c, &node->in[0]);
-    a->o_in = cpu_at(c, &node->in[4]);
+    TN_TRY(ISA(attention_check)(node, 1, err));
+    a->dout = (vectors){lines_of(c, &node->in[0]), a->T * a->H * a->E,
+                        a->H * a->E, a->E};
+    a->o = lines_of(c, &node->in[4]);
     a->lse_in = cpu_at(c, &node->in[5]);
-    a->dq = cpu_at(c, &node->out[0]);
-    a->dk = cpu_at(c, &node->out[1]);
-    a->dv = cpu_at(c, &node->out[2]);
+    a->dq = lines_of(c, &node->out[0]);
+    a->dk = lines_of(c, &node->out[1]);
+    a->dv = lines_of(c, &node->out[2]);
     cpu_scratch(c, lay_out(a, NULL, &unused));
     cpu_step(c, run_attention_bwd, a, a->B * a->G);
     return TN_OK;

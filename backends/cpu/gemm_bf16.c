@@ -381,30 +381,51 @@ DOTS(2)
 DOTS(3)
 DOTS(4)
 
-/* b's rows contiguous: a line of c at a time. */
-static void lines(int64_t M, int64_t N, int64_t K, const float *a, gemm_any b,
-                  float *c)
+/* b's rows contiguous: a stretch of all rows of c at a time. */
+CPU_INLINE void stretch(int rows, int64_t N, int64_t K, const float *a,
+                        const uint16_t *b, int64_t pitch, float *c,
+                        int64_t c_pitch)
 {
-    for (int64_t i = 0; i < M; i++)
-        for (int64_t n = 0; n < N; n += DIRECT_VECTORS * VW) {
-            vf sum[DIRECT_VECTORS];
+    const int64_t whole = N / VW;
+    const int vectors = (int)cpu_min(DIRECT_VECTORS, cpu_parts(N, VW));
+    vf sum[GEMM_DOT_ROWS][DIRECT_VECTORS];
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < DIRECT_VECTORS; j++)
+            sum[i][j] = v_zero();
+    for (int64_t k = 0; k < K; k++, b += pitch) {
+        vf line[DIRECT_VECTORS];
+        for (int j = 0; j < DIRECT_VECTORS; j++)
+            line[j] = j < whole     ? v_load_bf16(b + j * VW)
+                      : j < vectors ? v_load_bf16_n(b + j * VW, N - j * VW)
+                                    : v_zero();
+        for (int i = 0; i < rows; i++)
             for (int j = 0; j < DIRECT_VECTORS; j++)
-                sum[j] = v_zero();
-            for (int64_t k = 0; k < K; k++)
-                for (int j = 0; j < DIRECT_VECTORS; j++) {
-                    const int64_t left = N - n - j * VW;
-                    if (left > 0)
-                        sum[j] =
-                            v_fma(v_set(a[i * K + k]),
-                                  v_load_bf16_n(
-                                      halves(b) + k * b.row + n + j * VW, left),
-                                  sum[j]);
-                }
-            for (int j = 0; j < DIRECT_VECTORS; j++)
-                if (N - n - j * VW > 0)
-                    v_store_n(c + i * N + n + j * VW, sum[j], N - n - j * VW);
-        }
+                sum[i][j] = v_fma(v_set(a[i * K + k]), line[j], sum[i][j]);
+    }
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < vectors; j++)
+            v_store_n(c + i * c_pitch + j * VW, sum[i][j], N - j * VW);
 }
+
+#define STRETCHES(rows)                                                        \
+    static void stretches_##rows(int64_t N, int64_t K, const float *a,         \
+                                 gemm_any b, float *c)                         \
+    {                                                                          \
+        for (int64_t n = 0; n < N; n += DIRECT_VECTORS * VW)                   \
+            stretch(rows, cpu_min(N - n, DIRECT_VECTORS * VW), K, a,           \
+                    halves(b) + n, b.row, c + n, N);                           \
+    }
+STRETCHES(1)
+STRETCHES(2)
+STRETCHES(3)
+STRETCHES(4)
+
+typedef void thin_product(int64_t N, int64_t K, const float *a, gemm_any b,
+                          float *c);
+static thin_product *const by_columns[] = {NULL, dots_1, dots_2, dots_3,
+                                           dots_4};
+static thin_product *const by_rows[] = {NULL, stretches_1, stretches_2,
+                                        stretches_3, stretches_4};
 
 int64_t ISA(gemm_bf16_thin_scratch)(int64_t M, int64_t N, int64_t K)
 {
@@ -428,16 +449,7 @@ void ISA(gemm_bf16_thin)(int64_t M, int64_t N, int64_t K, gemm_any a,
     for (int64_t i = 0; i < M; i++)
         for (int64_t k = 0; k < K; k++)
             x[i * K + k] = element(a, i, k);
-    if (b.row != 1)
-        lines(M, N, K, x, b, y);
-    else if (M == 1)
-        dots_1(N, K, x, b, y);
-    else if (M == 2)
-        dots_2(N, K, x, b, y);
-    else if (M == 3)
-        dots_3(N, K, x, b, y);
-    else
-        dots_4(N, K, x, b, y);
+    (b.row == 1 ? by_columns : by_rows)[M](N, K, x, b, y);
     for (int64_t i = 0; i < M; i++)
         put_row(c, i, y + i * N, N);
 }

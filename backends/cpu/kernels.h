@@ -24,13 +24,13 @@
     XX(EXPERT_PLAN, "i", "iii", compile_expert_plan)                           \
     XX(GROUPED_MATMUL, "bbi", "b", compile_grouped_matmul)                     \
     XX(FILL, "x", "x", compile_fill)                                           \
-    XX(RMS_NORM, "ff", "ff", compile_rms_norm)                                 \
-    XX(RMS_NORM_BWD, "ffff", "ff", compile_rms_norm_bwd)                       \
-    XX(SOFTMAX, "f", "f", compile_softmax)                                     \
-    XX(SOFTMAX_BWD, "ff", "f", compile_softmax_bwd)                            \
-    XX(ROPE, "fi", "f", compile_rope)                                          \
-    XX(ATTENTION, "fffii", "ff", compile_attention)                            \
-    XX(ATTENTION_BWD, "ffffffii", "fff", compile_attention_bwd)                \
+    XX(RMS_NORM, "bf", "bf", compile_rms_norm)                                 \
+    XX(RMS_NORM_BWD, "bbff", "bf", compile_rms_norm_bwd)                       \
+    XX(SOFTMAX, "b", "b", compile_softmax)                                     \
+    XX(SOFTMAX_BWD, "bb", "b", compile_softmax_bwd)                            \
+    XX(ROPE, "bi", "b", compile_rope)                                          \
+    XX(ATTENTION, "bbbii", "bf", compile_attention)                            \
+    XX(ATTENTION_BWD, "bbbbbfii", "bbb", compile_attention_bwd)                \
     XX(LINEAR_CROSS_ENTROPY, "bbi", "f", compile_loss)                         \
     XX(LINEAR_CROSS_ENTROPY_BWD, "bbif", "bff", compile_loss_bwd)              \
     XX(CONV1D_CAUSAL, "fffi", "f", compile_conv)                               \

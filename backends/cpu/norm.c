@@ -8,6 +8,7 @@
  * compute dx, and over blocks, in double, by a second step.
  */
 #include "kernels.h"
+#include "lines.h"
 #include "vmath.h"
 
 #include <string.h>
@@ -15,8 +16,9 @@
 enum { TASK_ELEMENTS = 16 * 1024, LEAST_ROWS = 32, COLUMNS = 64 };
 
 typedef struct norm {
-    const float *x, *w, *dy, *rstd_in;
-    float *y, *rstd;
+    lines x, dy, y; /* y: dx, going back */
+    const float *w, *rstd_in;
+    float *rstd;
     float *dw;
     int64_t rows, C, rows_per_task;
     int64_t blocks, partial; /* of dw, in shared memory */
@@ -50,23 +52,25 @@ static void run_norm(const void *argument, cpu_worker *worker, int64_t task)
     const norm *k = argument;
     const int64_t n = k->C;
     const int64_t end = cpu_min((task + 1) * k->rows_per_task, k->rows);
-    (void)worker;
+    float *room = worker->scratch;
     for (int64_t row = task * k->rows_per_task; row < end; row++) {
-        const float *x = k->x + row * n;
-        float *y = k->y + row * n;
+        const float *x = line_in(&k->x, row * n, n, room);
+        float *y = line_out(&k->y, row * n, room);
         const double mean = (double)sum_of_squares(x, n) / (double)n;
         const float r = (float)(1.0 / sqrt(mean + k->eps));
         k->rstd[row] = r;
         for (int64_t i = 0; i < n; i += VW)
             STORE(y, LOAD(x) * v_set(r) * LOAD(k->w));
+        line_done(&k->y, row * n, n, y);
     }
 }
 
 static norm *new_norm(cpu_compiler *c, const tn_operand *x, double eps)
 {
     norm *k = CPU_ARGUMENT(c, norm);
-    k->x = cpu_at(c, x);
+    k->x = lines_of(c, x);
     k->C = x->shape[x->rank - 1];
+    cpu_scratch(c, 2 * v_round_up(k->C) * (int64_t)sizeof(float));
     k->rows = cpu_product(x, 0, x->rank - 1);
     k->rows_per_task = cpu_max(1, TASK_ELEMENTS / cpu_max(1, k->C));
     k->eps = eps;
@@ -80,7 +84,7 @@ tn_status ISA(compile_rms_norm)(cpu_compiler *c, const tn_plan_node *node,
     const tn_norm_attr *attr = node->attr;
     norm *k = new_norm(c, &node->in[0], attr->eps);
     k->w = cpu_at(c, &node->in[1]);
-    k->y = cpu_at(c, &node->out[0]);
+    k->y = lines_of(c, &node->out[0]);
     k->rstd = cpu_at(c, &node->out[1]);
     cpu_step(c, run_norm, k, cpu_parts(k->rows, k->rows_per_task));
     return TN_OK;
@@ -88,11 +92,12 @@ tn_status ISA(compile_rms_norm)(cpu_compiler *c, const tn_plan_node *node,
 
 /* ---- rms_norm backward ---- */
 
-static void norm_row_bwd(const norm *k, int64_t row, float *dw)
+static void norm_row_bwd(const norm *k, int64_t row, float *dw, float *room)
 {
     const int64_t n = k->C;
-    const float *x = k->x + row * n, *dy = k->dy + row * n;
-    float *dx = k->y + row * n;
+    const float *x = line_in(&k->x, row * n, n, room);
+    const float *dy = line_in(&k->dy, row * n, n, room + v_round_up(n));
+    float *dx = line_out(&k->y, row * n, room);
     const float r = k->rstd_in[row];
     vf dot = v_zero();
     for (int64_t i = 0; i < n; i += VW) {
@@ -104,6 +109,7 @@ static void norm_row_bwd(const norm *k, int64_t row, float *dw)
     const float f = (float)((double)r * (double)r * (double)r * mean);
     for (int64_t i = 0; i < n; i += VW)
         STORE(dx, v_fnma(LOAD(x), v_set(f), LOAD(dy) * LOAD(k->w) * v_set(r)));
+    line_done(&k->y, row * n, n, dx);
 }
 
 static void run_norm_bwd(const void *argument, cpu_worker *worker, int64_t task)
@@ -114,7 +120,7 @@ static void run_norm_bwd(const void *argument, cpu_worker *worker, int64_t task)
     float *dw = (float *)(void *)(worker->shared + k->partial) + task * pitch;
     memset(dw, 0, (size_t)pitch * sizeof *dw);
     for (int64_t row = task * k->rows_per_task; row < end; row++)
-        norm_row_bwd(k, row, dw);
+        norm_row_bwd(k, row, dw, worker->scratch);
 }
 
 static void run_sum_blocks(const void *argument, cpu_worker *worker,
@@ -139,10 +145,10 @@ tn_status ISA(compile_rms_norm_bwd)(cpu_compiler *c, const tn_plan_node *node,
 {
     (void)err;
     norm *k = new_norm(c, &node->in[1], 0.0);
-    k->dy = cpu_at(c, &node->in[0]);
+    k->dy = lines_of(c, &node->in[0]);
     k->w = cpu_at(c, &node->in[2]);
     k->rstd_in = cpu_at(c, &node->in[3]);
-    k->y = cpu_at(c, &node->out[0]);
+    k->y = lines_of(c, &node->out[0]);
     k->dw = cpu_at(c, &node->out[1]);
     k->add = node->accumulate >> 1 & 1u;
     k->rows_per_task = cpu_max(LEAST_ROWS, k->rows_per_task);
@@ -172,10 +178,10 @@ static void run_softmax(const void *argument, cpu_worker *worker, int64_t task)
     const norm *k = argument;
     const int64_t n = k->C;
     const int64_t end = cpu_min((task + 1) * k->rows_per_task, k->rows);
-    (void)worker;
+    float *room = worker->scratch;
     for (int64_t row = task * k->rows_per_task; row < end; row++) {
-        const float *x = k->x + row * n;
-        float *y = k->y + row * n;
+        const float *x = line_in(&k->x, row * n, n, room);
+        float *y = line_out(&k->y, row * n, room);
         const vf most = v_set(largest(x, n));
         vf sum = v_zero();
         for (int64_t i = 0; i < n; i += VW) {
@@ -186,6 +192,7 @@ static void run_softmax(const void *argument, cpu_worker *worker, int64_t task)
         const vf scale = v_set(1.0f / v_sum(sum));
         for (int64_t i = 0; i < n; i += VW)
             STORE(y, LOAD(y) * scale);
+        line_done(&k->y, row * n, n, y);
     }
 }
 
@@ -194,7 +201,7 @@ tn_status ISA(compile_softmax)(cpu_compiler *c, const tn_plan_node *node,
 {
     (void)err;
     norm *k = new_norm(c, &node->in[0], 0.0);
-    k->y = cpu_at(c, &node->out[0]);
+    k->y = lines_of(c, &node->out[0]);
     cpu_step(c, run_softmax, k, cpu_parts(k->rows, k->rows_per_task));
     return TN_OK;
 }
@@ -206,16 +213,18 @@ static void run_softmax_bwd(const void *argument, cpu_worker *worker,
     const norm *k = argument;
     const int64_t n = k->C;
     const int64_t end = cpu_min((task + 1) * k->rows_per_task, k->rows);
-    (void)worker;
+    float *room = worker->scratch;
     for (int64_t row = task * k->rows_per_task; row < end; row++) {
-        const float *y = k->x + row * n, *dy = k->dy + row * n;
-        float *dx = k->y + row * n;
+        const float *y = line_in(&k->x, row * n, n, room);
+        const float *dy = line_in(&k->dy, row * n, n, room + v_round_up(n));
+        float *dx = line_out(&k->y, row * n, room);
         vf dot = v_zero();
         for (int64_t i = 0; i < n; i += VW)
             dot = v_fma(LOAD(y), LOAD(dy), dot);
         const vf mean = v_set(v_sum(dot));
         for (int64_t i = 0; i < n; i += VW)
             STORE(dx, LOAD(y) * (LOAD(dy) - mean));
+        line_done(&k->y, row * n, n, dx);
     }
 }
 
@@ -224,8 +233,8 @@ tn_status ISA(compile_softmax_bwd)(cpu_compiler *c, const tn_plan_node *node,
 {
     (void)err;
     norm *k = new_norm(c, &node->in[1], 0.0);
-    k->dy = cpu_at(c, &node->in[0]);
-    k->y = cpu_at(c, &node->out[0]);
+    k->dy = lines_of(c, &node->in[0]);
+    k->y = lines_of(c, &node->out[0]);
     cpu_step(c, run_softmax_bwd, k, cpu_parts(k->rows, k->rows_per_task));
     return TN_OK;
 }

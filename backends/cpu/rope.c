@@ -6,6 +6,7 @@
  * is done once per row of heads, and all heads of the row share the result.
  */
 #include "kernels.h"
+#include "lines.h"
 #include "vmath.h"
 
 #include <string.h>
@@ -13,8 +14,7 @@
 enum { TASK_ELEMENTS = 16 * 1024, MOST_DIMS = 8192 };
 
 typedef struct rope {
-    const float *x;
-    float *y;
+    lines x, y;
     const int32_t *positions; /* NULL: t */
     const double *frequency;  /* of each pair, padded to whole vectors */
     int64_t rows, T, H, D, dims;
@@ -50,6 +50,7 @@ static void run_rope(const void *argument, cpu_worker *w, int64_t task)
     const int64_t pairs = k->dims / 2, padded = v_round_up(pairs);
     const int64_t end = cpu_min((task + 1) * k->rows_per_task, k->rows);
     float *sine = w->scratch, *cosine = w->scratch + padded;
+    float *room = cosine + padded;
     for (int64_t row = task * k->rows_per_task; row < end; row++) {
         const int64_t position = k->positions ? k->positions[row] : row % k->T;
         const vd p = d_set(k->sign * (double)position);
@@ -61,14 +62,16 @@ static void run_rope(const void *argument, cpu_worker *w, int64_t task)
             v_store(cosine + i, c);
         }
         for (int64_t h = 0; h < k->H; h++) {
-            const float *x = k->x + (row * k->H + h) * k->D;
-            float *y = k->y + (row * k->H + h) * k->D;
+            const int64_t at = (row * k->H + h) * k->D;
+            const float *x = line_in(&k->x, at, k->D, room);
+            float *y = line_out(&k->y, at, room + v_round_up(k->D));
             if (k->interleaved)
                 turn_interleaved(k, y, x, sine, cosine);
             else
                 turn_half(k, y, x, sine, cosine);
             memcpy(y + k->dims, x + k->dims,
                    (size_t)(k->D - k->dims) * sizeof *y);
+            line_done(&k->y, at, k->D, y);
         }
     }
 }
@@ -79,8 +82,8 @@ tn_status ISA(compile_rope)(cpu_compiler *c, const tn_plan_node *node,
     const tn_rope_attr *attr = node->attr;
     const tn_operand *x = &node->in[0];
     rope *k = CPU_ARGUMENT(c, rope);
-    k->x = cpu_at(c, x);
-    k->y = cpu_at(c, &node->out[0]);
+    k->x = lines_of(c, x);
+    k->y = lines_of(c, &node->out[0]);
     k->positions = node->in_count > 1 ? cpu_at(c, &node->in[1]) : NULL;
     k->T = x->shape[1];
     k->rows = x->shape[0] * k->T;
@@ -99,7 +102,7 @@ tn_status ISA(compile_rope)(cpu_compiler *c, const tn_plan_node *node,
     for (int64_t i = 0; i < k->dims / 2; i++)
         frequency[i] = pow(attr->theta, -2.0 * (double)i / (double)k->dims);
     k->frequency = frequency;
-    cpu_scratch(c, 2 * padded * (int64_t)sizeof(float));
+    cpu_scratch(c, 2 * (padded + v_round_up(k->D)) * (int64_t)sizeof(float));
     cpu_step(c, run_rope, k, cpu_parts(k->rows, k->rows_per_task));
     return TN_OK;
 }

@@ -6,8 +6,10 @@
  * optimizer: within 0.5 % with Lion and Muon, 1.1 % with AdamW, whose first
  * steps have the size of lr however small the gradient is.
  *
- * Gradients are near those of the oracle, which rounds in the same places but
- * where one of the two computes a value inside its reader.
+ * Gradients are those of the oracle (measured: to 6e-8 of their norm), which
+ * rounds in the same places. But where the CPU has no bf16 kernel, for scans
+ * and convolutions, casts fuse with what makes their operands, and those are
+ * not rounded: 5e-3.
  */
 #include "run_rig.h"
 #include "stacks.h"
@@ -134,7 +136,7 @@ static void gradients_are_those_of_the_oracle(void **state)
         const double same =
             distance(*state, SET(on_cpu, bf16, stacks[i], adamw),
                      SET(on_oracle, bf16, stacks[i], adamw));
-        assert_true(same < 1e-2);
+        assert_true(same < (strstr(stacks[i], "mamba2") ? 1e-2 : 1e-6));
     }
 }
 
