@@ -13,7 +13,9 @@
  * often
  *
  * Kernels find everything through addresses (buffer device addresses): there
- * are no descriptors. Everything is computed in F32.
+ * are no descriptors. Everything is computed in F32 and stored in F32, BF16 or
+ * F16; products of two-byte operands by cooperative matrices where the device
+ * has them.
  */
 #include "exec.h"
 
@@ -47,7 +49,7 @@ static void describe_coop(const gpu_card *card, tn_device_info *info)
     const gpu_coop *both[] = {&card->coop_f16, &card->coop_bf16};
     static const char *const name[] = {"f16", "bf16"};
     size_t used = (size_t)snprintf(info->note, sizeof info->note,
-                                   "computes in f32; cooperative matrices:");
+                                   "f32 and bf16; cooperative matrices:");
     uint32_t found = 0;
     for (uint32_t i = 0; i < 2; i++)
         if (both[i]->kind) {
@@ -115,7 +117,7 @@ static tn_status open_device(const tn_host *host, const void *given,
 
 static void caps(const tn_device *d, tn_backend_caps *out)
 {
-    out->precisions = TN_PRECISION_F32;
+    out->precisions = TN_PRECISION_F32 | TN_PRECISION_BF16;
     out->flags = d->memory.tensor_is_mapped ? TN_UNIFIED_MEMORY : 0;
     out->map_inputs = TN_MAP_MAX_INPUTS;
     out->map_instructions = TN_MAP_MAX_INSTRUCTIONS;
@@ -161,7 +163,7 @@ static const void *extension(tn_device *d, const char *name)
 }
 
 TN_BACKEND(vulkan) = {
-    .summary = "any GPU with a driver for Vulkan 1.2, in f32",
+    .summary = "any GPU with a driver for Vulkan 1.2, in f32 or bf16",
     .options = TN_OPTIONS(gpu_options, options),
     .probe = probe,
     .open = open_device,
