@@ -154,10 +154,11 @@ int main(void)
                      "aaaaaaaaaaaaaaaaaaaaaa aaaa bbbb abab"),
         TN_FUZZ_SEED("\x02\x40"
                      "CamelCase HTMLParser's 12345 //\n\r\n/x"),
+        TN_FUZZ_SEED("\x08\x08"), /* no text */
         TN_FUZZ_SEED("\x0e\x10"
                      "words, and more words"),
     };
-    const int failed = tn_fuzz("train", seeds, 4, 200);
+    const int failed = tn_fuzz("train", seeds, 5, 200);
     rmdir(tn_fuzz_folder());
     return failed;
 }
