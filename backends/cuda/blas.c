@@ -134,7 +134,7 @@ static int type_of(tn_dtype dtype)
 
 typedef struct request {
     const gpu_product_args *p;
-    tn_dtype a_dtype, b_dtype, y_dtype;
+    tn_dtype dtype, y_dtype; /* of operands and result */
     side a, b;
     int64_t batch, a_step, b_step;
 } request;
@@ -142,8 +142,7 @@ typedef struct request {
 static int ask(request *r)
 {
     const gpu_product_args *p = r->p;
-    return r->a_dtype == r->b_dtype &&
-           (r->a_dtype == TN_BF16 || r->y_dtype == TN_F32) && p->columns > 1 &&
+    return (r->dtype == TN_BF16 || r->y_dtype == TN_F32) && p->columns > 1 &&
            p->inner > 1 && side_of(p->rows, p->inner, p->a_stride, &r->a) &&
            side_of(p->inner, p->columns, p->b_stride, &r->b) &&
            one_batch(p, &r->batch, &r->a_step, &r->b_step);
@@ -168,7 +167,7 @@ static int make_layout(const gpu_blas *blas, void **layout, tn_dtype dtype,
 static int make_description(const gpu_blas *blas, const request *r,
                             gpu_blas_call *call)
 {
-    const int compute = r->a_dtype == TN_F32 && blas->tf32
+    const int compute = r->dtype == TN_F32 && blas->tf32
                             ? CUBLAS_COMPUTE_32F_FAST_TF32
                             : CUBLAS_COMPUTE_32F;
     const int32_t first = r->b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
@@ -179,10 +178,10 @@ static int make_description(const gpu_blas *blas, const request *r,
                           sizeof first) &&
            !blas->DescSet(call->desc, CUBLASLT_DESC_TRANSB, &second,
                           sizeof second) &&
-           make_layout(blas, &call->b_layout, r->b_dtype, r->b.rows,
-                       r->b.columns, r->b.pitch, r->batch, r->b_step) &&
-           make_layout(blas, &call->a_layout, r->a_dtype, r->a.rows,
-                       r->a.columns, r->a.pitch, r->batch, r->a_step) &&
+           make_layout(blas, &call->b_layout, r->dtype, r->b.rows, r->b.columns,
+                       r->b.pitch, r->batch, r->b_step) &&
+           make_layout(blas, &call->a_layout, r->dtype, r->a.rows, r->a.columns,
+                       r->a.pitch, r->batch, r->a_step) &&
            make_layout(blas, &call->y_layout, r->y_dtype, m, n, m, r->batch,
                        m * n);
 }
@@ -288,8 +287,8 @@ static void race_aside(tn_device *d, const request *r, gpu_blas_call *call,
                        cublasLtHeuristic *found, int count)
 {
     const int64_t sizes[3] = {
-        reach(&r->a, r->batch, r->a_step) * tn_dtype_bytes(r->a_dtype),
-        reach(&r->b, r->batch, r->b_step) * tn_dtype_bytes(r->b_dtype),
+        reach(&r->a, r->batch, r->a_step) * tn_dtype_bytes(r->dtype),
+        reach(&r->b, r->batch, r->b_step) * tn_dtype_bytes(r->dtype),
         (int64_t)r->p->rows * r->p->columns * r->batch *
             tn_dtype_bytes(r->y_dtype)};
     tn_buffer *aside[3] = {NULL, NULL, NULL};
@@ -316,15 +315,14 @@ static void name_request(const tn_device *d, const request *r,
                          const gpu_blas_call *call, char *text, size_t size)
 {
     snprintf(text, size,
-             "%s: %d %d %d %s %s %s %d/%lld %d/%lld x%lld %lld %lld align %u "
+             "%s: %d %d %d %s %s %d/%lld %d/%lld x%lld %lld %lld align %u "
              "%u %u beta %d tf32 %u",
              d->card.name, r->p->rows, r->p->columns, r->p->inner,
-             tn_dtype_name(r->a_dtype), tn_dtype_name(r->b_dtype),
-             tn_dtype_name(r->y_dtype), r->a.transposed, (long long)r->a.pitch,
-             r->b.transposed, (long long)r->b.pitch, (long long)r->batch,
-             (long long)r->a_step, (long long)r->b_step, alignment_of(call->a),
-             alignment_of(call->b), alignment_of(call->y), call->beta != 0.0f,
-             d->blas->tf32);
+             tn_dtype_name(r->dtype), tn_dtype_name(r->y_dtype),
+             r->a.transposed, (long long)r->a.pitch, r->b.transposed,
+             (long long)r->b.pitch, (long long)r->batch, (long long)r->a_step,
+             (long long)r->b_step, alignment_of(call->a), alignment_of(call->b),
+             alignment_of(call->y), call->beta != 0.0f, d->blas->tf32);
 }
 
 static int choose(tn_device *d, const request *r, gpu_blas_call *call)
@@ -355,10 +353,10 @@ static int choose(tn_device *d, const request *r, gpu_blas_call *call)
 }
 
 tn_status gpu_blas_describe(tn_device *d, const gpu_product_args *args,
-                            tn_dtype a, tn_dtype b, tn_dtype y,
-                            gpu_blas_call **out, tn_error *err)
+                            tn_dtype operands, tn_dtype y, gpu_blas_call **out,
+                            tn_error *err)
 {
-    request r = {.p = args, .a_dtype = a, .b_dtype = b, .y_dtype = y};
+    request r = {.p = args, .dtype = operands, .y_dtype = y};
     if (!d->blas || !ask(&r))
         return TN_OK;
     gpu_blas_call *call = calloc(1, sizeof *call);

@@ -39,42 +39,52 @@ uint64_t gpu_at(const gpu_compiler *c, const tn_operand *o)
     return c->arenas[o->arena]->address + (uint64_t)o->offset;
 }
 
-static int add_scratch_buffer(gpu_compiler *c, int64_t bytes)
+static int add_scratch_buffer(tn_device *d, int64_t bytes)
 {
-    tn_exec *x = c->exec;
-    if (x->scratch_count == x->scratch_capacity) {
-        const uint32_t capacity = 2 * x->scratch_capacity + 4;
-        tn_buffer **more = realloc(x->scratch, capacity * sizeof(tn_buffer *));
+    if (d->scratch_count == d->scratch_capacity) {
+        const uint32_t capacity = 2 * d->scratch_capacity + 4;
+        tn_buffer **more = realloc(d->scratch, capacity * sizeof(tn_buffer *));
         if (!more)
             return 0;
-        x->scratch = more;
-        x->scratch_capacity = capacity;
+        d->scratch = more;
+        d->scratch_capacity = capacity;
     }
-    if (gpu_buffer_create(x->device,
-                          bytes > SCRATCH_BYTES ? bytes : SCRATCH_BYTES,
-                          &x->scratch[x->scratch_count], NULL) != TN_OK)
+    if (gpu_buffer_create(d, bytes > SCRATCH_BYTES ? bytes : SCRATCH_BYTES,
+                          &d->scratch[d->scratch_count], NULL) != TN_OK)
         return 0;
-    x->scratch_count++;
+    d->scratch_count++;
     return 1;
 }
 
 uint64_t gpu_scratch(gpu_compiler *c, int64_t bytes)
 {
-    tn_exec *x = c->exec;
+    tn_device *d = c->exec->device;
     bytes = gpu_ceil(bytes, TN_ALIGNMENT) * TN_ALIGNMENT;
-    while (c->scratch_at < x->scratch_count &&
-           x->scratch[c->scratch_at]->bytes - c->scratch_used < bytes) {
+    while (c->scratch_at < d->scratch_count &&
+           d->scratch[c->scratch_at]->bytes - c->scratch_used < bytes) {
         c->scratch_at++;
         c->scratch_used = 0;
     }
-    if (c->scratch_at == x->scratch_count && !add_scratch_buffer(c, bytes)) {
+    if (c->scratch_at == d->scratch_count && !add_scratch_buffer(d, bytes)) {
         c->out_of_memory = 1;
         return 0;
     }
     const uint64_t at =
-        x->scratch[c->scratch_at]->address + (uint64_t)c->scratch_used;
+        d->scratch[c->scratch_at]->address + (uint64_t)c->scratch_used;
     c->scratch_used += bytes;
     return at;
+}
+
+/* Where no plan is left to use it. */
+static void free_scratch(tn_device *d)
+{
+    if (d->execs)
+        return;
+    for (uint32_t i = 0; i < d->scratch_count; i++)
+        gpu_buffer_free(d, d->scratch[i]);
+    free(d->scratch);
+    d->scratch = NULL;
+    d->scratch_count = d->scratch_capacity = 0;
 }
 
 /* ---- launches ---- */
@@ -321,13 +331,11 @@ void gpu_exec_free(tn_device *d, tn_exec *x)
             d->driver.GraphExecDestroy(x->segments[i].graph);
     for (uint32_t i = 0; i < x->step_count; i++)
         gpu_blas_free(d, x->steps[i].call);
-    for (uint32_t i = 0; i < x->scratch_count; i++)
-        gpu_buffer_free(d, x->scratch[i]);
+    free_scratch(d);
     free_events(x);
     free(x->segments);
     free(x->steps);
     free(x->arguments);
-    free(x->scratch);
     free(x->seconds);
     free(x);
 }

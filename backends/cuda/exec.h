@@ -31,8 +31,6 @@ struct tn_exec {
     char *arguments;
     size_t argument_bytes, argument_capacity;
     gpu_segment *segments;
-    tn_buffer **scratch;
-    uint32_t scratch_count, scratch_capacity;
     /* profile/1 */
     CUevent *events; /* NULL: never been on; one more than nodes */
     double *seconds; /* of each node */

@@ -164,7 +164,9 @@ struct tn_device {
     tn_buffer *fault;      /* a gpu_fault */
     gpu_fault *fault_copy; /* pinned */
     tn_exec *execs;        /* all there are */
-    uint32_t next_plan;    /* id of the next exec */
+    tn_buffer **scratch;   /* theirs together: one runs at a time */
+    uint32_t scratch_count, scratch_capacity;
+    uint32_t next_plan; /* id of the next exec */
     uint32_t profiling;
     uint32_t graph, native;
 };

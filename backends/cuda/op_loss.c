@@ -47,7 +47,7 @@ static gpu_product logits_of(const loss *s, int64_t first, int64_t rows)
                                       s->classes, s->columns);
     p.args.b_stride[0] = 1;
     p.args.b_stride[1] = s->columns;
-    p.a = p.b = s->dtype;
+    p.operands = s->dtype;
     return p;
 }
 
@@ -58,7 +58,7 @@ static gpu_product dx_of(const loss *s, int64_t first, int64_t rows)
         gpu_bytes(s->dx_dtype) * (uint64_t)(first * s->columns);
     gpu_product p = gpu_plain_product(s->dlogits, s->w, s->dx + before, rows,
                                       s->columns, s->classes);
-    p.a = p.b = s->dtype;
+    p.operands = s->dtype;
     p.y = s->dx_dtype;
     return p;
 }
@@ -70,7 +70,7 @@ static gpu_product dw_of(const loss *s, int64_t first, int64_t rows)
                                       s->classes, s->columns, rows);
     p.args.a_stride[0] = 1;
     p.args.a_stride[1] = s->classes;
-    p.a = p.b = s->dtype;
+    p.operands = s->dtype;
     p.y = s->dw_dtype;
     return p;
 }

@@ -67,8 +67,7 @@ gpu_product gpu_plain_product(uint64_t a, uint64_t b, uint64_t y, int64_t rows,
                  .rows = (int32_t)rows,
                  .columns = (int32_t)columns,
                  .inner = (int32_t)inner},
-        .a = TN_F32,
-        .b = TN_F32,
+        .operands = TN_F32,
         .y = TN_F32,
     };
 }
@@ -82,14 +81,14 @@ int64_t gpu_product_scratch(const gpu_product *p)
                : 4 * (int64_t)a->rows * a->columns * batches_of(a) * parts;
 }
 
-/* matmul_large_ffb: f32 times f32 to bf16 */
+/* matmul_large_bf: of BF16 to F32 */
 static tn_status launch(gpu_compiler *c, const gpu_product_args *p,
-                        const gpu_product *types, tn_dtype y, tn_error *err)
+                        tn_dtype operands, tn_dtype y, tn_error *err)
 {
     const tile *t = tile_of(p);
     char name[32];
-    snprintf(name, sizeof name, "%s_%c%c%c", t->name, gpu_letter(types->a),
-             gpu_letter(types->b), gpu_letter(y));
+    snprintf(name, sizeof name, "%s_%c%c", t->name, gpu_letter(operands),
+             gpu_letter(y));
     return gpu_launch(c, GPU_FAMILY_matmul, name, p, sizeof *p,
                       (gpu_grid){tiles_of(p, t) * p->parts, 1, 1, 256, 0}, err);
 }
@@ -103,15 +102,15 @@ tn_status gpu_launch_product(gpu_compiler *c, const gpu_product *p,
     a.parts = parts_of(&a);
     a.accumulate = accumulate;
     if (a.rows > FEW_ROWS)
-        TN_TRY(gpu_blas_describe(gpu_device_of(c), &a, p->a, p->b, p->y, &call,
+        TN_TRY(gpu_blas_describe(gpu_device_of(c), &a, p->operands, p->y, &call,
                                  err));
     if (call)
         return gpu_launch_call(c, call, err);
     if (a.parts == 1)
-        return launch(c, &a, p, p->y, err);
+        return launch(c, &a, p->operands, p->y, err);
     a.accumulate = 0;
     a.y = scratch;
-    TN_TRY(launch(c, &a, p, TN_F32, err));
+    TN_TRY(launch(c, &a, p->operands, TN_F32, err));
     return gpu_launch_join(c, TN_REDUCE_SUM, a.parts, scratch, p->args.y, p->y,
                            (int64_t)a.rows * a.columns * batches_of(&a),
                            accumulate, err);
@@ -134,6 +133,15 @@ static void set_batch(gpu_product_args *p, const tn_operand *a,
     }
 }
 
+static tn_status check_alike(const tn_plan_node *n, tn_error *err)
+{
+    if (n->in[0].dtype == n->in[1].dtype)
+        return TN_OK;
+    return gpu_refuse(n, err, "it multiplies %s by %s; operands have one dtype",
+                      tn_dtype_name(n->in[0].dtype),
+                      tn_dtype_name(n->in[1].dtype));
+}
+
 tn_status gpu_compile_matmul(gpu_compiler *c, const tn_plan_node *n,
                              tn_error *err)
 {
@@ -141,8 +149,8 @@ tn_status gpu_compile_matmul(gpu_compiler *c, const tn_plan_node *n,
     gpu_product p = gpu_plain_product(
         gpu_at(c, a), gpu_at(c, b), gpu_at(c, y), y->shape[y->rank - 2],
         y->shape[y->rank - 1], a->shape[a->rank - 1]);
-    p.a = a->dtype;
-    p.b = b->dtype;
+    TN_TRY(check_alike(n, err));
+    p.operands = a->dtype;
     p.y = y->dtype;
     for (uint32_t i = 0; i < 2; i++) {
         p.args.a_stride[i] = a->stride[a->rank - 2 + i];
@@ -183,14 +191,14 @@ tn_status gpu_compile_grouped_matmul(gpu_compiler *c, const tn_plan_node *n,
         .accumulate = n->accumulate & 1u,
     };
     char name[40];
+    TN_TRY(check_alike(n, err));
     for (uint32_t i = 0; !g.transposed && i < 3; i++)
         g.b_stride[i] = b->stride[i];
     const int is_large = grouped_tiles(&g, large.rows) >= BUSY;
     const int64_t tiles = grouped_tiles(&g, is_large ? large.rows : small.rows);
-    snprintf(name, sizeof name, "grouped_%s_%s_%c%c%c",
+    snprintf(name, sizeof name, "grouped_%s_%s_%c%c",
              g.transposed ? "weights" : "rows", is_large ? "large" : "small",
-             gpu_letter(a->dtype), gpu_letter(b->dtype),
-             gpu_letter(n->out[0].dtype));
+             gpu_letter(a->dtype), gpu_letter(n->out[0].dtype));
     TN_TRY(gpu_launch_check(c, &n->in[2], 0, (int64_t)g.rows + 1, err));
     return gpu_launch(c, GPU_FAMILY_grouped, name, &g, sizeof g,
                       (gpu_grid){tiles, 1, 1, 256, 0}, err);

@@ -8,7 +8,7 @@
 
 typedef struct gpu_product {
     gpu_product_args args; /* parts and accumulate are set on launch */
-    tn_dtype a, b, y;      /* F32 or BF16 */
+    tn_dtype operands, y;  /* F32 or BF16 */
 } gpu_product;
 
 /* One matrix each, F32: y (rows, columns) from a (rows, inner) and b. */

@@ -82,16 +82,14 @@ typedef tile_shape<64, 64, 16, 4, 4> small;
     {                                                                          \
         weights_of_experts<S, TA, TB, TY>(g);                                  \
     }
-#define ALL(name, TA, TB, TY)                                                  \
+
+/* A product's operands are stored alike, its result either way. */
+#define PRODUCT(name, TA, TB, TY)                                              \
     ROWS(name, large, TA, TB, TY)                                              \
     ROWS(name, small, TA, TB, TY)                                              \
     WEIGHTS(name, large, TA, TB, TY)                                           \
     WEIGHTS(name, small, TA, TB, TY)
-ALL(fff, float, float, float)
-ALL(ffb, float, float, bf16)
-ALL(fbf, float, bf16, float)
-ALL(fbb, float, bf16, bf16)
-ALL(bff, bf16, float, float)
-ALL(bfb, bf16, float, bf16)
-ALL(bbf, bf16, bf16, float)
-ALL(bbb, bf16, bf16, bf16)
+PRODUCT(ff, float, float, float)
+PRODUCT(fb, float, float, bf16)
+PRODUCT(bf, bf16, bf16, float)
+PRODUCT(bb, bf16, bf16, bf16)

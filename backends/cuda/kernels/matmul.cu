@@ -59,23 +59,54 @@ static __device__ __forceinline__ void matmul(const gpu_product_args &p)
 typedef tile_shape<128, 128, 16, 8, 8> large;
 typedef tile_shape<64, 64, 16, 4, 4> small;
 
-#define MATMUL(name, TA, TB, TY)                                               \
+#define MATMUL(tile, name, TA, TB, TY)                                         \
     extern "C" __global__ void __launch_bounds__(256)                          \
-        matmul_large_##name(const gpu_product_args p)                          \
+        matmul_##tile##_##name(const gpu_product_args p)                       \
     {                                                                          \
-        matmul<large, TA, TB, TY>(p);                                          \
-    }                                                                          \
-    extern "C" __global__ void __launch_bounds__(256)                          \
-        matmul_small_##name(const gpu_product_args p)                          \
-    {                                                                          \
-        matmul<small, TA, TB, TY>(p);                                          \
+        matmul<tile, TA, TB, TY>(p);                                           \
     }
 
 /* ---- few rows ---- */
 
 enum { FEW = 8 }; /* rows at most */
 
-/* b along k: a warp for each column. */
+/* Elements that are read at once. */
+template <typename T> struct __align__(16) piece
+{
+    enum { COUNT = 16 / sizeof(T) };
+    T at[COUNT];
+};
+
+/* Whether columns of b and k's share begin at whole pieces of 16 bytes. */
+template <typename TB>
+static __device__ __forceinline__ bool in_pieces(const gpu_product_args &p,
+                                                 const place &at)
+{
+    const int count = piece<TB>::COUNT;
+    return (p.b + at.b * sizeof(TB)) % 16 == 0 && p.b_stride[1] % count == 0 &&
+           at.k_begin % count == 0 && (at.k_end - at.k_begin) % count == 0;
+}
+
+/* total[m] += a[m, k ..] b[k ..], COUNT elements */
+template <int COUNT, typename TA, typename TB>
+static __device__ __forceinline__ void
+add_terms(float (&total)[FEW], const gpu_product_args &p, const TA *a,
+          const TB *b, int k)
+{
+#pragma unroll
+    for (int m = 0; m < FEW; m++) {
+        if (m >= p.rows)
+            break;
+#pragma unroll
+        for (int i = 0; i < COUNT; i++)
+            total[m] =
+                fmaf(load(a + m * p.a_stride[0] + (k + i) * p.a_stride[1]),
+                     load(b + i), total[m]);
+    }
+}
+
+/* b along k: a warp for each column. Reading b once, and fast, is all there is
+ * to it. */
 template <typename TA, typename TB, typename TY>
 static __device__ __forceinline__ void matvec_k(const gpu_product_args &p)
 {
@@ -87,16 +118,22 @@ static __device__ __forceinline__ void matvec_k(const gpu_product_args &p)
     float total[FEW] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
     if (n >= p.columns)
         return;
-    for (int k = at.k_begin + lane; k < at.k_end; k += 32) {
-        const float right = load(b + k);
-#pragma unroll
-        for (int m = 0; m < FEW; m++)
-            if (m < p.rows)
-                total[m] = fmaf(load(a + m * p.a_stride[0] + k * p.a_stride[1]),
-                                right, total[m]);
+    if (in_pieces<TB>(p, at)) {
+        const int count = piece<TB>::COUNT;
+#pragma unroll 2
+        for (int k = at.k_begin + count * lane; k < at.k_end; k += 32 * count) {
+            const piece<TB> right = *(const piece<TB> *)(b + k);
+            add_terms<piece<TB>::COUNT>(total, p, a, right.at, k);
+        }
+    } else {
+        for (int k = at.k_begin + lane; k < at.k_end; k += 32)
+            add_terms<1>(total, p, a, b + k, k);
     }
     TY *y = (TY *)p.y + at.y + n;
-    for (int m = 0; m < FEW && m < p.rows; m++) {
+#pragma unroll
+    for (int m = 0; m < FEW; m++) {
+        if (m >= p.rows)
+            break;
         const float sum = warp_sum(total[m]);
         TY *to = y + (int64)m * p.columns;
         if (lane == 0)
@@ -147,12 +184,12 @@ static __device__ __forceinline__ void matvec_n(const gpu_product_args &p)
         matvec_n<TA, TB, TY>(p);                                               \
     }
 
-#define ALL(name, TA, TB, TY) MATMUL(name, TA, TB, TY) MATVEC(name, TA, TB, TY)
-ALL(fff, float, float, float)
-ALL(ffb, float, float, bf16)
-ALL(fbf, float, bf16, float)
-ALL(fbb, float, bf16, bf16)
-ALL(bff, bf16, float, float)
-ALL(bfb, bf16, float, bf16)
-ALL(bbf, bf16, bf16, float)
-ALL(bbb, bf16, bf16, bf16)
+/* A product's operands are stored alike, its result either way. */
+#define PRODUCT(name, TA, TB, TY)                                              \
+    MATMUL(large, name, TA, TB, TY)                                            \
+    MATMUL(small, name, TA, TB, TY)                                            \
+    MATVEC(name, TA, TB, TY)
+PRODUCT(ff, float, float, float)
+PRODUCT(fb, float, float, bf16)
+PRODUCT(bf, bf16, bf16, float)
+PRODUCT(bb, bf16, bf16, bf16)
