@@ -125,6 +125,8 @@ static tn_status add_file(evaluation *e, const char *path, tn_error *err)
     tni_yaml_put(arena, map, "plugin",
                  tni_yaml_scalar(arena, plugin_for(path)));
     tni_yaml_put(arena, map, "path", text);
+    /* a file means its own order: the same rows whatever the seed */
+    tni_yaml_put(arena, map, "shuffle", tni_yaml_scalar(arena, "false"));
     return add_node(e, tni_path_absolute(arena, "."), map, "-d", err);
 }
 
@@ -172,7 +174,7 @@ static void begin_line(evaluation *e, const char *doing)
 /* One object a line, as `tenon train` writes them. */
 static void put_json(json_t *root)
 {
-    json_dumpf(root, stdout, 0);
+    json_dumpf(root, stdout, JSON_REAL_PRECISION(9));
     fputc('\n', stdout);
     fflush(stdout);
     json_decref(root);
