@@ -330,7 +330,7 @@ void ISA(gemm_bf16)(const cpu_worker *w, int64_t M, int64_t N, int64_t K,
 
 /* ---- a few rows ---- */
 
-enum { DOT_COLUMNS = 4, DIRECT_VECTORS = 4 };
+enum { DOT_COLUMNS = 4, DIRECT_VECTORS = 4, AHEAD = 8 };
 
 /* b's columns contiguous: dot products. */
 CPU_INLINE void dots(int rows, int columns, int64_t K, const float *a,
@@ -349,6 +349,11 @@ CPU_INLINE void dots(int rows, int columns, int64_t K, const float *a,
         for (int j = 0; j < columns; j++)
             line[j] = whole ? v_load_bf16(b + j * pitch + k)
                             : v_load_bf16_n(b + j * pitch + k, K - k);
+        /* rows are short: the hardware does not look past them */
+#pragma GCC unroll 4
+        for (int j = 0; j < columns && columns > 1; j++)
+            _mm_prefetch((const char *)(b + (j + AHEAD) * pitch + k),
+                         _MM_HINT_T0);
 #pragma GCC unroll 4
         for (int i = 0; i < rows; i++) {
             const vf x =
