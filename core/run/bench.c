@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "graph/ops/ops.h"
 #include "run/decoder.h"
 #include "run/evaluate.h"
 #include "run/weights.h"
@@ -71,13 +72,18 @@ static tn_tensor leaf(tni_graph *g, tn_op op, tn_arena arena, int64_t element,
                           g->builder.dtype, rank, shape, "bench");
 }
 
-/* c (M, N) = a (M, K) b (N, K)^T, as a linear layer does it */
-static void describe_gemm(tni_graph *g, const int64_t shape[3])
+/* c (M, N) = a (M, K) b (N, K)^T, as a linear layer does it; in bf16 a is one
+ * already, and b a copy */
+static void describe_gemm(tni_graph *g, const int64_t shape[3], int is_bf16)
 {
     const int64_t M = shape[0], N = shape[1], K = shape[2];
     tn_builder *b = &g->builder;
+    const tn_dtype dtype = is_bf16 ? TN_BF16 : b->dtype;
     const tn_tensor x =
-        leaf(g, TN_OP_INPUT, TN_ARENA_INPUT, 0, 2, (const int64_t[]){M, K});
+        tni_stored_as(b,
+                      tni_graph_leaf(g, TN_OP_INPUT, TN_ARENA_INPUT, 0, dtype,
+                                     2, (const int64_t[]){M, K}, "bench"),
+                      b->dtype, TN_HERE);
     const tn_tensor w =
         leaf(g, TN_OP_PARAM, TN_ARENA_PARAM, 0, 2, (const int64_t[]){N, K});
     const tn_tensor y =
@@ -86,8 +92,10 @@ static void describe_gemm(tni_graph *g, const int64_t shape[3])
 }
 
 /* c = a + 0.5 b over `count` elements each */
-static void describe_triad(tni_graph *g, const int64_t shape[3])
+static void describe_triad(tni_graph *g, const int64_t shape[3], int is_bf16)
 {
+    (void)is_bf16;
+
     tn_builder *b = &g->builder;
     const tn_tensor x = leaf(g, TN_OP_INPUT, TN_ARENA_INPUT, 0, 1, shape);
     const tn_tensor w = leaf(g, TN_OP_PARAM, TN_ARENA_PARAM, 0, 1, shape);
@@ -113,7 +121,7 @@ static tn_status touch(tni_session *s, tn_arena arena, tn_error *err)
 
 /* The fastest of repeated runs of one small graph in a session of its own. */
 static tn_status time_graph(const tni_recipe *recipe,
-                            void (*describe)(tni_graph *, const int64_t *),
+                            void (*describe)(tni_graph *, const int64_t *, int),
                             const int64_t shape[3], double *seconds,
                             tn_error *err)
 {
@@ -121,8 +129,10 @@ static tn_status time_graph(const tni_recipe *recipe,
     double median;
     TN_TRY(tni_session_open(recipe, &p.session, err));
     tni_graph *g = tni_graph_create(p.session->dtype);
-    describe(g, shape);
-    tn_status status = tni_session_plan(p.session, g, "bench", &p.plan, err);
+    describe(g, shape, (int)p.session->is_bf16);
+    tn_status status = tni_session_narrow(p.session, g, err);
+    if (status == TN_OK)
+        status = tni_session_plan(p.session, g, "bench", &p.plan, err);
     tni_graph_destroy(g);
     if (status == TN_OK)
         status = tni_session_commit(p.session, err);
@@ -130,6 +140,8 @@ static tn_status time_graph(const tni_recipe *recipe,
         status = touch(p.session, TN_ARENA_INPUT, err);
     if (status == TN_OK)
         status = touch(p.session, TN_ARENA_PARAM, err);
+    if (status == TN_OK)
+        status = touch(p.session, TN_ARENA_COPY, err);
     if (status == TN_OK)
         status = repeat(run_plan, &p, 0.4, seconds, &median, err);
     tni_session_close(p.session);
@@ -322,8 +334,9 @@ static tn_status measure_decode(tni_decoder *d, const tni_recipe *recipe,
     TN_TRY(repeat(read_one, d, 1.0, &fastest, &median, err));
     *result = (tni_bench_decode){
         .tokens_per_second = 1.0 / median,
-        .bytes_per_token = (double)(tni_model_matrix_parameters(recipe->model) *
-                                    d->session->real_bytes),
+        .bytes_per_token =
+            (double)tni_model_matrix_parameters(recipe->model) *
+            (d->session->is_bf16 ? 2.0 : (double)d->session->real_bytes),
         .context = half};
     return TN_OK;
 }
