@@ -278,7 +278,7 @@ tn_status tni_lower(tni_graph *g, const tni_target *target, tn_error *err)
 {
     const uint32_t phase = g->phase, layer = g->layer;
     tni_arena *scratch = tni_arena_create();
-    tni_graph_index(g);
+    tni_turn_products(g); /* or a gradient's turned view would be copied */
     const tn_status status = lower(g, target, scratch, err);
     tni_arena_destroy(scratch);
     g->phase = phase;

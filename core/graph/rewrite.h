@@ -73,7 +73,7 @@ void tni_graph_sort(tni_graph *g, const uint32_t *priority);
 int tni_has_kernel(const tni_graph *g, const tni_target *target,
                    const tni_node *node, tni_arena *scratch);
 
-/* First and last part of tni_fuse: turn.c, bind.c. */
+/* First part of tni_lower and of tni_fuse, turn.c; last of tni_fuse, bind.c. */
 void tni_turn_products(tni_graph *g);
 void tni_bind_assigns(tni_graph *g, const tni_target *target);
 

@@ -177,6 +177,24 @@ static void attention_copies_no_vectors(void **state)
     tni_graph_destroy(l.g);
 }
 
+/* dW = (x' dy)' is computed the right way round, straight into its slot. */
+static void a_turned_product_is_not_copied(void **state)
+{
+    (void)state;
+    leaves l = begin();
+    tn_builder *b = &l.g->builder;
+    const tn_tensor x = INPUT(&l, "x", 8, 3), dy = INPUT(&l, "dy", 8, 5);
+    const tn_tensor dw = tn_transpose(b, tn_matmul(b, tn_transpose(b, x), dy));
+    tn_assign(b, GRAD(&l, "dw", 5, 3), dw);
+    lower(l.g, &native);
+    assert_int_equal(count_nodes(l.g, TN_OP_COPY), 0);
+    fuse(l.g, &native);
+    assert_int_equal(count_work(l.g), 1);
+    assert_int_equal(arena_of(l.g, find_node(l.g, TN_OP_MATMUL), 0),
+                     TN_ARENA_GRAD);
+    tni_graph_destroy(l.g);
+}
+
 static void readers_of_a_replaced_output_find_the_new_one(void **state)
 {
     (void)state;
@@ -204,6 +222,7 @@ int main(void)
         cmocka_unit_test(a_layer_does_not_keep_another_phases_copy),
         cmocka_unit_test(a_copy_of_bytes_that_change_is_made_again),
         cmocka_unit_test(attention_copies_no_vectors),
+        cmocka_unit_test(a_turned_product_is_not_copied),
         cmocka_unit_test(readers_of_a_replaced_output_find_the_new_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,6 +39,30 @@ static void a_small_model_can_be_counted_by_hand(void **state)
     tni_training_destroy(t);
 }
 
+/* On the oracle, which has every bf16 kernel: no cast needs bytes of its own.
+ */
+static void bf16_halves_what_is_large_and_adds_the_copies(void **state)
+{
+    static const char large[] = "model.hidden_size=64";
+    tni_training *narrow =
+        plans(*state, SET("precision=bf16", large, "train.seq_len=32"));
+    tni_training *wide =
+        plans(*state, SET("precision=f32", large, "train.seq_len=32"));
+    tni_footprint n, w;
+    tni_footprint_of(narrow, &n);
+    tni_footprint_of(wide, &w);
+    assert_int_equal(n.bytes[TN_ARENA_PARAM], w.bytes[TN_ARENA_PARAM]);
+    assert_int_equal(n.bytes[TN_ARENA_COPY] * 2, n.bytes[TN_ARENA_PARAM]);
+    assert_int_equal(w.bytes[TN_ARENA_COPY], 0);
+    assert_true(n.bytes[TN_ARENA_TRANSIENT] * 100 <
+                w.bytes[TN_ARENA_TRANSIENT] * 65);
+    assert_int_equal(n.largest_bytes[0] * 2, w.largest_bytes[0]);
+    assert_int_equal(n.cache_token_bytes * 2, w.cache_token_bytes);
+    assert_int_equal(n.plain_token_bytes * 2, w.plain_token_bytes);
+    tni_training_destroy(narrow);
+    tni_training_destroy(wide);
+}
+
 static int64_t total(run_rig *rig, const char *const *set)
 {
     tni_training *t = plans(rig, set);
@@ -137,6 +161,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_RIG(a_small_model_can_be_counted_by_hand),
+        WITH_RIG(bf16_halves_what_is_large_and_adds_the_copies),
         WITH_RIG(refuses_with_the_setting_that_fits),
         WITH_RIG(recompute_needs_less),
         WITH_RIG(plain_attention_keeps_keys_and_values),
