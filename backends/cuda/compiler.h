@@ -95,8 +95,8 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
     XX(EXPERT_PLAN, "i", "iii", gpu_compile_expert_plan, NULL)                 \
     XX(GROUPED_MATMUL, "hhi", "h", gpu_compile_grouped_matmul, NULL)           \
     XX(FILL, "", "x", gpu_compile_fill, NULL)                                  \
-    XX(RMS_NORM, "hh", "hf", gpu_compile_norm, gpu_norm_fits)                  \
-    XX(RMS_NORM_BWD, "hhhf", "hh", gpu_compile_norm_bwd, gpu_norm_bwd_fits)    \
+    XX(RMS_NORM, "hf", "hf", gpu_compile_norm, gpu_norm_fits)                  \
+    XX(RMS_NORM_BWD, "hhff", "hf", gpu_compile_norm_bwd, gpu_norm_bwd_fits)    \
     XX(SOFTMAX, "h", "h", gpu_compile_softmax, gpu_softmax_fits)               \
     XX(SOFTMAX_BWD, "hh", "h", gpu_compile_softmax_bwd, gpu_softmax_fits)      \
     XX(ROPE, "hi", "h", gpu_compile_rope, gpu_rope_fits)                       \
@@ -106,11 +106,11 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
     XX(ATTENTION, "hhhii", "hf", gpu_compile_attention, gpu_attention_fits)    \
     XX(ATTENTION_BWD, "hhhhhfii", "hhh", gpu_compile_attention_bwd,            \
        gpu_attention_bwd_fits)                                                 \
-    XX(CONV1D_CAUSAL, "hhhi", "h", gpu_compile_conv, gpu_conv_fits)            \
-    XX(CONV1D_CAUSAL_BWD, "hhhhi", "hh", gpu_compile_conv_bwd,                 \
+    XX(CONV1D_CAUSAL, "hffi", "h", gpu_compile_conv, gpu_conv_fits)            \
+    XX(CONV1D_CAUSAL_BWD, "hhffi", "hf", gpu_compile_conv_bwd,                 \
        gpu_conv_bwd_fits)                                                      \
-    XX(SSD_SCAN, "hhhhhhi", "hh", gpu_compile_scan, gpu_scan_fits)             \
-    XX(SSD_SCAN_BWD, "hhhhhhi", "hhhhh", gpu_compile_scan_bwd,                 \
+    XX(SSD_SCAN, "hffhhfi", "hf", gpu_compile_scan, gpu_scan_fits)             \
+    XX(SSD_SCAN_BWD, "hhffhhi", "hffhh", gpu_compile_scan_bwd,                 \
        gpu_scan_bwd_fits)
 
 #define XX(op, in, out, name, fits)                                            \

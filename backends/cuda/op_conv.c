@@ -7,26 +7,17 @@
 
 enum { MOST_TAPS = 4 };
 
-/* x, w, history if there is one, and the result are stored alike. */
-static uint32_t fits(const tn_operand *x, uint32_t count, const tn_operand *y)
-{
-    for (uint32_t i = 0; i < count && i < 3; i++)
-        if (x[i].arena && x[i].dtype != y->dtype)
-            return 0;
-    return x[1].shape[1] <= MOST_TAPS;
-}
-
 uint32_t gpu_conv_fits(const tn_device *d, const tn_plan_node *n)
 {
     (void)d;
-    return fits(n->in, n->in_count, &n->out[0]);
+    return n->in[0].dtype == n->out[0].dtype && n->in[1].shape[1] <= MOST_TAPS;
 }
 
 uint32_t gpu_conv_bwd_fits(const tn_device *d, const tn_plan_node *n)
 {
     (void)d;
     return n->in[0].dtype == n->out[0].dtype &&
-           fits(n->in + 1, n->in_count - 1, &n->out[0]);
+           n->in[1].dtype == n->out[0].dtype && n->in[2].shape[1] <= MOST_TAPS;
 }
 
 /* x, w, [history] and [begins] are inputs `first` on. */
@@ -48,13 +39,13 @@ static gpu_conv_args problem(const gpu_compiler *c, const tn_plan_node *n,
     return a;
 }
 
-/* "conv_dw_4b": of 4 taps, stored as BF16 */
+/* "conv_dw_4b": of 4 taps, x stored as BF16; w stands behind x */
 static tn_status launch(gpu_compiler *c, gpu_conv_args *a, const char *kernel,
-                        const tn_operand *w, int64_t parts, tn_error *err)
+                        const tn_operand *x, int64_t parts, tn_error *err)
 {
     char name[32];
-    snprintf(name, sizeof name, "%s_%d%c", kernel, (int)w->shape[1],
-             gpu_letter(w->dtype));
+    snprintf(name, sizeof name, "%s_%d%c", kernel, (int)x[1].shape[1],
+             gpu_letter(x->dtype));
     return gpu_launch(c, GPU_FAMILY_conv, name, a, sizeof *a,
                       (gpu_grid){parts,
                                  gpu_ceil(a->channels, GPU_CONV_CHANNELS), 1,
@@ -63,11 +54,11 @@ static tn_status launch(gpu_compiler *c, gpu_conv_args *a, const char *kernel,
 }
 
 static tn_status launch_rows(gpu_compiler *c, gpu_conv_args *a,
-                             const char *kernel, const tn_operand *w,
-                             int64_t batch, tn_error *err)
+                             const char *kernel, const tn_operand *x,
+                             tn_error *err)
 {
     a->blocks = (int32_t)gpu_ceil(a->rows, GPU_CONV_ROWS);
-    return launch(c, a, kernel, w, a->blocks * batch, err);
+    return launch(c, a, kernel, x, a->blocks * x->shape[0], err);
 }
 
 tn_status gpu_compile_conv(gpu_compiler *c, const tn_plan_node *n,
@@ -75,20 +66,20 @@ tn_status gpu_compile_conv(gpu_compiler *c, const tn_plan_node *n,
 {
     gpu_conv_args a = problem(c, n, 0);
     a.y = gpu_at(c, &n->out[0]);
-    return launch_rows(c, &a, "conv", &n->in[1], n->in[0].shape[0], err);
+    return launch_rows(c, &a, "conv", &n->in[0], err);
 }
 
 static tn_status sum_taps(gpu_compiler *c, gpu_conv_args *a,
                           const tn_plan_node *n, tn_error *err)
 {
-    const tn_operand *w = &n->in[2], *dw = &n->out[1];
+    const tn_operand *x = &n->in[1], *dw = &n->out[1];
     a->blocks = (int32_t)gpu_ceil(a->rows, GPU_CONV_PART);
-    const int64_t parts = a->blocks * n->in[1].shape[0];
-    const int64_t taps = gpu_elements(w);
+    const int64_t parts = a->blocks * x->shape[0];
+    const int64_t taps = gpu_elements(dw);
     a->y = gpu_scratch(c, 4 * parts * taps);
-    TN_TRY(launch(c, a, "conv_dw", w, parts, err));
-    return gpu_launch_join(c, TN_REDUCE_SUM, parts, a->y, gpu_at(c, dw),
-                           dw->dtype, taps, 0, err);
+    TN_TRY(launch(c, a, "conv_dw", x, parts, err));
+    return gpu_launch_join(c, TN_REDUCE_SUM, parts, a->y, gpu_at(c, dw), TN_F32,
+                           taps, 0, err);
 }
 
 tn_status gpu_compile_conv_bwd(gpu_compiler *c, const tn_plan_node *n,
@@ -97,6 +88,6 @@ tn_status gpu_compile_conv_bwd(gpu_compiler *c, const tn_plan_node *n,
     gpu_conv_args a = problem(c, n, 1);
     a.dy = gpu_at(c, &n->in[0]);
     a.y = gpu_at(c, &n->out[0]);
-    TN_TRY(launch_rows(c, &a, "conv_dx", &n->in[2], n->in[1].shape[0], err));
+    TN_TRY(launch_rows(c, &a, "conv_dx", &n->in[1], err));
     return sum_taps(c, &a, n, err);
 }

@@ -23,30 +23,25 @@ static const char *named(const tn_operand *x, const char *f32, const char *bf16)
     return x->dtype == TN_BF16 ? bf16 : f32;
 }
 
-/* x, what is multiplied and the result are stored alike. */
-static uint32_t alike(const tn_operand *x, const tn_operand *y,
-                      const tn_operand *z)
-{
-    return x->dtype == y->dtype && x->dtype == z->dtype;
-}
-
+/* A norm's weight is F32, whatever x is. */
 uint32_t gpu_norm_fits(const tn_device *d, const tn_plan_node *n)
 {
     (void)d;
-    return alike(&n->in[0], &n->in[1], &n->out[0]);
+    return n->in[0].dtype == n->out[0].dtype;
 }
 
 uint32_t gpu_norm_bwd_fits(const tn_device *d, const tn_plan_node *n)
 {
     (void)d;
-    return alike(&n->in[0], &n->in[1], &n->in[2]) &&
+    return n->in[0].dtype == n->in[1].dtype &&
            n->in[0].dtype == n->out[0].dtype;
 }
 
 uint32_t gpu_softmax_fits(const tn_device *d, const tn_plan_node *n)
 {
     (void)d;
-    return alike(&n->in[0], &n->in[n->in_count - 1], &n->out[0]);
+    return n->in[0].dtype == n->in[n->in_count - 1].dtype &&
+           n->in[0].dtype == n->out[0].dtype;
 }
 
 tn_status gpu_compile_norm(gpu_compiler *c, const tn_plan_node *n,

@@ -21,25 +21,21 @@ typedef struct scan {
     gpu_ssd_args a;
     int64_t batch;
     tn_dtype dtype; /* of x, Bm, Cm and the like */
-    tn_dtype dt_dtype, state_dtype;
 } scan;
 
 /* ---- what is taken ---- */
 
-/* x, dt, A, Bm, Cm: what holds rows is stored alike, so are the two that make
- * decays. */
+/* x, dt, A, Bm, Cm: all but dt and A are stored alike. */
 static uint32_t fits(const tn_operand *in)
 {
     return in[3].dtype == in[0].dtype && in[4].dtype == in[0].dtype &&
-           in[1].dtype == in[2].dtype && in[3].shape[3] <= GPU_SSD_MOST_STATES;
+           in[3].shape[3] <= GPU_SSD_MOST_STATES;
 }
 
 uint32_t gpu_scan_fits(const tn_device *d, const tn_plan_node *n)
 {
     (void)d;
-    return fits(n->in) && n->out[0].dtype == n->in[0].dtype &&
-           (n->in_count < 6 || !n->in[5].arena ||
-            n->in[5].dtype == n->out[1].dtype);
+    return fits(n->in) && n->out[0].dtype == n->in[0].dtype;
 }
 
 uint32_t gpu_scan_bwd_fits(const tn_device *d, const tn_plan_node *n)
@@ -47,8 +43,8 @@ uint32_t gpu_scan_bwd_fits(const tn_device *d, const tn_plan_node *n)
     const tn_dtype dtype = n->in[1].dtype;
     (void)d;
     return fits(n->in + 1) && n->in[0].dtype == dtype &&
-           n->out[0].dtype == dtype && n->out[1].dtype == n->in[2].dtype &&
-           n->out[3].dtype == dtype && n->out[4].dtype == dtype;
+           n->out[0].dtype == dtype && n->out[3].dtype == dtype &&
+           n->out[4].dtype == dtype;
 }
 
 /* ---- the problem ---- */
@@ -65,10 +61,7 @@ static scan problem(gpu_compiler *c, const tn_plan_node *n, uint32_t first)
     const tn_operand *in = &n->in[first], *Bm = &in[3];
     const int64_t T = in->shape[1], states = Bm->shape[3];
     const int64_t chunk = states > 64 ? 2 * GPU_SSD_TILE : GPU_SSD_TILE;
-    scan s = {.c = c,
-              .batch = in->shape[0],
-              .dtype = in->dtype,
-              .dt_dtype = in[1].dtype};
+    scan s = {.c = c, .batch = in->shape[0], .dtype = in->dtype};
     s.a = (gpu_ssd_args){
         .x = gpu_at(c, &in[0]),
         .dt = gpu_at(c, &in[1]),
@@ -83,7 +76,6 @@ static scan problem(gpu_compiler *c, const tn_plan_node *n, uint32_t first)
         .states = (int32_t)states,
         .chunk = (int32_t)chunk,
         .chunks = (int32_t)gpu_ceil(T, chunk),
-        .narrow_dt = in[1].dtype == TN_BF16,
     };
     set_strides(s.a.x_stride, &in[0]);
     set_strides(s.a.dt_stride, &in[1]);
@@ -132,7 +124,7 @@ static gpu_ssd_args part_of(const scan *s, int64_t b, int64_t count)
     const int64_t of_state = b * a.heads * a.width * a.states;
     a.batch = (int32_t)count;
     a.x = behind(a.x, b * a.x_stride[0], s->dtype);
-    a.dt = behind(a.dt, b * a.dt_stride[0], s->dt_dtype);
+    a.dt = behind(a.dt, b * a.dt_stride[0], TN_F32);
     a.Bm = behind(a.Bm, b * a.b_stride[0], s->dtype);
     a.Cm = behind(a.Cm, b * a.c_stride[0], s->dtype);
     a.dy = behind(a.dy, of_x, s->dtype);
@@ -140,10 +132,10 @@ static gpu_ssd_args part_of(const scan *s, int64_t b, int64_t count)
     a.dx = behind(a.dx, of_x, s->dtype);
     a.dB = behind(a.dB, of_group, s->dtype);
     a.dC = behind(a.dC, of_group, s->dtype);
-    a.ddt = behind(a.ddt, steps, s->dt_dtype);
+    a.ddt = behind(a.ddt, steps, TN_F32);
     a.begins = behind(a.begins, b * a.rows, TN_I32);
-    a.first = behind(a.first, of_state, s->state_dtype);
-    a.last = behind(a.last, of_state, s->state_dtype);
+    a.first = behind(a.first, of_state, TN_F32);
+    a.last = behind(a.last, of_state, TN_F32);
     a.dA = behind(a.dA, b * a.chunks * a.heads, TN_F32);
     return a;
 }
@@ -158,13 +150,15 @@ static int64_t tiles_of(int64_t size)
     return gpu_ceil(size, GPU_SSD_TILE);
 }
 
-/* Of ssd.cu or ssd_bwd.cu, "ssd_scan_b": stored as BF16 */
+/* Of ssd.cu or ssd_bwd.cu, "ssd_scan_b": stored as BF16. A tile is shared by
+ * 256 threads, or by 4 warps and their tensor cores. */
 static tn_status launch(const scan *s, const gpu_ssd_args *a, uint32_t family,
                         const char *kernel, gpu_grid grid, tn_error *err)
 {
     char name[40];
     snprintf(name, sizeof name, "%s%c", kernel, gpu_letter(s->dtype));
-    grid.threads = 256;
+    if (!grid.threads)
+        grid.threads = s->dtype == TN_BF16 ? 128 : 256;
     return gpu_launch(s->c, family, name, a, sizeof *a, grid, err);
 }
 
@@ -219,7 +213,7 @@ static tn_status scan_few(const scan *s, tn_error *err)
     const gpu_ssd_args a = part_of(s, 0, s->batch);
     const int64_t warps = (int64_t)a.batch * a.heads * a.width;
     return launch(s, &a, GPU_FAMILY_ssd, "ssd_few_",
-                  (gpu_grid){.x = gpu_ceil(warps, 8), .y = 1, .z = 1}, err);
+                  (gpu_grid){gpu_ceil(warps, 8), 1, 1, 256, 0}, err);
 }
 
 tn_status gpu_compile_scan(gpu_compiler *c, const tn_plan_node *n,
@@ -229,8 +223,6 @@ tn_status gpu_compile_scan(gpu_compiler *c, const tn_plan_node *n,
     s.a.first = n->in_count > 5 ? gpu_at(c, &n->in[5]) : 0;
     s.a.y = gpu_at(c, &n->out[0]);
     s.a.last = gpu_at(c, &n->out[1]);
-    s.state_dtype = n->out[1].dtype;
-    s.a.narrow_state = s.state_dtype == TN_BF16;
     if (s.a.rows <= FEW_ROWS)
         return scan_few(&s, err);
     const int64_t most = rows_at_once(&s, 1);
@@ -296,6 +288,5 @@ tn_status gpu_compile_scan_bwd(gpu_compiler *c, const tn_plan_node *n,
         TN_TRY(differentiate_rows(&s, &a, err));
     }
     return gpu_launch_join(c, TN_REDUCE_SUM, s.batch * s.a.chunks, s.a.dA,
-                           gpu_at(c, &n->out[2]), n->out[2].dtype, heads, 0,
-                           err);
+                           gpu_at(c, &n->out[2]), TN_F32, heads, 0, err);
 }

@@ -12,6 +12,8 @@
 #include "common.cuh"
 #include "sequence.h"
 
+/* x, y and their gradients are T; taps and history are F32. */
+
 /* Blocks are numbered by rows, then by batch row; y along channels. */
 struct conv_place {
     int b, t, c;
@@ -38,8 +40,8 @@ static __device__ __forceinline__ float x_at(const gpu_conv_args &a, int b,
         return load((const T *)a.x + b * a.x_stride[0] + t * a.x_stride[1] + c);
     if (!a.history)
         return 0.0f;
-    return load((const T *)a.history + b * a.history_stride[0] +
-                (t + K - 1) * a.history_stride[1] + c);
+    return ((const float *)a.history)[b * a.history_stride[0] +
+                                      (t + K - 1) * a.history_stride[1] + c];
 }
 
 template <typename T>
@@ -70,7 +72,7 @@ static __device__ __forceinline__ void conv(const gpu_conv_args &a)
         return;
 #pragma unroll
     for (int k = 0; k < K; k++)
-        tap[k] = load((const T *)a.w + (int64)p.c * K + k);
+        tap[k] = ((const float *)a.w)[(int64)p.c * K + k];
 #pragma unroll
     for (int i = 0; i < ROWS + K - 1; i++)
         window[i] = x_at<K, T>(a, p.b, p.t + i - K + 1, p.c);
@@ -98,7 +100,7 @@ static __device__ __forceinline__ void conv_dx(const gpu_conv_args &a)
         return;
 #pragma unroll
     for (int k = 0; k < K; k++)
-        tap[k] = load((const T *)a.w + (int64)p.c * K + K - 1 - k);
+        tap[k] = ((const float *)a.w)[(int64)p.c * K + K - 1 - k];
 #pragma unroll
     for (int i = 0; i < ROWS + K - 1; i++)
         window[i] = dy_at<T>(a, p.b, p.t + i, p.c);

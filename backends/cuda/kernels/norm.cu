@@ -20,7 +20,7 @@ static __device__ __forceinline__ void rms_norm(const gpu_norm_args &a)
     if (row >= a.rows)
         return;
     const T *x = (const T *)a.x + row * a.columns;
-    const T *w = (const T *)a.weight;
+    const float *w = (const float *)a.weight;
     T *y = (T *)a.y + row * a.columns;
     float sum = 0.0f;
 #pragma unroll 4
@@ -32,7 +32,7 @@ static __device__ __forceinline__ void rms_norm(const gpu_norm_args &a)
     const float r = 1.0f / sqrtf(mean + a.eps);
 #pragma unroll 4
     for (int64 c = lane; c < a.columns; c += 32)
-        store(y + c, load(x + c) * r * load(w + c));
+        store(y + c, load(x + c) * r * w[c]);
     if (lane == 0)
         ((float *)a.rstd)[row] = r;
 }
@@ -47,17 +47,17 @@ static __device__ __forceinline__ void rms_norm_bwd(const gpu_norm_args &a)
         return;
     const T *x = (const T *)a.x + row * a.columns;
     const T *dy = (const T *)a.dy + row * a.columns;
-    const T *w = (const T *)a.weight;
+    const float *w = (const float *)a.weight;
     T *dx = (T *)a.y + row * a.columns;
     float sum = 0.0f;
 #pragma unroll 4
     for (int64 c = lane; c < a.columns; c += 32)
-        sum = fmaf(load(dy + c) * load(w + c), load(x + c), sum);
+        sum = fmaf(load(dy + c) * w[c], load(x + c), sum);
     const float r = ((const float *)a.rstd)[row];
     const float pull = r * r * (warp_sum(sum) / (float)a.columns);
 #pragma unroll 4
     for (int64 c = lane; c < a.columns; c += 32)
-        store(dx + c, r * (load(dy + c) * load(w + c) - load(x + c) * pull));
+        store(dx + c, r * (load(dy + c) * w[c] - load(x + c) * pull));
 }
 
 template <typename T>

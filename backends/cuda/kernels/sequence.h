@@ -59,8 +59,6 @@ typedef struct gpu_ssd_args {
     int32_t width, states;              /* P, N */
     int32_t chunk, chunks;              /* L, Z */
     uint32_t backward;                  /* of ssd_states and ssd_chain */
-    uint32_t narrow_dt;                 /* dt, A and ddt are BF16 */
-    uint32_t narrow_state;              /* first and last are BF16 */
     uint32_t reserved;
 } gpu_ssd_args;
 

@@ -19,10 +19,9 @@ static __device__ __forceinline__ bool begins(const gpu_ssd_args &a, int b,
 static __device__ __forceinline__ float dt_at(const gpu_ssd_args &a,
                                               const ssd_chunk &c, int row)
 {
-    return fetch(a.dt,
-                 c.b * a.dt_stride[0] + (c.begin + row) * a.dt_stride[1] +
-                     c.h * a.dt_stride[2],
-                 a.narrow_dt);
+    return ((const float *)
+                a.dt)[c.b * a.dt_stride[0] + (c.begin + row) * a.dt_stride[1] +
+                      c.h * a.dt_stride[2]];
 }
 
 extern "C" __global__ void __launch_bounds__(64) ssd_steps(const gpu_ssd_args a)
@@ -31,7 +30,7 @@ extern "C" __global__ void __launch_bounds__(64) ssd_steps(const gpu_ssd_args a)
     const ssd_chunk c = chunk_of(a, w, a.heads);
     if (c.b >= a.batch)
         return;
-    const double A = fetch(a.A, c.h, a.narrow_dt);
+    const double A = ((const float *)a.A)[c.h];
     ssd_step *to = steps_of(a, c), step = {0.0f, 0.0f, -1, 0.0f};
     double sum = 0.0;
     for (int t = 0; t < c.count; t++) {
@@ -59,11 +58,11 @@ extern "C" __global__ void __launch_bounds__(64) ssd_steps(const gpu_ssd_args a)
 template <typename T>
 static __device__ __forceinline__ void ssd_states(const gpu_ssd_args &a)
 {
-    __shared__ ssd_room room;
+    __shared__ ssd_room<T> room;
     __shared__ ssd_step steps[GPU_SSD_MOST_ROWS];
     const ssd_chunk c = chunk_of(a, blockIdx.x, a.heads);
     const int n = blockIdx.y * TILE, p = blockIdx.z * TILE;
-    float s[4][4];
+    ssd_tile<T> s;
     clear(s);
     load_steps(a, c, steps);
     if (a.backward) {
@@ -106,7 +105,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const int64 n = i % size / a.width, p = i % size % a.width;
     const int64 outside = head * size + p * a.states + n;
     float *states = (float *)(a.backward ? a.E : a.h);
-    float carried = a.first ? fetch(a.first, outside, a.narrow_state) : 0.0f;
+    float carried = a.first ? ((const float *)a.first)[outside] : 0.0f;
     for (int k = 0; k < a.chunks; k++) {
         const int64 z = a.backward ? a.chunks - 1 - k : k;
         const int64 chunk = head * a.chunks + z;
@@ -116,7 +115,7 @@ extern "C" __global__ void __launch_bounds__(256)
         carried = fmaf(((const float *)a.decay)[chunk], carried, added);
     }
     if (a.last)
-        put(a.last, outside, a.narrow_state, carried);
+        ((float *)a.last)[outside] = carried;
 }
 
 /* ---- C B' of the rows of a chunk; y is the tile, row by row ---- */
@@ -124,12 +123,12 @@ extern "C" __global__ void __launch_bounds__(256)
 template <typename T>
 static __device__ __forceinline__ void ssd_products(const gpu_ssd_args &a)
 {
-    __shared__ ssd_room room;
+    __shared__ ssd_room<T> room;
     const ssd_chunk c = chunk_of(a, blockIdx.x, a.groups);
     const int tiles = a.chunk / TILE;
     const int t = (int)blockIdx.y / tiles * TILE;
     const int j = (int)blockIdx.y % tiles * TILE;
-    float s[4][4];
+    ssd_tile<T> s;
     if (j > t)
         return;
     clear(s);
@@ -147,11 +146,11 @@ static __device__ __forceinline__ void ssd_products(const gpu_ssd_args &a)
 template <typename T>
 static __device__ __forceinline__ void ssd_scan(const gpu_ssd_args &a)
 {
-    __shared__ ssd_room room;
+    __shared__ ssd_room<T> room;
     __shared__ ssd_step steps[GPU_SSD_MOST_ROWS];
     const ssd_chunk c = chunk_of(a, blockIdx.x, a.heads);
     const int row = blockIdx.y * TILE, p = blockIdx.z * TILE;
-    float s[4][4];
+    ssd_tile<T> s;
     if (row >= c.count)
         return;
     clear(s);
@@ -162,8 +161,9 @@ static __device__ __forceinline__ void ssd_scan(const gpu_ssd_args &a)
         add_product<true, false>(
             s, [&](int line, int n) { return C(row + line, n); },
             [&](int line, int n) { return h(n, p + line); }, a.states, &room);
-        for (int i = 0; i < 4; i++)
-            scale_row(s, i, from_start(steps[row + my_row() + i]));
+#pragma unroll
+        for (int i = 0; i < s.ROWS; i++)
+            scale_row(s, i, from_start(steps[row + s.row(i)]));
     }
     const float *products = products_of(a, c);
     const auto x = x_rows<T>(a, c);
@@ -196,9 +196,10 @@ static __device__ __forceinline__ void ssd_few(const gpu_ssd_args &a)
     const auto B = b_rows<T>(a, c);
     const auto C = c_rows<T>(a, c);
     const auto y = dense_rows<T>(a, a.y, c);
-    const float A = fetch(a.A, c.h, a.narrow_dt);
+    const float A = ((const float *)a.A)[c.h];
     const int64 state = w * a.states;
-    uint64_t from = a.first;
+    const float *from = (const float *)a.first;
+    float *to = (float *)a.last;
     for (int t = 0; t < a.rows; t++) {
         const float dt = dt_at(a, c, t);
         const float decay =
@@ -206,31 +207,29 @@ static __device__ __forceinline__ void ssd_few(const gpu_ssd_args &a)
         const float dt_x = dt * x(t, p);
         float sum = 0.0f;
         for (int n = lane; n < a.states; n += 32) {
-            const float before =
-                from ? decay * fetch(from, state + n, a.narrow_state) : 0.0f;
+            const float before = from ? decay * from[state + n] : 0.0f;
             const float S = fmaf(dt_x, B(t, n), before);
-            put(a.last, state + n, a.narrow_state, S);
+            to[state + n] = S;
             sum = fmaf(S, C(t, n), sum);
         }
-        from = a.last;
+        from = to;
         sum = warp_sum(sum);
         if (lane == 0)
             store(y.at + t * y.pitch + p, sum);
     }
 }
 
-#define KERNEL(name)                                                           \
-    extern "C" __global__ void __launch_bounds__(256)                          \
-        name##_f(const gpu_ssd_args a)                                         \
+#define KERNEL_OF(name, letter, T, threads)                                    \
+    extern "C" __global__ void __launch_bounds__(threads)                      \
+        name##_##letter(const gpu_ssd_args a)                                  \
     {                                                                          \
-        name<float>(a);                                                        \
-    }                                                                          \
-    extern "C" __global__ void __launch_bounds__(256)                          \
-        name##_b(const gpu_ssd_args a)                                         \
-    {                                                                          \
-        name<bf16>(a);                                                         \
+        name<T>(a);                                                            \
     }
+#define KERNEL(name)                                                           \
+    KERNEL_OF(name, f, float, ssd_tile<float>::THREADS)                        \
+    KERNEL_OF(name, b, bf16, ssd_tile<bf16>::THREADS)
 KERNEL(ssd_states)
 KERNEL(ssd_products)
 KERNEL(ssd_scan)
-KERNEL(ssd_few)
+KERNEL_OF(ssd_few, f, float, 256)
+KERNEL_OF(ssd_few, b, bf16, 256)

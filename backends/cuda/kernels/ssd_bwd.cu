@@ -13,11 +13,11 @@
 template <typename T>
 static __device__ __forceinline__ void ssd_dx(const gpu_ssd_args &a)
 {
-    __shared__ ssd_room room;
+    __shared__ ssd_room<T> room;
     __shared__ ssd_step steps[GPU_SSD_MOST_ROWS];
     const ssd_chunk c = chunk_of(a, blockIdx.x, a.heads);
     const int row = blockIdx.y * TILE;
-    float of_u[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    float of_u[ssd_tile<T>::ROWS] = {};
     if (row >= c.count)
         return;
     load_steps(a, c, steps);
@@ -28,15 +28,15 @@ static __device__ __forceinline__ void ssd_dx(const gpu_ssd_args &a)
     const auto E = state_rows(a, a.E, c);
     const float *products = products_of(a, c);
     for (int p = 0; p < a.width; p += TILE) {
-        float s[4][4];
+        ssd_tile<T> s;
         clear(s);
         if (c.z + 1 < a.chunks) {
             add_product<true, false>(
                 s, [&](int line, int n) { return B(row + line, n); },
                 [&](int line, int n) { return E(n, p + line); }, a.states,
                 &room);
-            for (int i = 0; i < 4; i++) {
-                const int j = row + my_row() + i;
+            for (int i = 0; i < ssd_tile<T>::ROWS; i++) {
+                const int j = row + ssd_tile<T>::row(i);
                 scale_row(s, i, between(end, steps[j], j));
             }
         }
@@ -51,18 +51,19 @@ static __device__ __forceinline__ void ssd_dx(const gpu_ssd_args &a)
             },
             [&](int line, int k) { return dy(row + k, p + line); },
             c.count - row, &room);
-        for (int i = 0; i < 4; i++) {
-            const int j = row + my_row() + i;
-            for (int k = 0; k < 4; k++)
-                of_u[i] = fmaf(s[i][k], x(j, p + my_column() + k), of_u[i]);
+        for (int i = 0; i < ssd_tile<T>::ROWS; i++) {
+            const int j = row + ssd_tile<T>::row(i);
+            for (int k = 0; k < ssd_tile<T>::COLUMNS; k++)
+                of_u[i] =
+                    fmaf(s.at[i][k], x(j, p + ssd_tile<T>::column(k)), of_u[i]);
             scale_row(s, i, steps[j].dt);
         }
         store_rows(s, dense_rows<T>(a, a.dx, c), row, p);
     }
-    for (int i = 0; i < 4; i++) {
-        const int j = row + my_row() + i;
-        const float sum = row_sum(of_u[i]);
-        if (threadIdx.x % 16 == 0 && j < c.count)
+    for (int i = 0; i < ssd_tile<T>::ROWS; i++) {
+        const int j = row + ssd_tile<T>::row(i);
+        const float sum = row_sum<T>(of_u[i]);
+        if (tells<T>() && j < c.count)
             sums_of(a, c, GPU_SSD_OF_U)[j] = sum;
     }
 }
@@ -73,40 +74,42 @@ static __device__ __forceinline__ void ssd_dx(const gpu_ssd_args &a)
  * passes from h, or to E. */
 template <int PARTS, bool OF_B, typename T>
 static __device__ __forceinline__ void
-add_states(float (&total)[PARTS][4][4], const gpu_ssd_args &a,
-           const ssd_chunk &c, int row, const ssd_step *steps, ssd_room *room)
+add_states(ssd_tile<T> (&total)[PARTS], const gpu_ssd_args &a,
+           const ssd_chunk &c, int row, const ssd_step *steps,
+           ssd_room<T> *room)
 {
     const auto states = state_rows(a, OF_B ? a.E : a.h, c);
     const auto mine = OF_B ? x_rows<T>(a, c) : dense_rows<const T>(a, a.dy, c);
     const auto own = OF_B ? b_rows<T>(a, c) : c_rows<T>(a, c);
     const ssd_step end = steps[c.count - 1];
-    float dot[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    float dot[ssd_tile<T>::ROWS] = {};
 #pragma unroll
     for (int part = 0; part < PARTS; part++) {
         const int n = part * TILE;
-        float s[4][4];
+        ssd_tile<T> s;
         clear(s);
         add_product<true, true>(
             s, [&](int line, int p) { return mine(row + line, p); },
             [&](int line, int p) { return states(n + line, p); }, a.width,
             room);
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const int r = row + my_row() + i;
+        for (int i = 0; i < ssd_tile<T>::ROWS; i++) {
+            const int r = row + ssd_tile<T>::row(i);
             scale_row(s, i,
                       OF_B ? between(end, steps[r], r) * steps[r].dt
                            : from_start(steps[r]));
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
-                dot[i] = fmaf(s[i][j], own(r, n + my_column() + j), dot[i]);
-                total[part][i][j] += s[i][j];
+            for (int j = 0; j < ssd_tile<T>::COLUMNS; j++) {
+                dot[i] = fmaf(s.at[i][j], own(r, n + ssd_tile<T>::column(j)),
+                              dot[i]);
+                total[part].at[i][j] += s.at[i][j];
             }
         }
     }
-    for (int i = 0; i < 4; i++) {
-        const int r = row + my_row() + i;
-        const float sum = row_sum(dot[i]);
-        if (threadIdx.x % 16 == 0 && r < c.count)
+    for (int i = 0; i < ssd_tile<T>::ROWS; i++) {
+        const int r = row + ssd_tile<T>::row(i);
+        const float sum = row_sum<T>(dot[i]);
+        if (tells<T>() && r < c.count)
             sums_of(a, c, OF_B ? GPU_SSD_WRITTEN : GPU_SSD_READ)[r] = sum;
     }
 }
@@ -115,40 +118,40 @@ add_states(float (&total)[PARTS][4][4], const gpu_ssd_args &a,
  * over what a row sees beside itself are added to those of columns before. */
 template <bool OF_B, typename T>
 static __device__ __forceinline__ void
-add_head(float (&v)[4][4], const gpu_ssd_args &a, const ssd_chunk &c, int row,
-         int column, bool is_first, const ssd_step *steps, ssd_room *room)
+add_head(ssd_tile<T> &v, const gpu_ssd_args &a, const ssd_chunk &c, int row,
+         int column, bool is_first, const ssd_step *steps, ssd_room<T> *room)
 {
     const auto x = x_rows<T>(a, c);
     const auto dy = dense_rows<const T>(a, a.dy, c);
     const auto mine = OF_B ? x : dy;
     const auto other = OF_B ? dy : x;
     const float *products = products_of(a, c);
-    float s[4][4];
+    ssd_tile<T> s;
     clear(s);
     add_product<true, true>(
         s, [&](int line, int p) { return mine(row + line, p); },
         [&](int line, int p) { return other(column + line, p); }, a.width,
         room);
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-        const int r = row + my_row() + i;
+    for (int i = 0; i < ssd_tile<T>::ROWS; i++) {
+        const int r = row + ssd_tile<T>::row(i);
         float passing = 0.0f;
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            const int k = column + my_column() + j;
+        for (int j = 0; j < ssd_tile<T>::COLUMNS; j++) {
+            const int k = column + ssd_tile<T>::column(j);
             const int from = OF_B ? r : k, to = OF_B ? k : r;
             if (from > to || to >= c.count)
                 continue;
-            const float V = s[i][j] * steps[from].dt *
+            const float V = s.at[i][j] * steps[from].dt *
                             between(steps[to], steps[from], from);
-            v[i][j] += V;
+            v.at[i][j] += V;
             if (from < to)
                 passing = fmaf(V, products[to * a.chunk + from], passing);
         }
-        passing = row_sum(passing);
+        passing = row_sum<T>(passing);
         float *sum =
             sums_of(a, c, OF_B ? GPU_SSD_BY_COLUMN : GPU_SSD_BY_ROW) + r;
-        if (threadIdx.x % 16 == 0 && r < c.count)
+        if (tells<T>() && r < c.count)
             *sum = is_first ? passing : *sum + passing;
     }
 }
@@ -156,15 +159,16 @@ add_head(float (&v)[4][4], const gpu_ssd_args &a, const ssd_chunk &c, int row,
 /* total += V B, or V' C */
 template <int PARTS, bool OF_B, typename T>
 static __device__ __forceinline__ void
-add_inside(float (&total)[PARTS][4][4], const float (&v)[4][4],
+add_inside(ssd_tile<T> (&total)[PARTS], const ssd_tile<T> &v,
            const gpu_ssd_args &a, const ssd_chunk &c, int column, float *weight,
-           ssd_room *room)
+           ssd_room<T> *room)
 {
     const auto with = OF_B ? c_rows<T>(a, c) : b_rows<T>(a, c);
     __syncthreads();
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++)
-            weight[(my_row() + i) * (TILE + 1) + my_column() + j] = v[i][j];
+    for (int i = 0; i < ssd_tile<T>::ROWS; i++)
+        for (int j = 0; j < ssd_tile<T>::COLUMNS; j++)
+            weight[ssd_tile<T>::row(i) * (TILE + 1) + ssd_tile<T>::column(j)] =
+                v.at[i][j];
 #pragma unroll
     for (int part = 0; part < PARTS; part++)
         add_product<true, false>(
@@ -179,12 +183,12 @@ add_inside(float (&total)[PARTS][4][4], const float (&v)[4][4],
 template <int PARTS, bool OF_B, typename T>
 static __device__ __forceinline__ void ssd_groups(const gpu_ssd_args &a)
 {
-    __shared__ ssd_room room;
+    __shared__ ssd_room<T> room;
     __shared__ ssd_step steps[GPU_SSD_MOST_ROWS];
     __shared__ float weight[TILE * (TILE + 1)];
     ssd_chunk c = chunk_of(a, blockIdx.x, a.groups);
     const int row = blockIdx.y * TILE, heads = a.heads / a.groups;
-    float total[PARTS][4][4];
+    ssd_tile<T> total[PARTS];
     if (row >= c.count)
         return;
 #pragma unroll
@@ -193,7 +197,7 @@ static __device__ __forceinline__ void ssd_groups(const gpu_ssd_args &a)
     const int first = OF_B ? row : 0;
     const int end = OF_B ? c.count : row + 1;
     for (int column = first; column < end; column += TILE) {
-        float v[4][4];
+        ssd_tile<T> v;
         clear(v);
         for (int r = 0; r < heads; r++) {
             c.h = c.g * heads + r;
@@ -252,9 +256,8 @@ extern "C" __global__ void __launch_bounds__(GPU_SSD_MOST_ROWS)
         for (int t = 0; t < c.count; t++)
             da += t < u ? before[t] : after[t];
         const int64 t = (int64)c.b * a.rows + c.begin + u;
-        put(a.ddt, t * a.heads + c.h, a.narrow_dt,
-            fmaf(fetch(a.A, c.h, a.narrow_dt), da,
-                 sums_of(a, c, GPU_SSD_OF_U)[u]));
+        ((float *)a.ddt)[t * a.heads + c.h] =
+            fmaf(((const float *)a.A)[c.h], da, sums_of(a, c, GPU_SSD_OF_U)[u]);
         of_A = steps_of(a, c)[u].dt * da;
     }
     of_A = block_sum(of_A, room);
@@ -262,27 +265,19 @@ extern "C" __global__ void __launch_bounds__(GPU_SSD_MOST_ROWS)
         ((float *)a.dA)[((int64)c.b * a.chunks + c.z) * a.heads + c.h] = of_A;
 }
 
-#define KERNEL(name, letter, call)                                             \
-    extern "C" __global__ void __launch_bounds__(256)                          \
-        name##_##letter(const gpu_ssd_args a)                                  \
+#define KERNEL(name, letter, T, call)                                          \
+    extern "C" __global__ void __launch_bounds__(ssd_tile<T>::THREADS)         \
+        name##letter(const gpu_ssd_args a)                                     \
     {                                                                          \
-        call(a);                                                               \
+        call;                                                                  \
     }
-KERNEL(ssd_dx, f, ssd_dx<float>)
-KERNEL(ssd_dx, b, ssd_dx<bf16>)
+KERNEL(ssd_dx_, f, float, ssd_dx<float>(a))
+KERNEL(ssd_dx_, b, bf16, ssd_dx<bf16>(a))
 
 /* dC and dB of at most 64, 128 and 256 states */
 #define GROUPS(states, PARTS, letter, T)                                       \
-    extern "C" __global__ void __launch_bounds__(256)                          \
-        ssd_dC_##states##letter(const gpu_ssd_args a)                          \
-    {                                                                          \
-        ssd_groups<PARTS, false, T>(a);                                        \
-    }                                                                          \
-    extern "C" __global__ void __launch_bounds__(256)                          \
-        ssd_dB_##states##letter(const gpu_ssd_args a)                          \
-    {                                                                          \
-        ssd_groups<PARTS, true, T>(a);                                         \
-    }
+    KERNEL(ssd_dC_##states, letter, T, (ssd_groups<PARTS, false, T>(a)))       \
+    KERNEL(ssd_dB_##states, letter, T, (ssd_groups<PARTS, true, T>(a)))
 GROUPS(64, 1, f, float)
 GROUPS(64, 1, b, bf16)
 GROUPS(128, 2, f, float)
