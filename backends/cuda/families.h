@@ -9,6 +9,7 @@
     XX(rows)                                                                   \
     XX(select)                                                                 \
     XX(matmul)                                                                 \
+    XX(matmul_mma)                                                             \
     XX(grouped)                                                                \
     XX(norm)                                                                   \
     XX(rope)                                                                   \

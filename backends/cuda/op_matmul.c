@@ -7,7 +7,8 @@
  * is cut into parts whose sums are joined by a reduction. Both follow from
  * shapes alone: the same plan gives the same bits on one device.
  *
- * Where cuBLASLt is there it multiplies instead, but for few rows.
+ * Operands in BF16 that move by 16 bytes go to tensor cores. Where cuBLASLt is
+ * there it multiplies instead, but for few rows.
  */
 #include "blas.h"
 #include "emit_launch.h"
@@ -38,18 +39,60 @@ static int64_t tiles_of(const gpu_product_args *p, const tile *t)
            batches_of(p);
 }
 
-static const tile *tile_of(const gpu_product_args *p)
+/* Whether an operand of `lines` lines moves by 16 bytes, either way it lies. */
+static int moves_by_16_bytes(uint64_t address, int64_t by_line, int64_t by_k,
+                             const int64_t batch[4], int64_t lines,
+                             int64_t inner)
 {
+    const int64_t pitch = by_k == 1 ? by_line : by_k;
+    for (int i = 0; i < 4; i++)
+        if (batch[i] % 8)
+            return 0;
+    return address % 16 == 0 && pitch % 8 == 0 &&
+           (by_k == 1 ? inner : lines) % 8 == 0;
+}
+
+static int by_tensor_cores(const gpu_product *x)
+{
+    const gpu_product_args *p = &x->args;
+    return x->operands == TN_BF16 &&
+           moves_by_16_bytes(p->a, p->a_stride[0], p->a_stride[1], p->a_batch,
+                             p->rows, p->inner) &&
+           moves_by_16_bytes(p->b, p->b_stride[1], p->b_stride[0], p->b_batch,
+                             p->columns, p->inner);
+}
+
+/* How operands lie: along k, or along m or n. */
+static const tile *mma_tile(const gpu_product_args *p)
+{
+    static const tile tiles[] = {{"matmul_mma_mn", 128, 128},
+                                 {"matmul_mma_mk", 128, 128},
+                                 {"matmul_mma_kn", 128, 128},
+                                 {"matmul_mma_kk", 128, 128}};
+    return &tiles[2 * (p->a_stride[1] == 1) + (p->b_stride[0] == 1)];
+}
+
+static const tile *tile_of(const gpu_product *x)
+{
+    const gpu_product_args *p = &x->args;
     if (p->rows <= FEW_ROWS)
         return p->b_stride[0] == 1 ? &by_columns : &across_columns;
+    if (by_tensor_cores(x))
+        return mma_tile(p);
     return tiles_of(p, &large) >= BUSY ? &large : &small;
 }
 
-/* Parts of k, at least 256 long, so that all blocks together are enough. */
-static uint32_t parts_of(const gpu_product_args *p)
+static uint32_t family_of(const gpu_product *x)
 {
-    const int64_t wanted = BUSY / tiles_of(p, tile_of(p));
-    const int64_t most = p->inner / 256;
+    return x->args.rows > FEW_ROWS && by_tensor_cores(x) ? GPU_FAMILY_matmul_mma
+                                                         : GPU_FAMILY_matmul;
+}
+
+/* Parts of k, at least 256 long, so that all blocks together are enough. */
+static uint32_t parts_of(const gpu_product *p)
+{
+    const int64_t wanted = BUSY / tiles_of(&p->args, tile_of(p));
+    const int64_t most = p->args.inner / 256;
     const int64_t parts = wanted < most ? wanted : most;
     return (uint32_t)(parts < 2 ? 1 : parts > 32 ? 32 : parts);
 }
@@ -75,7 +118,7 @@ gpu_product gpu_plain_product(uint64_t a, uint64_t b, uint64_t y, int64_t rows,
 int64_t gpu_product_scratch(const gpu_product *p)
 {
     const gpu_product_args *a = &p->args;
-    const int64_t parts = parts_of(a);
+    const int64_t parts = parts_of(p);
     return parts == 1
                ? 0
                : 4 * (int64_t)a->rows * a->columns * batches_of(a) * parts;
@@ -83,13 +126,13 @@ int64_t gpu_product_scratch(const gpu_product *p)
 
 /* matmul_large_bf: of BF16 to F32 */
 static tn_status launch(gpu_compiler *c, const gpu_product_args *p,
-                        tn_dtype operands, tn_dtype y, tn_error *err)
+                        const gpu_product *x, tn_dtype y, tn_error *err)
 {
-    const tile *t = tile_of(p);
+    const tile *t = tile_of(x);
     char name[32];
-    snprintf(name, sizeof name, "%s_%c%c", t->name, gpu_letter(operands),
+    snprintf(name, sizeof name, "%s_%c%c", t->name, gpu_letter(x->operands),
              gpu_letter(y));
-    return gpu_launch(c, GPU_FAMILY_matmul, name, p, sizeof *p,
+    return gpu_launch(c, family_of(x), name, p, sizeof *p,
                       (gpu_grid){tiles_of(p, t) * p->parts, 1, 1, 256, 0}, err);
 }
 
@@ -99,7 +142,7 @@ tn_status gpu_launch_product(gpu_compiler *c, const gpu_product *p,
 {
     gpu_product_args a = p->args;
     gpu_blas_call *call = NULL;
-    a.parts = parts_of(&a);
+    a.parts = parts_of(p);
     a.accumulate = accumulate;
     if (a.rows > FEW_ROWS)
         TN_TRY(gpu_blas_describe(gpu_device_of(c), &a, p->operands, p->y, &call,
@@ -107,10 +150,10 @@ tn_status gpu_launch_product(gpu_compiler *c, const gpu_product *p,
     if (call)
         return gpu_launch_call(c, call, err);
     if (a.parts == 1)
-        return launch(c, &a, p->operands, p->y, err);
+        return launch(c, &a, p, p->y, err);
     a.accumulate = 0;
     a.y = scratch;
-    TN_TRY(launch(c, &a, p->operands, TN_F32, err));
+    TN_TRY(launch(c, &a, p, TN_F32, err));
     return gpu_launch_join(c, TN_REDUCE_SUM, a.parts, scratch, p->args.y, p->y,
                            (int64_t)a.rows * a.columns * batches_of(&a),
                            accumulate, err);
