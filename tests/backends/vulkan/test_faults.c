@@ -104,12 +104,29 @@ static void an_arena_above_the_largest_buffer_is_refused_by_name(void **state)
     assert_string_equal(p->out, "");
 }
 
+/* 512 rows of 4096 logits are 8 MiB, which no plan's table has. */
+static void scratch_that_does_not_fit_is_told_with_the_table(void **state)
+{
+    program *p = *state;
+    setenv("VULKAN_MOST_BYTES", "3145728", 1);
+    expect_fault("none 0 0");
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--headless", "--backend",
+                         "vulkan", "--set", "model.vocab_size=4096",
+                         "--batch-size", "16", "--seq-len", "32"),
+                     1);
+    unsetenv("VULKAN_MOST_BYTES");
+    assert_non_null(strstr(p->err, "the device has no 8.0 MiB"));
+    assert_non_null(strstr(p->err, "gradients 0.5 MiB"));
+    assert_string_equal(p->out, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_PROGRAM(a_device_lost_in_a_submission_leaves_the_checkpoint),
         WITH_PROGRAM(a_device_lost_in_a_wait_leaves_the_checkpoint),
         WITH_PROGRAM(memory_that_runs_out_is_told_before_the_first_step),
+        WITH_PROGRAM(scratch_that_does_not_fit_is_told_with_the_table),
         WITH_PROGRAM(an_arena_above_the_largest_buffer_is_refused_by_name),
     };
     if (!vulkan_can_run())
