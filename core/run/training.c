@@ -144,9 +144,11 @@ static tn_status plan_step(tni_training *t, tni_graph *g, int kind,
         tni_describe_update(t, g); /* optimizers describe, too */
         return tni_session_plan(t->session, g, plan_name[kind], id, err);
     }
-    const tni_model_io io = tni_training_inputs(
+    tni_model_io io = tni_training_inputs(
         t, g,
         tni_mixture_has_segments(kind == EVAL ? &r->val_data : &r->train_data));
+    if (kind == EVAL)
+        io.rng = TN_NONE; /* nothing is dropped */
     tni_model_describe(r->model, g, &io, &out); /* layer by layer, and loss */
     TN_TRY(tni_graph_status(g, err));
     if (kind == EVAL) {

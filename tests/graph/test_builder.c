@@ -218,6 +218,7 @@ static void random_takes_seed_and_step(void **state)
     const tn_tensor x = floats(b, "x", SHAPE(4, 5));
     assert_is(b, tn_dropout(b, x, ints(b, "rng", SHAPE(2)), 0.5), TN_F32,
               SHAPE(4, 5));
+    assert_int_equal(tn_dropout(b, x, TN_NONE, 0.5).id, x.id);
     tn_map_attr attr = {.program = {.input_count = 2,
                                     .output_count = 1,
                                     .instruction_count = 3,

@@ -722,7 +722,8 @@ static inline tn_tensor tn_newton_schulz_at(tn_builder *b, tn_tensor x,
 }
 
 /* Each call draws from a stream of its own, the same in every graph described
- * in the same order: recompute and resume see the same zeros. */
+ * in the same order: recompute and resume see the same zeros. Without rng, as
+ * when a model is not trained, x as it is. */
 static inline tn_tensor tn_dropout_at(tn_builder *b, tn_tensor x, tn_tensor rng,
                                       double rate, tn_here here)
 {
@@ -731,6 +732,8 @@ static inline tn_tensor tn_dropout_at(tn_builder *b, tn_tensor x, tn_tensor rng,
     memset(&attr, 0, sizeof attr);
     attr.rate = rate;
     attr.stream = b->next_stream++;
+    if (tn_is_none(rng))
+        return x;
     return tn_op1_at(b, TN_OP_DROPOUT, in, 2, &attr, (uint32_t)sizeof attr,
                      here);
 }
