@@ -139,6 +139,32 @@ static void describe_scan(tn_builder *b, const tn_tensor *in, tn_tensor *out,
                     part_in(b, in[4], s), TN_NONE, s->T, NULL);
 }
 
+static void describe_conv_and_norm(tn_builder *b, const tn_tensor *in,
+                                   tn_tensor *out, const void *with)
+{
+    (void)with;
+    const tn_tensor y = tn_conv1d_causal(b, in[0], in[1], TN_NONE);
+    out[0] = tn_rms_norm(b, y, in[2], 1e-5);
+}
+
+/* Parts of 64 rows, blocks of 64 channels, rows of 8: none is whole. */
+static void convolutions_and_norms_have_kernels(void **state)
+{
+    (void)state;
+    const tn_rig_case c = {.in = {{.rank = 3, .shape = {2, 133, 70}},
+                                  {.rank = 2, .shape = {70, 4}},
+                                  {.rank = 1, .shape = {70}}},
+                           .in_count = 3,
+                           .out_count = 1,
+                           .wrt = 7,
+                           .describe = describe_conv_and_norm};
+    expect_op(&c, "conv1d_causal", 1);
+    expect_op(&c, "conv1d_causal_bwd", 1);
+    expect_op(&c, "rms_norm", 1);
+    expect_op(&c, "rms_norm_bwd", 1);
+    expect_agreement(&c, 2e-4, 2e-5);
+}
+
 /* Chunks have 64 rows or 128, tiles 32 rows and columns: several of each, whole
  * and in part; heads that share a group and heads that do not. */
 static void a_scan_over_many_chunks_is_the_scan(void **state)
@@ -200,6 +226,69 @@ static void products_of_every_tile_agree(void **state)
     }
 }
 
+/* ---- elements of two bytes ---- */
+
+static void describe_halves(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                            const void *with)
+{
+    const tn_dtype dtype = *(const tn_dtype *)with;
+    const tn_tensor x = tn_cast(b, in[0], dtype), y = tn_cast(b, in[1], dtype);
+    out[0] = tn_cast(b, tn_matmul(b, x, y), TN_F32);
+    out[1] = tn_cast(b, x, TN_F32);
+    out[2] = tn_cast(b, tn_cast(b, in[2], dtype), TN_F32);
+}
+
+/* The same number, infinities too; what is below the floats may be 0. */
+static void expect_casts(const tn_rig_program *got, const tn_rig_program *want,
+                         uint32_t output)
+{
+    const tn_rig_result a = tn_rig_output(got, output);
+    const tn_rig_result b = tn_rig_output(want, output);
+    for (int64_t i = 0; i < a.count; i++) {
+        const double x = a.values[i], y = b.values[i];
+        if (!(x == y || (x - y < 1e-37 && y - x < 1e-37)))
+            print_error("[%lld]: %.9g, not %.9g\n", (long long)i, x, y);
+        assert_true(x == y || (x - y < 1e-37 && y - x < 1e-37));
+    }
+}
+
+/* By tiles and by rows; numbers down to where F16 has few bits left, and up to
+ * where it is infinite. The oracle rounds alike: casts have the same bits. */
+static void products_of_halves_are_those_of_the_oracle(void **state)
+{
+    (void)state;
+    static const tn_dtype dtypes[] = {TN_BF16, TN_F16};
+    static const int64_t rows[] = {70, 3};
+    static const double edges[] = {
+        65504,  65519.9, 65520,     1e6,     -1e30,    6.1e-5, 6.0e-5, 5.97e-8,
+        2.9e-8, -3.1e-8, 1.0009765, 1.00049, 1.001464, 0,      -2.5,   3.0e-39};
+    tn_rig *oracle = tn_rig_open("reference", "{}");
+    for (int i = 0; i < 4; i++) {
+        const tn_rig_how how = {.dtype = TN_F32};
+        const tn_rig_case c = {
+            .in = {{.rank = 2, .shape = {rows[i / 2], 150}},
+                   {.rank = 2, .shape = {150, 65}},
+                   {.rank = 1, .shape = {16}, .values = edges}},
+            .in_count = 3,
+            .out_count = 3,
+            .describe = describe_halves,
+            .with = &dtypes[i % 2]};
+        tn_rig_program *got = tn_rig_build(gpu, &c, &how, NULL);
+        tn_rig_program *want = tn_rig_build(oracle, &c, &how, NULL);
+        assert_true(got && want);
+        tn_assert_ok(tn_rig_run(got, NULL));
+        tn_assert_ok(tn_rig_run(want, NULL));
+        const tn_rig_result y = tn_rig_output(got, 0);
+        tn_assert_close_double(y.values, tn_rig_output(want, 0).values, y.count,
+                               1e-4, 0x1p-7);
+        expect_casts(got, want, 1);
+        expect_casts(got, want, 2);
+        tn_rig_free(got);
+        tn_rig_free(want);
+    }
+    tn_rig_close(oracle);
+}
+
 /* ---- plans ---- */
 
 enum { LINKS = 2600 };
@@ -250,8 +339,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_loss_in_chunks_is_the_loss),
         cmocka_unit_test(attention_over_many_tiles_is_attention),
+        cmocka_unit_test(convolutions_and_norms_have_kernels),
         cmocka_unit_test(a_scan_over_many_chunks_is_the_scan),
         cmocka_unit_test(products_of_every_tile_agree),
+        cmocka_unit_test(products_of_halves_are_those_of_the_oracle),
         cmocka_unit_test(a_plan_of_many_command_buffers_runs_in_order),
     };
     if (!vulkan_can_run())
