@@ -188,27 +188,12 @@ static tn_status upload_arguments(gpu_compiler *c, tn_error *err)
                       (int64_t)c->argument_bytes, err);
 }
 
-/* With the plan's table: the arenas that count. */
 static tn_status out_of_scratch(const gpu_compiler *c, tn_error *err)
 {
-    static const char *const name[] = {
-#define XX(id, number, text) [number] = text,
-        TN_ARENA_MAP(XX)
-#undef XX
-    };
-    const tn_plan *plan = c->exec->plan;
-    char table[400] = "";
-    size_t used = 0;
-    for (uint32_t a = 1; a < TN_ARENA_COUNT && used < sizeof table; a++)
-        if (plan->arena_bytes[a] >= 1 << 16)
-            used += (size_t)snprintf(table + used, sizeof table - used,
-                                     "%s%s %.1f MiB", used ? ", " : "", name[a],
-                                     (double)plan->arena_bytes[a] / 0x1p20);
     return tn_fail(err, TN_ENOMEM,
                    "backend vulkan: the device has no %.1f MiB for what the "
-                   "kernels of plan %s need beside it (%s); set a smaller "
-                   "train.batch_size",
-                   (double)c->missing_bytes / 0x1p20, plan->name, table);
+                   "kernels of plan %s need beside it",
+                   (double)c->missing_bytes / 0x1p20, c->exec->plan->name);
 }
 
 static tn_status compile_plan(gpu_compiler *c, tn_error *err)

@@ -3,6 +3,8 @@
  */
 #include "run/footprint.h"
 
+#include <string.h>
+
 /* ---- decoding ---- */
 
 /* The model reading one token, as decoding or as training does. */
@@ -135,7 +137,7 @@ static void list_categories(const tni_session *s, char *to, size_t size)
     };
     size_t used = 0;
     for (uint32_t a = 1; a < TN_ARENA_COUNT && used < size; a++)
-        if (s->arena_bytes[a] >= 1 << 20)
+        if (s->arena_bytes[a] >= 1 << 16)
             used += (size_t)snprintf(to + used, size - used, "%s%s %.1f MiB",
                                      used ? ", " : "", name[a],
                                      (double)s->arena_bytes[a] / 0x1p20);
@@ -156,4 +158,19 @@ tn_status tni_footprint_check(const tni_training *t, tn_error *err)
                    "(%s); %s",
                    (double)need / 0x1p20, s->device.name, (double)have / 0x1p20,
                    categories, advice);
+}
+
+tn_status tni_footprint_explain(const tni_training *t, tn_status status,
+                                tn_error *err)
+{
+    char categories[400] = "", why[sizeof err->message];
+    if (status != TN_ENOMEM || !err)
+        return status;
+    memcpy(why, err->message, sizeof why);
+    list_categories(t->session, categories, sizeof categories);
+    return tn_fail(
+        err, status,
+        "%.*s. This run's plans need %.1f MiB (%s); train.recompute: "
+        "layer or a smaller train.batch_size makes that less",
+        480, why, (double)tni_session_bytes(t->session) / 0x1p20, categories);
 }

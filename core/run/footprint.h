@@ -34,4 +34,10 @@ void tni_footprint_of(const tni_training *training, tni_footprint *footprint);
  * the run fit, where it does not. */
 tn_status tni_footprint_check(const tni_training *training, tn_error *err);
 
+/* What became of a device that was asked for memory: where it has none in spite
+ * of the check, for others use it, too, and kernels keep some of their own, the
+ * table joins its sentence. Returns `status`. */
+tn_status tni_footprint_explain(const tni_training *training, tn_status status,
+                                tn_error *err);
+
 #endif

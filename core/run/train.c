@@ -186,7 +186,8 @@ static tn_status open(run *r, tn_error *err)
     const char *resume_from;
     TN_TRY(tni_training_create(r->recipe, &r->training, err));
     TN_TRY(tni_footprint_check(r->training, err));
-    TN_TRY(tni_training_commit(r->training, err));
+    TN_TRY(tni_footprint_explain(r->training,
+                                 tni_training_commit(r->training, err), err));
     TN_TRY(open_data(r, err));
     TN_TRY(find_checkpoint(r, &resume_from, err));
     TN_TRY(start_weights(r, resume_from, err));
