@@ -228,13 +228,17 @@ static __device__ __forceinline__ void ssd_groups(const gpu_ssd_args &a)
  *
  * It is summed from what passes, not as a difference of all that arrives and
  * all that leaves, which would cancel the large terms that stay in their own
- * row.
+ * row. Of pairs of rows, those that pass over u are those that arrive at u or
+ * later without those that leave there, inside u's document: where no later row
+ * matters that is 0, exactly, as Lion asks, which takes a sign.
  */
 extern "C" __global__ void __launch_bounds__(GPU_SSD_MOST_ROWS)
     ssd_ddt(const gpu_ssd_args a)
 {
     __shared__ float room[32];
-    __shared__ float after[GPU_SSD_MOST_ROWS], before[GPU_SSD_MOST_ROWS];
+    __shared__ float read[GPU_SSD_MOST_ROWS], written[GPU_SSD_MOST_ROWS];
+    __shared__ float arrived[GPU_SSD_MOST_ROWS];
+    __shared__ int document[GPU_SSD_MOST_ROWS];
     const ssd_chunk c = chunk_of(a, blockIdx.x, a.heads);
     const int u = threadIdx.x;
     const int64 size = (int64)a.states * a.width;
@@ -243,18 +247,22 @@ extern "C" __global__ void __launch_bounds__(GPU_SSD_MOST_ROWS)
     for (int64 i = u; i < size; i += GPU_SSD_MOST_ROWS)
         through = fmaf(h[i], E[i], through);
     if (u < c.count) {
-        after[u] = sums_of(a, c, GPU_SSD_READ)[u];
-        before[u] = sums_of(a, c, GPU_SSD_WRITTEN)[u] +
-                    (sums_of(a, c, GPU_SSD_BY_COLUMN)[u] -
-                     sums_of(a, c, GPU_SSD_BY_ROW)[u]);
+        read[u] = sums_of(a, c, GPU_SSD_READ)[u];
+        written[u] = sums_of(a, c, GPU_SSD_WRITTEN)[u];
+        arrived[u] = sums_of(a, c, GPU_SSD_BY_ROW)[u] -
+                     sums_of(a, c, GPU_SSD_BY_COLUMN)[u];
+        document[u] = steps_of(a, c)[u].begin;
     }
     through = ((const float *)a.decay)[number_of(a, c)] *
-              block_sum(through, room); /* all of `after` is there now */
+              block_sum(through, room); /* all that is shared is there now */
     float of_A = 0.0f;
     if (u < c.count) {
         float da = through;
-        for (int t = 0; t < c.count; t++)
-            da += t < u ? before[t] : after[t];
+        for (int t = 0; t < c.count; t++) {
+            da += t < u ? written[t] : read[t];
+            if (t >= u && document[t] == document[u])
+                da += arrived[t];
+        }
         const int64 t = (int64)c.b * a.rows + c.begin + u;
         ((float *)a.ddt)[t * a.heads + c.h] =
             fmaf(((const float *)a.A)[c.h], da, sums_of(a, c, GPU_SSD_OF_U)[u]);
