@@ -163,6 +163,38 @@ static void a_scan_over_many_chunks_is_the_scan(void **state)
     }
 }
 
+/* All but the last rows of a scan. */
+static void describe_front(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                           const void *with)
+{
+    const scan *s = with;
+    const tn_tensor y =
+        tn_ssd_scan(b, in[0], in[1], in[2], in[3], in[4], TN_NONE, s->T, NULL);
+    out[0] = tn_slice(b, y, 1, 0, s->T - 3);
+}
+
+/* Not nearly 0: optimizers take signs. Outputs are y, dx and ddt. */
+static void rows_that_nobody_reads_have_gradients_of_zero(void **state)
+{
+    (void)state;
+    const scan s = {1, 90, 3, 17, 1, 20, 0};
+    scan_values v;
+    draw_values(&v, &s);
+    tn_rig_case c = scan_case(&s, &v);
+    c.describe = describe_front;
+    c.wrt = 3;
+    tn_rig_program *p = build(gpu, &c, 0);
+    expect_node(p, "ssd_scan_bwd", 0);
+    for (uint32_t i = 1; i < 3; i++) {
+        const tn_rig_result d = tn_rig_output(p, i);
+        const int64_t row = d.count / s.T;
+        for (int64_t k = 0; k < d.count; k++)
+            if (k >= (s.T - 3) * row)
+                assert_true(d.values[k] == 0.0);
+    }
+    tn_rig_free(p);
+}
+
 /* A few rows from a state: the recurrence. */
 static void describe_few(tn_builder *b, const tn_tensor *in, tn_tensor *out,
                          const void *with)
@@ -364,6 +396,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_scan_over_many_chunks_is_the_scan),
+        cmocka_unit_test(rows_that_nobody_reads_have_gradients_of_zero),
         cmocka_unit_test(a_scan_of_a_few_rows_goes_on_from_its_state),
         cmocka_unit_test(a_convolution_over_many_blocks_is_the_convolution),
         cmocka_unit_test(a_norm_of_long_rows_is_the_norm),
