@@ -3,8 +3,6 @@
  */
 #include "run/footprint.h"
 
-#include <string.h>
-
 /* ---- decoding ---- */
 
 /* The model reading one token, as decoding or as training does. */
@@ -163,14 +161,16 @@ tn_status tni_footprint_check(const tni_training *t, tn_error *err)
 tn_status tni_footprint_explain(const tni_training *t, tn_status status,
                                 tn_error *err)
 {
-    char categories[400] = "", why[sizeof err->message];
+    char categories[400] = "";
     if (status != TN_ENOMEM || !err)
         return status;
-    memcpy(why, err->message, sizeof why);
+    const tn_error why = *err;
+    *err = (tn_error){0}; /* an error keeps its first sentence */
     list_categories(t->session, categories, sizeof categories);
     return tn_fail(
         err, status,
-        "%.*s. This run's plans need %.1f MiB (%s); train.recompute: "
-        "layer or a smaller train.batch_size makes that less",
-        480, why, (double)tni_session_bytes(t->session) / 0x1p20, categories);
+        "%.480s. This run's plans need %.1f MiB (%s); train.recompute: layer "
+        "or a smaller train.batch_size makes that less",
+        why.message, (double)tni_session_bytes(t->session) / 0x1p20,
+        categories);
 }
