@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from head import LanguageModel
+
 
 def rotary(length, width, theta):
     angle = torch.outer(torch.arange(length).float(), theta ** (-torch.arange(0, width, 2).float() / width))
@@ -72,17 +74,8 @@ class Stack(nn.Module):
         return self.norm(x)
 
 
-class Model(nn.Module):
-    """tokens and targets (B, T) -> the mean cross-entropy."""
-
-    def __init__(self, shape):
-        super().__init__()
-        self.model = Stack(shape)
-        self.lm_head = nn.Linear(shape["hidden"], shape["vocab"], bias=False)
-
-    def forward(self, tokens, targets):
-        logits = self.lm_head(self.model(tokens))
-        return F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), targets.reshape(-1))
+def Model(shape):
+    return LanguageModel(Stack(shape), shape)
 
 
 def tenon_layers(shape):
