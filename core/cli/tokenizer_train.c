@@ -212,11 +212,20 @@ static int run_train(tni_cli *cli, const arguments *a)
     return status == TN_OK ? TNI_EXIT_OK : tni_cli_fail(&err);
 }
 
-static int check(const arguments *a, int rest, char **argv)
+/* A shell makes of `-i *.txt` one -i and words behind it: texts all the same.
+ */
+static void add_texts(tni_cli *cli, tni_flag_list *in, char **words, int count)
+{
+    const uint32_t all = in->count + (uint32_t)count;
+    const char **at = tni_arena_alloc(cli->arena, all * sizeof *at);
+    for (uint32_t i = 0; i < all; i++)
+        at[i] = i < in->count ? in->at[i] : words[i - in->count];
+    *in = (tni_flag_list){at, all};
+}
+
+static int check(const arguments *a)
 {
     const tni_command *command = &tni_command_tokenizer_train;
-    if (rest)
-        return tni_cli_misuse(command, "%s: texts follow -i", argv[0]);
     if (!a->in.count || !a->out || !a->vocab_size)
         return tni_cli_misuse(command,
                               "-i TEXT, --vocab-size N and -o FOLDER are "
@@ -282,7 +291,8 @@ static int run(tni_cli *cli, int argc, char **argv)
                       sizeof flags / sizeof *flags, argc, argv, &rest);
     if (stop)
         return stop < 0 ? TNI_EXIT_OK : stop;
-    const int misused = check(&a, rest, argv);
+    add_texts(cli, &a.in, argv, rest);
+    const int misused = check(&a);
     return misused ? misused : run_train(cli, &a);
 }
 
@@ -290,7 +300,7 @@ const tni_command tni_command_tokenizer_train = {
     .name = "tokenizer train",
     .summary = "learn a byte-level BPE vocabulary from texts",
     .usage =
-        "-i TEXT [-i TEXT]... --vocab-size N -o FOLDER [--pattern NAME]\n\n"
+        "-i TEXT [TEXT]... --vocab-size N -o FOLDER [--pattern NAME]\n\n"
         "  The most frequent pair becomes a token, again and again; of "
         "equally frequent\n  ones the pair of lowest ids. FOLDER then "
         "serves as {plugin: bpe, path: FOLDER}.",

@@ -76,6 +76,16 @@ static void one_may_choose_the_special_tokens(void **state)
     assert_string_equal(p->out, "60 34 97 34 62 60 98 62\n");
 }
 
+static void several_texts_may_follow_one_i(void **state)
+{
+    program *p = *state;
+    program_write(p, "more.txt", "zq zq zq");
+    assert_int_equal(RUN(p, "tokenizer", "train", "-i", "text.txt", "more.txt",
+                         "--vocab-size", "280", "-o", "t"),
+                     0);
+    tn_assert_says_(__FILE__, __LINE__, p->out, "from 2 documents");
+}
+
 static void json_lines_are_learned_from_by_field(void **state)
 {
     program *p = *state;
@@ -179,6 +189,7 @@ int main(void)
         WITH_PROGRAM(what_is_encoded_is_decoded),
         WITH_PROGRAM(special_tokens_only_where_asked_for),
         WITH_PROGRAM(one_may_choose_the_special_tokens),
+        WITH_PROGRAM(several_texts_may_follow_one_i),
         WITH_PROGRAM(json_lines_are_learned_from_by_field),
         WITH_PROGRAM(a_trained_tokenizer_serves_a_run),
         WITH_PROGRAM(eval_compares_bytes_per_token),
