@@ -6,14 +6,18 @@
  *     ddt = x'U + A da                     dA = sum dt da
  *
  * It is summed from what passes, not as a difference of all that arrives and all
- * that leaves, which would cancel the large terms that stay in their own row.
+ * that leaves, which would cancel the large terms that stay in their own row. Of
+ * pairs of rows, those that pass over u are those that arrive at u or later
+ * without those that leave there, inside u's document: where no later row matters
+ * that is 0, exactly, as Lion asks, which takes a sign.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
 #include "math.glsl"
 #include "ssd.glsl"
 
-shared float rows_after[2 * 64], rows_before[2 * 64];
+shared float read[2 * 64], written[2 * 64], arrived[2 * 64];
+shared float document[2 * 64];
 shared float joined[64];
 
 /* The sum of `value` over the workgroup. */
@@ -51,9 +55,12 @@ float passing_over(uint u, uint count)
 {
     float sum = 0.0;
     for (uint t = 0; t < u; t++)
-        sum += rows_before[t];
-    for (uint t = u; t < count; t++)
-        sum += rows_after[t];
+        sum += written[t];
+    for (uint t = u; t < count; t++) {
+        sum += read[t];
+        if (document[t] == document[u])
+            sum += arrived[t];
+    }
     return sum;
 }
 
@@ -69,9 +76,10 @@ void main()
     const float A = fetch(a.A, c.h, F32);
     const float over = through(a, c);
     for (uint t = me; t < c.count; t += 64) {
-        rows_after[t] = load(a, c, READ, t);
-        rows_before[t] = load(a, c, WRITTEN, t) +
-                         (load(a, c, BY_COLUMN, t) - load(a, c, BY_ROW, t));
+        read[t] = load(a, c, READ, t);
+        written[t] = load(a, c, WRITTEN, t);
+        arrived[t] = load(a, c, BY_ROW, t) - load(a, c, BY_COLUMN, t);
+        document[t] = sum_at(a, c, t).begin;
     }
     barrier();
     float of_A = 0.0;
