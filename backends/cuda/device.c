@@ -47,8 +47,8 @@ tn_status gpu_check(const gpu_driver *driver, CUresult result,
         return tn_fail(err, TN_EDEVICE,
                        "backend cuda: the driver says '%s' (%d) while %s. "
                        "Checkpoints are intact; start again with --resume "
-                       "auto, and with backend: {plugin: cuda, graph: false} "
-                       "to be told at which op",
+                       "auto. With backend: {plugin: cuda, graph: false} a "
+                       "failure is told with its op",
                        text_of(driver, result), result, doing);
     }
 }
@@ -102,6 +102,7 @@ static tn_status open_all(tn_device *d, const gpu_options *o, tn_error *err)
     TN_TRY(gpu_check(&d->driver,
                      d->driver.StreamCreate(&d->stream, CU_STREAM_NON_BLOCKING),
                      "opening the device", err));
+    TN_TRY(gpu_staging_open(d, err));
     if (o->cache)
         open_cache(d);
     if (o->cublas)

@@ -72,6 +72,7 @@ typedef struct gpu_staging {
     uint32_t next;
 } gpu_staging;
 
+tn_status gpu_staging_open(tn_device *d, tn_error *err);
 tn_status gpu_zero(tn_device *d, tn_buffer *buffer, tn_error *err);
 tn_status gpu_upload(tn_device *d, tn_buffer *to, int64_t offset,
                      const void *from, int64_t bytes, tn_error *err);

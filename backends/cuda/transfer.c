@@ -39,25 +39,31 @@ static tn_status check_range(const tn_buffer *b, int64_t offset, int64_t bytes,
                    (long long)b->bytes);
 }
 
+tn_status gpu_staging_open(tn_device *d, tn_error *err)
+{
+    const char *doing = "making room for copies";
+    for (uint32_t i = 0; i < GPU_STAGING_SLOTS; i++) {
+        void *pinned = NULL;
+        TN_TRY(gpu_check(&d->driver,
+                         d->driver.MemAllocHost(&pinned, SLOT_BYTES), doing,
+                         err));
+        d->staging.bytes[i] = pinned;
+        TN_TRY(gpu_check(
+            &d->driver,
+            d->driver.EventCreate(&d->staging.done[i], CU_EVENT_DISABLE_TIMING),
+            doing, err));
+    }
+    return TN_OK;
+}
+
 /* A slot whose last copy is over. */
 static tn_status take_slot(tn_device *d, uint32_t *slot, tn_error *err)
 {
     gpu_staging *s = &d->staging;
     const uint32_t i = s->next;
     s->next = (i + 1) % GPU_STAGING_SLOTS;
-    if (!s->bytes[i]) {
-        void *pinned = NULL;
-        TN_TRY(check(d, d->driver.MemAllocHost(&pinned, SLOT_BYTES), err));
-        s->bytes[i] = pinned;
-    }
-    if (!s->done[i])
-        TN_TRY(check(
-            d, d->driver.EventCreate(&s->done[i], CU_EVENT_DISABLE_TIMING),
-            err));
-    else
-        TN_TRY(check(d, d->driver.EventSynchronize(s->done[i]), err));
     *slot = i;
-    return TN_OK;
+    return check(d, d->driver.EventSynchronize(s->done[i]), err);
 }
 
 static int64_t piece_of(int64_t bytes)

@@ -25,13 +25,29 @@ CUresult simt_complain(CUresult why, const char *format, ...)
     return why;
 }
 
-CUresult simt_ready(void)
+CUresult simt_fault(const char *what)
+{
+    static int calls;
+    const char *fault = getenv("SIMT_FAULT");
+    char wanted[64];
+    int count, result;
+    if (!fault || sscanf(fault, "%63s %d %d", wanted, &count, &result) != 3 ||
+        strcmp(wanted, what) != 0 || ++calls < count)
+        return CUDA_SUCCESS;
+    if (result != CUDA_ERROR_OUT_OF_MEMORY)
+        simt_break(result);
+    return result;
+}
+
+CUresult simt_ready_in(const char *function)
 {
     if (!initialised)
         return NOT_INITIALIZED;
     if (!current || !current->users)
         return simt_complain(INVALID_CONTEXT,
                              "this thread has no current context");
+    if (!current->broken && strncmp(function, "cu_", 3) == 0)
+        return simt_fault(function + 3);
     return current->broken;
 }
 
@@ -71,6 +87,8 @@ static const struct {
     {CUDA_ERROR_OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
     {NOT_INITIALIZED, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
     {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+    {CUDA_ERROR_ECC_UNCORRECTABLE, "CUDA_ERROR_ECC_UNCORRECTABLE",
+     "uncorrectable ECC error encountered"},
     {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
     {NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
     {NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},

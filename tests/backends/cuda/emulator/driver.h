@@ -18,6 +18,11 @@
  * of an order drawn at random. Threads and blocks of a kernel follow the same
  * number. Correct code gives the same bits for all.
  *
+ * SIMT_FAULT in the environment, "WHAT COUNT RESULT", is a device that fails:
+ * from the COUNT-th call on, the driver function WHAT answers RESULT ("MemAlloc
+ * 3 2"), or the COUNT-th kernel that is carried out fails with it ("kernel 200
+ * 214"). But for a lack of memory, which passes, the context is lost then.
+ *
  * Each function has the name of its row in the loader's list and that row's
  * symbol, so that the compiler holds the two together.
  */
@@ -49,9 +54,12 @@ GPU_DRIVER_MAP(XX)
 
 /* ---- driver.c ---- */
 
-/* CUDA_SUCCESS if the calling thread has a context and no kernel has failed in
- * it: after that every call fails alike. */
-CUresult simt_ready(void);
+/* CUDA_SUCCESS if the calling thread has a context, no kernel has failed in it
+ * (after that every call fails alike), and this call is not to fail. */
+#define simt_ready() simt_ready_in(__func__)
+CUresult simt_ready_in(const char *function);
+/* What SIMT_FAULT says of this call of `what`. */
+CUresult simt_fault(const char *what);
 int simt_is_broken(void);
 /* Remember a failure that came while nobody was looking. */
 void simt_break(CUresult why);

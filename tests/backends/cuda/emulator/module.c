@@ -201,7 +201,9 @@ CUresult simt_call(const simt_kernel_call *call)
         .shared = shared_memory_of(f->module),
         .shared_bytes = f->module->tls_bytes,
     };
-    const CUresult result = simt_run_grid(&launch);
+    CUresult result = simt_fault("kernel");
+    if (!result)
+        result = simt_run_grid(&launch);
     if (!result && !stays_within(f->module, call->dynamic_bytes))
         return simt_complain(ILLEGAL_ADDRESS,
                              "kernel %s uses more than its %u bytes of "
