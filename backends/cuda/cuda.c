@@ -5,6 +5,7 @@
  *
  *     loader.c, card.c               the driver, and which devices there are
  *     device.c, memory.c, transfer.c a stream, memory, bytes to and fro
+ *     ask.c                          results, while the device goes on
  *     compile.c, op_*.c              a plan to launches
  *     kernels/, kernels.c            kernels that are written in CUDA C++
  *     emit*.c, nvrtc.c, cache.c      kernels made for a plan: map, reduce
@@ -149,7 +150,9 @@ static void *map(tn_device *d, tn_buffer *buffer)
 static const void *extension(tn_device *d, const char *name)
 {
     (void)d;
-    return strcmp(name, "profile/1") == 0 ? &gpu_profile : NULL;
+    if (strcmp(name, "ask/1") == 0)
+        return &gpu_ask;
+    return strcmp(name, "profile/1") == 0 ? (const void *)&gpu_profile : NULL;
 }
 
 TN_BACKEND(cuda) = {

@@ -103,6 +103,7 @@ static tn_status open_all(tn_device *d, const gpu_options *o, tn_error *err)
                      d->driver.StreamCreate(&d->stream, CU_STREAM_NON_BLOCKING),
                      "opening the device", err));
     TN_TRY(gpu_staging_open(d, err));
+    TN_TRY(gpu_questions_open(d, err));
     if (o->cache)
         open_cache(d);
     if (o->cublas)
@@ -137,6 +138,7 @@ void gpu_device_close(tn_device *d)
         gpu_kernels_close(d);
         gpu_blas_close(d, d->blas);
         gpu_staging_close(d);
+        gpu_questions_close(d);
         gpu_buffer_free(d, d->fault);
         if (d->fault_copy)
             d->driver.MemFreeHost(d->fault_copy);

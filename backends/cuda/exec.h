@@ -56,6 +56,11 @@ tn_status gpu_start_step(const tn_exec *x, const gpu_step *step, tn_error *err);
 tn_status gpu_capture(tn_exec *x, gpu_segment *segment, tn_error *err);
 tn_status gpu_run(tn_device *d, tn_exec *exec, uint32_t segment, tn_error *err);
 tn_status gpu_wait(tn_device *d, tn_error *err);
+/* TN_OK where it tells of none. */
+tn_status gpu_tell_fault(tn_device *d, const gpu_fault *fault, tn_error *err);
+
+/* ask.c */
+extern const tn_ask_extension gpu_ask;
 
 /* profile.c */
 tn_status gpu_run_timed(tn_device *d, tn_exec *exec, uint32_t segment,

@@ -7,6 +7,7 @@
  *     device.c     a context with one stream
  *     memory.c     buffers
  *     transfer.c   bytes to and from the device, through pinned staging
+ *     ask.c        results, read while the device goes on
  *     kernels.c    kernels by name: those of kernels/, and emitted text
  *     cache.c      machine code of emitted text, kept on disk
  *     blas.c       cuBLASLt, where it is installed
@@ -79,6 +80,20 @@ tn_status gpu_upload(tn_device *d, tn_buffer *to, int64_t offset,
 tn_status gpu_download(tn_device *d, void *to, const tn_buffer *from,
                        int64_t offset, int64_t bytes, tn_error *err);
 void gpu_staging_close(tn_device *d);
+tn_status gpu_check_range(const tn_buffer *buffer, int64_t offset,
+                          int64_t bytes, const char *what, tn_error *err);
+
+/* ---- ask.c ---- */
+
+enum { GPU_QUESTIONS = 2, GPU_QUESTION_BYTES = 4096 };
+
+typedef struct gpu_question {
+    char *bytes; /* pinned, and a gpu_fault behind them */
+    CUevent answered;
+} gpu_question;
+
+tn_status gpu_questions_open(tn_device *d, tn_error *err);
+void gpu_questions_close(tn_device *d);
 
 /* ---- kernels.c ---- */
 
@@ -159,6 +174,7 @@ struct tn_device {
     CUcontext context;
     CUstream stream;
     gpu_staging staging;
+    gpu_question questions[GPU_QUESTIONS];
     gpu_kernels kernels;
     gpu_cache cache;       /* kernels, by their text */
     gpu_blas *blas;        /* NULL: our own kernels multiply */

@@ -118,20 +118,19 @@ static const tn_exec *find_exec(const tn_device *d, uint32_t id)
     return x;
 }
 
-static tn_status tell_fault(tn_device *d, tn_error *err)
+tn_status gpu_tell_fault(tn_device *d, const gpu_fault *fault, tn_error *err)
 {
-    const gpu_fault fault = *d->fault_copy;
-    if (!fault.node)
+    if (!fault->node)
         return TN_OK;
     TN_TRY(gpu_zero(d, d->fault, err));
-    const tn_exec *x = find_exec(d, fault.plan);
+    const tn_exec *x = find_exec(d, fault->plan);
     if (!x)
         return TN_OK; /* of a plan that was freed: nobody asks */
-    const tn_plan_node *node = gpu_node(x->plan, fault.node - 1);
+    const tn_plan_node *node = gpu_node(x->plan, fault->node - 1);
     return tn_fail(err, TN_EINVALID,
                    "%s:%d: %s: the index %d is outside [%d, %d]",
                    node->file ? node->file : "(graph)", (int)node->line,
-                   node->name, fault.value, fault.lowest, fault.limit - 1);
+                   node->name, fault->value, fault->lowest, fault->limit - 1);
 }
 
 tn_status gpu_wait(tn_device *d, tn_error *err)
@@ -143,5 +142,5 @@ tn_status gpu_wait(tn_device *d, tn_error *err)
                                             sizeof *d->fault_copy, d->stream),
                   "waiting for the device", err));
     TN_TRY(gpu_finish(d, err));
-    return tell_fault(d, err);
+    return gpu_tell_fault(d, d->fault_copy, err);
 }

@@ -26,8 +26,8 @@ tn_status gpu_zero(tn_device *d, tn_buffer *buffer, tn_error *err)
                  err);
 }
 
-static tn_status check_range(const tn_buffer *b, int64_t offset, int64_t bytes,
-                             const char *what, tn_error *err)
+tn_status gpu_check_range(const tn_buffer *b, int64_t offset, int64_t bytes,
+                          const char *what, tn_error *err)
 {
     if (offset >= 0 && bytes >= 0 && offset <= b->bytes &&
         bytes <= b->bytes - offset)
@@ -74,7 +74,7 @@ static int64_t piece_of(int64_t bytes)
 tn_status gpu_upload(tn_device *d, tn_buffer *to, int64_t offset,
                      const void *from, int64_t bytes, tn_error *err)
 {
-    TN_TRY(check_range(to, offset, bytes, "an upload", err));
+    TN_TRY(gpu_check_range(to, offset, bytes, "an upload", err));
     TN_TRY(gpu_enter(d, err));
     for (int64_t done = 0; done < bytes;) {
         const int64_t piece = piece_of(bytes - done);
@@ -97,7 +97,7 @@ tn_status gpu_upload(tn_device *d, tn_buffer *to, int64_t offset,
 tn_status gpu_download(tn_device *d, void *to, const tn_buffer *from,
                        int64_t offset, int64_t bytes, tn_error *err)
 {
-    TN_TRY(check_range(from, offset, bytes, "a download", err));
+    TN_TRY(gpu_check_range(from, offset, bytes, "a download", err));
     TN_TRY(gpu_enter(d, err));
     for (int64_t done = 0; done < bytes;) {
         const int64_t piece = piece_of(bytes - done);

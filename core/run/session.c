@@ -8,6 +8,12 @@
 
 enum { CHUNK = 2048 }; /* reals converted at a time, on the stack */
 
+static const void *extension_of(const tni_device *device, const char *name)
+{
+    const tn_backend *backend = device->backend;
+    return backend->extension ? backend->extension(device->device, name) : NULL;
+}
+
 static tn_status check_precision(const tni_recipe *recipe,
                                  const tni_device *device, tn_error *err)
 {
@@ -41,6 +47,7 @@ tn_status tni_session_open(const tni_recipe *recipe, tni_session **session,
         tni_session_close(s);
         return status;
     }
+    s->ask = extension_of(&s->device, "ask/1");
     s->recipe = recipe;
     s->dtype = recipe->precision == TNI_RECIPE_F64 ? TN_F64 : TN_F32;
     s->is_bf16 = recipe->precision == TNI_RECIPE_BF16;
@@ -177,12 +184,44 @@ tn_status tni_session_commit(tni_session *s, tn_error *err)
     return TN_OK;
 }
 
-tn_status tni_session_run(tni_session *s, uint32_t id, tn_error *err)
+tn_status tni_session_start(tni_session *s, uint32_t id, tn_error *err)
 {
     const tni_compiled *c = &s->compiled[id];
     for (uint32_t i = 0; i < c->plan->plan.segment_count; i++)
         TN_TRY(s->device.backend->run(s->device.device, c->exec, i, err));
+    return TN_OK;
+}
+
+tn_status tni_session_run(tni_session *s, uint32_t id, tn_error *err)
+{
+    TN_TRY(tni_session_start(s, id, err));
     return s->device.backend->wait(s->device.device, err);
+}
+
+uint32_t tni_session_slots(const tni_session *s)
+{
+    return s->ask ? s->ask->slots : 1;
+}
+
+tn_status tni_session_ask(tni_session *s, uint32_t slot, tn_arena arena,
+                          int64_t offset, int64_t bytes, tn_error *err)
+{
+    if (s->ask)
+        return s->ask->ask(s->device.device, slot, s->arena[arena], offset,
+                           bytes, err);
+    s->asked_arena = arena;
+    s->asked_offset = offset;
+    return TN_OK;
+}
+
+tn_status tni_session_take(tni_session *s, uint32_t slot, void *to,
+                           int64_t bytes, tn_error *err)
+{
+    if (s->ask)
+        return s->ask->take(s->device.device, slot, to, bytes, err);
+    TN_TRY(s->device.backend->wait(s->device.device, err));
+    return tni_session_download(s, to, s->asked_arena, s->asked_offset, bytes,
+                                err);
 }
 
 const tn_plan *tni_session_get(const tni_session *s, uint32_t id)

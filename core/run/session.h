@@ -36,6 +36,9 @@ typedef struct tni_session {
     tni_compiled compiled[TNI_SESSION_PLANS];
     uint32_t count;
     uint32_t committed;
+    const tn_ask_extension *ask; /* NULL: taking is waiting */
+    tn_arena asked_arena;        /* then: what for */
+    int64_t asked_offset;
 } tni_session;
 
 /* Open the recipe's backend and check its precision. */
@@ -62,8 +65,21 @@ tn_status tni_session_plan(tni_session *session, tni_graph *g, const char *name,
  * has, where they do not fit. */
 tn_status tni_session_commit(tni_session *session, tn_error *err);
 
-/* All segments, and wait. */
+/* All segments. What they make is there for a later start, and for download. */
+tn_status tni_session_start(tni_session *session, uint32_t id, tn_error *err);
+/* The same, and wait. */
 tn_status tni_session_run(tni_session *session, uint32_t id, tn_error *err);
+
+/*
+ * Bytes as they are behind all that was started so far: asked for now, taken
+ * later, at most 4096. So many may be asked for and not yet taken; of one alone
+ * nothing is started in between.
+ */
+uint32_t tni_session_slots(const tni_session *session);
+tn_status tni_session_ask(tni_session *session, uint32_t slot, tn_arena arena,
+                          int64_t offset, int64_t bytes, tn_error *err);
+tn_status tni_session_take(tni_session *session, uint32_t slot, void *to,
+                           int64_t bytes, tn_error *err);
 
 const tn_plan *tni_session_get(const tni_session *session, uint32_t id);
 int64_t tni_session_bytes(const tni_session *session); /* of all arenas */

@@ -2,8 +2,14 @@
  * train.c - the loop: batches, an update, and now and then a look at it.
  *
  *     open()     plans, weights or a checkpoint, data, the run's folder
- *     step()     next batch -> accumulate ... -> update
+ *     start()    next batch -> accumulate ... -> update
+ *     finish()   what it came to: loss, norm, or what went wrong
  *     report(), evaluate(), save() when they are due
+ *
+ * Where the backend can tell the result of a step while the next one runs, the
+ * next one is started first: the device never waits for the host, and the loss
+ * is known one step later. Before anything looks at the weights (an evaluation,
+ * a checkpoint, the end), every step that was started is finished.
  */
 #include "run/train.h"
 
@@ -32,8 +38,11 @@ typedef struct {
     int lock;
     FILE *log; /* metrics.jsonl */
     tni_progress progress;
-    int64_t saved_step;         /* -1: nothing is saved */
-    char saved[4096];           /* the last good checkpoint */
+    int64_t started; /* steps, of which progress.step are finished */
+    tni_data_cursor cursor[TNI_TRAINING_AHEAD]; /* where those began */
+    int64_t saved_step;                         /* -1: nothing is saved */
+    char saved[4096];                           /* the last good checkpoint */
+    double mark;                                /* since when the clock runs */
     double seconds;             /* of steps since the last report */
     int64_t steps, step_tokens; /* in those seconds */
 } run;
@@ -191,6 +200,7 @@ static tn_status open(run *r, tn_error *err)
     TN_TRY(open_data(r, err));
     TN_TRY(find_checkpoint(r, &resume_from, err));
     TN_TRY(start_weights(r, resume_from, err));
+    r->started = r->progress.step;
     TN_TRY(open_folder(r, resume_from != NULL, err));
     tell_start(r, resume_from);
     return TN_OK;
@@ -198,44 +208,67 @@ static tn_status open(run *r, tn_error *err)
 
 /* ---- the loop ---- */
 
-static tn_status went_wrong(run *r, const tni_data_cursor *cursor,
-                            const tni_step_result *result, tn_error *err)
+static tni_data_cursor *cursor_of(run *r, int64_t step)
 {
+    return &r->cursor[step % TNI_TRAINING_AHEAD];
+}
+
+/* Gradients of all micro-batches of a step. */
+static tn_status accumulate(run *r, int64_t step, tn_error *err)
+{
+    for (int64_t i = 0; i < r->recipe->train.grad_accum; i++) {
+        TN_TRY(tni_data_next(&r->data, &r->batch, err));
+        TN_TRY(tni_training_accumulate(r->training, step, i, &r->batch, err));
+    }
+    return TN_OK;
+}
+
+/* The parameters are still those of the bad step; its gradients, over which a
+ * later step may have gone, are made again. */
+static tn_status went_wrong(run *r, const tni_step_result *result,
+                            tn_error *err)
+{
+    const int64_t step = r->progress.step;
     char phrase[256];
-    TN_TRY(tni_data_restore(&r->data, cursor, err));
+    TN_TRY(tni_data_restore(&r->data, cursor_of(r, step), err));
+    TN_TRY(accumulate(r, step, err));
+    TN_TRY(tni_data_restore(&r->data, cursor_of(r, step), err));
     TN_TRY(tni_training_diagnose(r->training, &r->data, &r->batch, phrase,
                                  sizeof phrase, err));
     return tn_fail(err, TN_ENONFINITE,
                    "step %lld: the loss is %g and the gradient norm %g; %s. "
                    "Last good checkpoint: %s. Try a lower optimizer.lr, a "
                    "longer warm-up or a smaller train.grad_clip",
-                   (long long)r->progress.step + 1, result->loss,
-                   result->grad_norm, phrase,
+                   (long long)step + 1, result->loss, result->grad_norm, phrase,
                    r->saved_step >= 0 ? r->saved : "none yet");
 }
 
 /* One optimizer step: gradients of all its micro-batches, then the update. */
-static tn_status step(run *r, tni_metrics *m, tn_error *err)
+static tn_status start(run *r, tn_error *err)
+{
+    const int64_t step = r->started;
+    tni_data_save(&r->data, cursor_of(r, step));
+    TN_TRY(accumulate(r, step, err));
+    TN_TRY(tni_training_start_update(
+        r->training, step, tni_recipe_multiplier(r->recipe, step), err));
+    r->started++;
+    return TN_OK;
+}
+
+/* The oldest step that was started. */
+static tn_status finish(run *r, tni_metrics *m, tn_error *err)
 {
     const tni_recipe *recipe = r->recipe;
-    const int64_t number = r->progress.step;
-    const double multiplier = tni_recipe_multiplier(recipe, number);
-    const double began = now();
+    const int64_t step = r->progress.step;
     tni_step_result result;
-    tni_data_cursor cursor;
-
-    tni_data_save(&r->data, &cursor);
-    for (int64_t i = 0; i < recipe->train.grad_accum; i++) {
-        TN_TRY(tni_data_next(&r->data, &r->batch, err));
-        TN_TRY(tni_training_accumulate(r->training, number, i, &r->batch, err));
-    }
-    TN_TRY(tni_training_update(r->training, number, multiplier, &result, err));
+    TN_TRY(tni_training_result(r->training, step, &result, err));
     if (!result.ok)
-        return went_wrong(r, &cursor, &result, err);
+        return went_wrong(r, &result, err);
 
     r->progress.step++;
     r->progress.tokens += (int64_t)result.tokens;
-    r->seconds += now() - began;
+    r->seconds += now() - r->mark;
+    r->mark = now();
     r->steps++;
     r->step_tokens += recipe->train.batch_size * recipe->train.seq_len *
                       recipe->train.grad_accum;
@@ -243,7 +276,8 @@ static tn_status step(run *r, tni_metrics *m, tn_error *err)
                        .loss = result.loss,
                        .auxiliary = result.auxiliary,
                        .grad_norm = result.grad_norm,
-                       .learning_rate = recipe->groups[0].lr * multiplier,
+                       .learning_rate = recipe->groups[0].lr *
+                                        tni_recipe_multiplier(recipe, step),
                        .tokens = r->progress.tokens};
     return TN_OK;
 }
@@ -291,6 +325,11 @@ static tn_status save(run *r, tn_error *err)
     return tni_curve_save(r->recipe->checkpoint.dir, r->recipe->name, err);
 }
 
+static int is_stopping(const run *r)
+{
+    return r->request->stop && *r->request->stop;
+}
+
 static int due(int64_t at, int64_t every)
 {
     return every > 0 && at % every == 0;
@@ -306,32 +345,58 @@ static tn_status evaluate(run *r, tni_metrics *m, tn_error *err)
     return TN_OK;
 }
 
-static tn_status loop(run *r, tn_error *err)
+/* Something looks at the weights as this step leaves them. */
+static int is_looked_at(const run *r, int64_t step)
 {
     const tni_recipe *recipe = r->recipe;
-    const int64_t last = recipe->train.max_steps;
-    const volatile sig_atomic_t *stop = r->request->stop;
+    return step == recipe->train.max_steps ||
+           (r->has_val && due(step, recipe->train.eval_every)) ||
+           due(step, recipe->checkpoint.every);
+}
 
-    while (r->progress.step < last) {
+static int may_start(const run *r)
+{
+    const int64_t under_way = r->started - r->progress.step;
+    if (!under_way)
+        return 1;
+    return under_way < tni_training_ahead(r->training) &&
+           !is_looked_at(r, r->started) && !is_stopping(r);
+}
+
+/* A step is finished: look at what it left, where that is due. */
+static tn_status look(run *r, tni_metrics *m, tn_error *err)
+{
+    const tni_recipe *recipe = r->recipe;
+    const int64_t at = r->progress.step, last = recipe->train.max_steps;
+    add_rates(r, m);
+    if (r->observer->step)
+        r->observer->step(r->observer->to, m);
+    const int stopping = is_stopping(r) && r->started == at;
+    if (r->has_val && !stopping &&
+        (due(at, recipe->train.eval_every) || at == last))
+        TN_TRY(evaluate(r, m, err));
+    if (due(at, recipe->train.log_every) || at == last || m->has_val)
+        TN_TRY(report(r, m, err));
+    if (due(at, recipe->checkpoint.every) || at == last || stopping)
+        TN_TRY(save(r, err));
+    if (stopping && at < last)
+        return tn_fail(err, TN_EINTERRUPTED,
+                       "interrupted after step %lld; continue with "
+                       "--resume auto (saved in %s)",
+                       (long long)at, r->saved);
+    return TN_OK;
+}
+
+static tn_status loop(run *r, tn_error *err)
+{
+    while (r->progress.step < r->recipe->train.max_steps) {
         tni_metrics m;
-        TN_TRY(step(r, &m, err));
-        const int64_t at = r->progress.step;
-        add_rates(r, &m);
-        if (r->observer->step)
-            r->observer->step(r->observer->to, &m);
-        const int stopping = stop && *stop;
-        if (r->has_val && !stopping &&
-            (due(at, recipe->train.eval_every) || at == last))
-            TN_TRY(evaluate(r, &m, err));
-        if (due(at, recipe->train.log_every) || at == last || m.has_val)
-            TN_TRY(report(r, &m, err));
-        if (due(at, recipe->checkpoint.every) || at == last || stopping)
-            TN_TRY(save(r, err));
-        if (stopping && at < last)
-            return tn_fail(err, TN_EINTERRUPTED,
-                           "interrupted after step %lld; continue with "
-                           "--resume auto (saved in %s)",
-                           (long long)at, r->saved);
+        if (r->started == r->progress.step)
+            r->mark = now(); /* looking at weights is no part of a step */
+        while (may_start(r))
+            TN_TRY(start(r, err));
+        TN_TRY(finish(r, &m, err));
+        TN_TRY(look(r, &m, err));
     }
     return TN_OK;
 }

@@ -148,7 +148,7 @@ static tn_status plan_step(tni_training *t, tni_graph *g, int kind,
         t, g,
         tni_mixture_has_segments(kind == EVAL ? &r->val_data : &r->train_data));
     if (kind == EVAL)
-        io.rng = TN_NONE; /* nothing is dropped */
+        io.rng = TN_NONE;                       /* nothing is dropped */
     tni_model_describe(r->model, g, &io, &out); /* layer by layer, and loss */
     TN_TRY(tni_graph_status(g, err));
     if (kind == EVAL) {
@@ -356,19 +356,38 @@ tn_status tni_training_accumulate(tni_training *t, int64_t step, int64_t index,
     memcpy(t->scalars + TNI_SCALAR_RNG * TN_ALIGNMENT, rng, sizeof rng);
     TN_TRY(upload_scalars(t, err));
     TN_TRY(tni_training_upload(t, batch, err));
-    return tni_session_run(t->session, index ? t->next : t->first, err);
+    return tni_session_start(t->session, index ? t->next : t->first, err);
 }
 
-tn_status tni_training_update(tni_training *t, int64_t step, double multiplier,
-                              tni_step_result *result, tn_error *err)
+int64_t tni_training_ahead(const tni_training *t)
+{
+    const int64_t slots = tni_session_slots(t->session);
+    return slots < TNI_TRAINING_AHEAD ? slots : TNI_TRAINING_AHEAD;
+}
+
+static uint32_t slot_of(const tni_training *t, int64_t step)
+{
+    return (uint32_t)(step % tni_training_ahead(t));
+}
+
+tn_status tni_training_start_update(tni_training *t, int64_t step,
+                                    double multiplier, tn_error *err)
 {
     const tni_recipe *r = t->recipe;
     set_real(t, TNI_SCALAR_STEP, (double)(step + 1));
     for (uint32_t g = 0; g < r->group_count; g++)
         set_real(t, TNI_SCALAR_LR + g, r->groups[g].lr * multiplier);
     TN_TRY(upload_scalars(t, err));
-    TN_TRY(tni_session_run(t->session, t->update, err));
-    TN_TRY(download_metrics(t, err));
+    TN_TRY(tni_session_start(t->session, t->update, err));
+    return tni_session_ask(t->session, slot_of(t, step), TN_ARENA_METRIC, 0,
+                           sizeof t->metrics, err);
+}
+
+tn_status tni_training_result(tni_training *t, int64_t step,
+                              tni_step_result *result, tn_error *err)
+{
+    TN_TRY(tni_session_take(t->session, slot_of(t, step), t->metrics,
+                            sizeof t->metrics, err));
     *result = (tni_step_result){
         .loss = get_real(t, TNI_METRIC_LOSS),
         .auxiliary = get_real(t, TNI_METRIC_AUXILIARY),
@@ -377,6 +396,13 @@ tn_status tni_training_update(tni_training *t, int64_t step, double multiplier,
         .ok = get_real(t, TNI_METRIC_OK) > 0.5,
     };
     return TN_OK;
+}
+
+tn_status tni_training_update(tni_training *t, int64_t step, double multiplier,
+                              tni_step_result *result, tn_error *err)
+{
+    TN_TRY(tni_training_start_update(t, step, multiplier, err));
+    return tni_training_result(t, step, result, err);
 }
 
 tn_status tni_training_score(tni_training *t, const tn_batch *batch,

@@ -8,7 +8,8 @@
  *
  * They share the arenas. The loss and the token count are sums over the
  * micro-batches, divided once, in update: uneven batches are exact. An update
- * whose loss or gradient is not finite assigns the old values.
+ * whose loss or gradient is not finite assigns the old values, and so does
+ * every one behind it: the host may have started some before it hears of it.
  */
 #ifndef TENON_TRAINING_H
 #define TENON_TRAINING_H
@@ -24,6 +25,7 @@ enum {
     TNI_METRIC_AUXILIARY,
     TNI_METRIC_GRAD_NORM,
     TNI_METRIC_OK,
+    TNI_METRIC_FAILED, /* this step or one before it was not ok */
     TNI_METRIC_EVAL_SUM,
     TNI_METRIC_EVAL_TOKENS,
     TNI_METRIC_COUNT
@@ -58,6 +60,9 @@ typedef struct tni_step_result {
     int ok;           /* 0: not finite, nothing was changed */
 } tni_step_result;
 
+/* Steps that may be started and not yet known the result of. */
+enum { TNI_TRAINING_AHEAD = 2 };
+
 /* Describe and place the four plans: sizes are known, nothing is allocated. */
 tn_status tni_training_create(const tni_recipe *recipe, tni_training **training,
                               tn_error *err);
@@ -70,10 +75,20 @@ void tni_training_destroy(tni_training *training); /* NULL is fine */
 tn_status tni_training_accumulate(tni_training *training, int64_t step,
                                   int64_t index, const tn_batch *batch,
                                   tn_error *err);
-/* Update step `step` with each group's lr times `multiplier`. */
+/* Start to update step `step` with each group's lr times `multiplier`. */
+tn_status tni_training_start_update(tni_training *training, int64_t step,
+                                    double multiplier, tn_error *err);
+/* Wait for that step, and not for one that was started since. */
+tn_status tni_training_result(tni_training *training, int64_t step,
+                              tni_step_result *result, tn_error *err);
+/* Both. */
 tn_status tni_training_update(tni_training *training, int64_t step,
                               double multiplier, tni_step_result *result,
                               tn_error *err);
+/* How many steps may be started before the result of the first is taken: where
+ * the backend can tell a result while the next step runs, TNI_TRAINING_AHEAD.
+ */
+int64_t tni_training_ahead(const tni_training *training);
 /* Sum of cross-entropies and number of targets of one batch. */
 tn_status tni_training_score(tni_training *training, const tn_batch *batch,
                              double *sum, double *tokens, tn_error *err);

@@ -4,12 +4,13 @@
  *     loss  = loss_sum / tokens
  *     norm  = sqrt(sum g^2) / tokens               the global norm
  *     scale = min(1, clip / (norm + 1e-6)) / tokens    PyTorch's clipping
- *     ok    = finite(loss) and finite(norm)
+ *     ok    = finite(loss) and finite(norm), and no step before was not
  *     optimizer.step(param, g * scale, state)      for each group
  *
  * The optimizers run behind a guard: every assignment one of them describes
- * becomes select(ok, new, old). So a step with a bad loss changes nothing, and
- * an optimizer's author need not think of it. Where precision is bf16 the guard
+ * becomes select(ok, new, old). So a step with a bad loss changes nothing, nor
+ * does the one that was started before the host knew of it, and an optimizer's
+ * author need not think of it. Where precision is bf16 the guard
  * writes the bf16 copies besides, wherever an optimizer assigns its parameters.
  */
 #include "run/training.h"
@@ -204,7 +205,10 @@ void tni_describe_update(const tni_training *t, tni_graph *g)
     const tn_tensor norm = tn_div(b, tn_sqrt(b, squares), tokens);
     const tn_tensor loss =
         tn_div(b, tni_metric_leaf(g, TNI_METRIC_LOSS_SUM), tokens);
-    const tn_tensor ok = tn_and(b, tn_finite(b, loss), tn_finite(b, norm));
+    const tn_tensor went_well =
+        tn_rsub(b, 1.0, tni_metric_leaf(g, TNI_METRIC_FAILED));
+    const tn_tensor ok =
+        tn_and(b, went_well, tn_and(b, tn_finite(b, loss), tn_finite(b, norm)));
     const tn_tensor scale =
         clip_scale(b, norm, tokens, t->recipe->train.grad_clip);
 
@@ -213,6 +217,7 @@ void tni_describe_update(const tni_training *t, tni_graph *g)
     tni_metric_set(g, TNI_METRIC_LOSS, loss);
     tni_metric_set(g, TNI_METRIC_GRAD_NORM, norm);
     tni_metric_set(g, TNI_METRIC_OK, ok);
+    tni_metric_set(g, TNI_METRIC_FAILED, tn_rsub(b, 1.0, ok));
     tni_metric_set(
         g, TNI_METRIC_AUXILIARY,
         tn_div(b, tni_metric_leaf(g, TNI_METRIC_AUXILIARY_SUM), tokens));

@@ -119,5 +119,22 @@ typedef struct tn_profile_extension {
                  uint32_t count);
 } tn_profile_extension;
 
+/*
+ * Extension "ask/1", since ABI 1.3: downloads that are asked for now and taken
+ * later, so that the device goes on meanwhile. A step's loss is read so while
+ * the next step runs.
+ */
+typedef struct tn_ask_extension {
+    uint32_t struct_size;
+    uint32_t slots; /* that may be asked for and not yet taken, at least 2 */
+    int64_t bytes;  /* most of one, at least 4096 */
+    /* The bytes as they are behind all that was started so far. */
+    tn_status (*ask)(tn_device *device, uint32_t slot, const tn_buffer *from,
+                     int64_t offset, int64_t bytes, tn_error *err);
+    /* Waits for them alone. What went wrong before them is told as by wait. */
+    tn_status (*take)(tn_device *device, uint32_t slot, void *to, int64_t bytes,
+                      tn_error *err);
+} tn_ask_extension;
+
 TN_END_DECLS
 #endif

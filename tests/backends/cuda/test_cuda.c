@@ -284,6 +284,37 @@ static void an_index_outside_a_table_fails_the_run_by_name(void **state)
     tn_rig_close(rig);
 }
 
+/* ---- ask/1 ---- */
+
+static void an_answer_is_of_the_time_of_the_question(void **state)
+{
+    (void)state;
+    tn_device *d = must_open();
+    const tn_ask_extension *ask = backend->extension(d, "ask/1");
+    const int32_t before[3] = {1, 2, 3}, after[3] = {4, 5, 6};
+    int32_t first[2] = {0}, second[2] = {0};
+    tn_buffer *b = NULL;
+    tn_error err = TN_ERROR_NONE;
+    assert_non_null(ask);
+    assert_true(ask->slots >= 2 && ask->bytes >= 4096);
+    tn_assert_ok(backend->alloc(d, sizeof before, &b, NULL));
+    tn_assert_ok(backend->upload(d, b, 0, before, sizeof before, NULL));
+    tn_assert_ok_err(ask->ask(d, 0, b, 4, 8, &err), err);
+    tn_assert_ok(backend->upload(d, b, 0, after, sizeof after, NULL));
+    tn_assert_ok_err(ask->ask(d, 1, b, 4, 8, &err), err);
+    tn_assert_ok_err(ask->take(d, 0, first, 8, &err), err);
+    tn_assert_ok_err(ask->take(d, 1, second, 8, &err), err);
+    assert_memory_equal(first, before + 1, 8);
+    assert_memory_equal(second, after + 1, 8);
+    assert_int_equal(ask->ask(d, 0, b, 8, 8, &err), TN_EINVALID);
+    tn_assert_error_says(err, "a result of 8 bytes at 8");
+    tn_error other = TN_ERROR_NONE;
+    assert_int_equal(ask->ask(d, 99, b, 0, 8, &other), TN_EINVALID);
+    tn_assert_error_says(other, "slot 99");
+    backend->free(d, b);
+    backend->close(d);
+}
+
 /* ---- profile/1 ---- */
 
 /* The plan of a gather, on arenas of its own. */
@@ -361,6 +392,7 @@ int main(void)
         cmocka_unit_test(compiled_kernels_are_kept_and_damage_is_not_read),
         cmocka_unit_test(a_plan_runs_op_by_op_where_graphs_are_off),
         cmocka_unit_test(an_index_outside_a_table_fails_the_run_by_name),
+        cmocka_unit_test(an_answer_is_of_the_time_of_the_question),
         cmocka_unit_test(a_profile_has_seconds_of_the_nodes_that_ran),
     };
     if (!cuda_can_run())

@@ -67,6 +67,9 @@ void simt_break(CUresult why);
 TN_PRINTF(2, 3)
 CUresult simt_complain(CUresult why, const char *format, ...);
 
+/* How often a stream was waited for, for tests that count. */
+SIMT_EXPORT unsigned long simt_wait_count(void);
+
 /* ---- memory.c ---- */
 
 typedef enum { SIMT_DEVICE, SIMT_PINNED } simt_place;

@@ -233,9 +233,17 @@ CUresult cu_StreamDestroy(CUstream stream)
     return CUDA_SUCCESS;
 }
 
+static unsigned long waits;
+
+unsigned long simt_wait_count(void)
+{
+    return waits;
+}
+
 CUresult cu_StreamSynchronize(CUstream stream)
 {
     const CUresult ready = simt_ready();
+    waits++;
     if (ready)
         return ready;
     if (stream->capture)
