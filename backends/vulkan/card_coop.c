@@ -103,7 +103,8 @@ static gpu_flags ask_flags(const gpu_instance *instance, VkPhysicalDevice card,
     return f;
 }
 
-/* What both need besides: Vulkan's memory model, F16, known subgroups. */
+/* What both need besides: Vulkan's memory model, in which atomics of the other
+ * kernels have to be allowed again, F16, known subgroups. */
 static int can_be_used(const gpu_instance *instance, VkPhysicalDevice card,
                        uint32_t *subgroup)
 {
@@ -120,8 +121,26 @@ static int can_be_used(const gpu_instance *instance, VkPhysicalDevice card,
     instance->api.GetPhysicalDeviceFeatures2(card, &features);
     instance->api.GetPhysicalDeviceProperties2(card, &properties);
     *subgroup = eleven.subgroupSize;
-    return twelve.vulkanMemoryModel && twelve.shaderFloat16 &&
-           eleven.subgroupSize >= 4 && eleven.subgroupSize <= 64;
+    return twelve.vulkanMemoryModel && twelve.vulkanMemoryModelDeviceScope &&
+           twelve.shaderFloat16 && eleven.subgroupSize >= 4 &&
+           eleven.subgroupSize <= 64;
+}
+
+/* KHR's multiply by whole subgroups only, which a pipeline has to ask for. */
+static int has_khr(const gpu_instance *instance, VkPhysicalDevice card)
+{
+    VkPhysicalDeviceSubgroupSizeControlFeaturesEXT whole = {
+        .sType =
+            VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT};
+    VkPhysicalDeviceFeatures2 all = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &whole};
+    if (!gpu_has_extension(&instance->api, card, "VK_KHR_cooperative_matrix") ||
+        !gpu_has_extension(&instance->api, card,
+                           VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME))
+        return 0;
+    instance->api.GetPhysicalDeviceFeatures2(card, &all);
+    return whole.computeFullSubgroups &&
+           ask_flags(instance, card, FEATURES_KHR).flag[0];
 }
 
 void gpu_read_coop(const gpu_instance *instance, gpu_card *card)
@@ -130,9 +149,7 @@ void gpu_read_coop(const gpu_instance *instance, gpu_card *card)
     uint32_t subgroup, count = 0, kind = GPU_COOP_NONE;
     if (!can_be_used(instance, card->handle, &subgroup))
         return;
-    if (gpu_has_extension(&instance->api, card->handle,
-                          "VK_KHR_cooperative_matrix") &&
-        ask_flags(instance, card->handle, FEATURES_KHR).flag[0]) {
+    if (has_khr(instance, card->handle)) {
         kind = GPU_COOP_KHR;
         count = read_khr(instance, card->handle, rows);
     } else if (gpu_has_extension(&instance->api, card->handle,
@@ -155,6 +172,10 @@ void gpu_coop_features_of(const gpu_card *card, gpu_coop_features *f)
     *f = (gpu_coop_features){
         .khr = {.type = FEATURES_KHR, .flag = {VK_TRUE}},
         .bf16 = {.type = FEATURES_BF16, .flag = {VK_TRUE, VK_FALSE, VK_TRUE}},
+        .whole =
+            {.sType =
+                 VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT,
+             .computeFullSubgroups = VK_TRUE},
         .nv = {
             .sType =
                 VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_NV,
@@ -164,7 +185,9 @@ void gpu_coop_features_of(const gpu_card *card, gpu_coop_features *f)
         f->first = &f->nv;
         f->names[f->count++] = VK_NV_COOPERATIVE_MATRIX_EXTENSION_NAME;
     } else if (kind == GPU_COOP_KHR) {
-        f->first = &f->khr;
+        f->first = &f->whole;
+        f->whole.pNext = &f->khr;
+        f->names[f->count++] = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
         f->names[f->count++] = "VK_KHR_cooperative_matrix";
         if (card->coop_bf16.kind) {
             f->khr.next = &f->bf16;

@@ -89,6 +89,7 @@ static tn_status create_device(tn_device *d, tn_error *err)
         .bufferDeviceAddress = VK_TRUE,
         .timelineSemaphore = VK_TRUE,
         .vulkanMemoryModel = coop.count > 0,
+        .vulkanMemoryModelDeviceScope = coop.count > 0,
         .shaderFloat16 = coop.count > 0,
     };
     const VkPhysicalDeviceFeatures2 features = {

@@ -90,9 +90,10 @@ typedef struct gpu_flags {
  * and names of extensions. It points into itself. */
 typedef struct gpu_coop_features {
     gpu_flags khr, bf16;
+    VkPhysicalDeviceSubgroupSizeControlFeaturesEXT whole;
     VkPhysicalDeviceCooperativeMatrixFeaturesNV nv;
     void *first;
-    const char *names[2];
+    const char *names[3];
     uint32_t count;
 } gpu_coop_features;
 
@@ -185,6 +186,7 @@ typedef struct gpu_code {
     uint32_t word_count;
     uint32_t constant_count;
     uint32_t constant[GPU_MOST_CONSTANTS];
+    uint32_t whole_subgroups; /* it relies on them */
 } gpu_code;
 
 typedef struct gpu_pipeline {

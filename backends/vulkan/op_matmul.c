@@ -109,7 +109,8 @@ gpu_code gpu_coop_code(const gpu_coop *coop, const gpu_coop_module *module,
                       .constant_count = 8,
                       .constant = {SUBGROUPS * coop->subgroup, coop->m, coop->n,
                                    coop->k, a_along_k, b_along_k, accumulate,
-                                   y_type}};
+                                   y_type},
+                      .whole_subgroups = coop->kind == GPU_COOP_KHR};
 }
 
 /* ---- a product as dispatches ---- */

@@ -176,6 +176,7 @@ static int same_code(const gpu_code *a, const gpu_code *b)
 {
     return a->word_count == b->word_count &&
            a->constant_count == b->constant_count &&
+           a->whole_subgroups == b->whole_subgroups &&
            !memcmp(a->constant, b->constant,
                    a->constant_count * sizeof a->constant[0]) &&
            !memcmp(a->words, b->words, a->word_count * sizeof a->words[0]);
@@ -203,12 +204,16 @@ static tn_status create_pipeline(tn_device *d, gpu_pipeline *p, tn_error *err)
                      "making a kernel", err));
     const VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
-                  .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                  .module = module,
-                  .pName = "main",
-                  .pSpecializationInfo =
-                      p->code.constant_count ? &constants : NULL},
+        .stage =
+            {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+             .flags =
+                 p->code.whole_subgroups
+                     ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT
+                     : 0,
+             .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+             .module = module,
+             .pName = "main",
+             .pSpecializationInfo = p->code.constant_count ? &constants : NULL},
         .layout = d->layout,
     };
     const VkResult result = api->CreateComputePipelines(

@@ -48,8 +48,11 @@ static void describe_coop(const gpu_card *card, tn_device_info *info)
 {
     const gpu_coop *both[] = {&card->coop_f16, &card->coop_bf16};
     static const char *const name[] = {"f16", "bf16"};
-    size_t used = (size_t)snprintf(info->note, sizeof info->note,
-                                   "f32 and bf16; cooperative matrices:");
+    size_t used = (size_t)snprintf(
+        info->note, sizeof info->note, "%s; cooperative matrices:",
+        gpu_is_software(card) ? "a software device: for tests; auto prefers "
+                                "any other backend"
+                              : "f32 and bf16");
     uint32_t found = 0;
     for (uint32_t i = 0; i < 2; i++)
         if (both[i]->kind) {
@@ -72,10 +75,6 @@ static void describe(const gpu_card *card, tn_device_info *info)
         snprintf(info->note, sizeof info->note,
                  "its driver lacks %s, which this backend needs",
                  card->missing);
-    else if (gpu_is_software(card))
-        snprintf(info->note, sizeof info->note,
-                 "a software device: for tests; auto prefers any other "
-                 "backend");
     else
         describe_coop(card, info);
 }
