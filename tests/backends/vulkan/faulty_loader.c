@@ -1,5 +1,6 @@
 /*
- * faulty_loader.c - a libvulkan.so.1 whose device fails when a test says so.
+ * faulty_loader.c - a libvulkan.so.1 whose device fails when a test says so,
+ * and which keeps what a test wants to see.
  *
  * Everything is the real loader's and the real driver's, but for a few
  * functions of the device that answer with an error from their n-th call on,
@@ -8,6 +9,8 @@
  *     VULKAN_REAL        path of the real libvulkan.so.1
  *     VULKAN_FAULT       "FUNCTION COUNT RESULT": vkQueueSubmit 30 -4
  *     VULKAN_MOST_BYTES  maxBufferSize; vkAllocateMemory has no more at once
+ *     VULKAN_MODULES     a folder: every module that the device is handed goes
+ *                        there as a file of SPIR-V, each once
  *
  * A lost device stays lost: once VK_ERROR_DEVICE_LOST was the answer, it is
  * that of every submission and every wait.
@@ -16,6 +19,7 @@
 #include <vulkan/vulkan_core.h>
 
 #include <dlfcn.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +27,7 @@
 #define FUNCTIONS(XX)                                                          \
     XX(AllocateMemory)                                                         \
     XX(CreateComputePipelines)                                                 \
+    XX(CreateShaderModule)                                                     \
     XX(QueueSubmit)                                                            \
     XX(WaitSemaphores)
 
@@ -81,6 +86,31 @@ static VkResult VKAPI_CALL create_compute_pipelines(
                                                 pipelines);
 }
 
+/* The same words have the same name. */
+static void keep(const char *folder, const VkShaderModuleCreateInfo *info)
+{
+    uint64_t h = 14695981039346656037u; /* FNV-1a, by words */
+    char path[512];
+    for (size_t i = 0; i < info->codeSize / 4; i++)
+        h = (h ^ info->pCode[i]) * 1099511628211u;
+    snprintf(path, sizeof path, "%s/%016" PRIx64 ".spv", folder, h);
+    FILE *to = fopen(path, "wb");
+    if (!to || fwrite(info->pCode, 1, info->codeSize, to) != info->codeSize)
+        fprintf(stderr, "%s: cannot be written\n", path);
+    if (to)
+        fclose(to);
+}
+
+static VkResult VKAPI_CALL
+create_shader_module(VkDevice device, const VkShaderModuleCreateInfo *info,
+                     const VkAllocationCallbacks *how, VkShaderModule *module)
+{
+    const char *folder = getenv("VULKAN_MODULES");
+    if (folder)
+        keep(folder, info);
+    return real.CreateShaderModule(device, info, how, module);
+}
+
 static VkResult VKAPI_CALL queue_submit(VkQueue queue, uint32_t count,
                                         const VkSubmitInfo *info, VkFence fence)
 {
@@ -120,6 +150,7 @@ static PFN_vkVoidFunction VKAPI_CALL get_device_proc_addr(VkDevice device,
     }
     OURS(AllocateMemory, allocate_memory)
     OURS(CreateComputePipelines, create_compute_pipelines)
+    OURS(CreateShaderModule, create_shader_module)
     OURS(QueueSubmit, queue_submit)
     OURS(WaitSemaphores, wait_semaphores)
     return found;
