@@ -1,7 +1,8 @@
 /*
  * test_modules.c - spirv-val accepts every module that plans are made of: those
  * of every op of the conformance suite, and of training, evaluating and
- * decoding every kind of layer with every optimizer and precision.
+ * decoding every kind of layer with every optimizer and precision, and of the
+ * configs.
  *
  * Plans are compiled and not run. faulty_loader.c stands before the driver and
  * keeps what it is handed; a module that is never handed over is no module.
@@ -67,9 +68,13 @@ static void every_op_is_made_of_valid_modules(void **state)
 
 /* ---- models ---- */
 
-static void compile_training(run_rig *rig, const char *const *set)
+static void compile_training(const tni_recipe *recipe)
 {
-    tni_training_destroy(start(rig, set));
+    tni_training *t;
+    tn_error err = TN_ERROR_NONE;
+    tn_assert_ok_err(tni_training_create(recipe, &t, &err), err);
+    tn_assert_ok_err(tni_training_commit(t, &err), err);
+    tni_training_destroy(t);
 }
 
 static void compile_decoding(run_rig *rig, const char *const *set)
@@ -91,9 +96,47 @@ static void training_every_layer_is_made_of_valid_modules(void **state)
     for (int i = 0; i < STACKS; i++)
         for (int k = 0; k < OPTIMIZERS; k++)
             for (int p = 0; p < 2; p++)
-                compile_training(*state,
-                                 SET(ON_DEVICE, stacks[i], optimizers[k],
-                                     precisions[p], recompute[k == 0]));
+                compile_training(run_rig_recipe(
+                    *state, SET(ON_DEVICE, stacks[i], optimizers[k],
+                                precisions[p], recompute[k == 0])));
+    assert_true(expect_valid() > 100);
+}
+
+/* All layers and optimizers of a config at their own width, but for few tokens
+ * of a small vocabulary, so that it is compiled in a moment. */
+static tni_recipe *recipe_of(run_rig *rig, const char *config)
+{
+    char path[512], data[128];
+    const char *set[] = {ON_DEVICE,
+                         data,
+                         "tokenizer=byte",
+                         "model.vocab_size=256",
+                         "train.batch_size=2",
+                         "train.seq_len=48",
+                         "checkpoint.dir=run"};
+    tni_recipe *recipe = NULL;
+    tn_error err = TN_ERROR_NONE;
+    snprintf(path, sizeof path, "%s/configs/%s.yaml", getenv("TENON_SOURCE"),
+             config);
+    snprintf(data, sizeof data,
+             "data.train={plugin: text_file, path: %s/text.txt}", rig->folder);
+    const tni_recipe_request request = {
+        .path = path, .set = set, .set_count = sizeof set / sizeof set[0]};
+    tn_assert_ok_err(tni_recipe_load(rig->arena, rig->registry, rig->host,
+                                     &request, &recipe, &err),
+                     err);
+    return recipe;
+}
+
+static void configs_are_made_of_valid_modules(void **state)
+{
+    static const char *const configs[] = {
+        "demo",         "nano-start",       "nano",
+        "nano_mamba2",  "nano_mamba2_pure", "nano_transformer",
+        "nanochat_d12",
+    };
+    for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++)
+        compile_training(recipe_of(*state, configs[i]));
     assert_true(expect_valid() > 100);
 }
 
@@ -125,6 +168,7 @@ int main(void)
         cmocka_unit_test(every_op_is_made_of_valid_modules),
         cmocka_unit_test(training_every_layer_is_made_of_valid_modules),
         cmocka_unit_test(decoding_every_layer_is_made_of_valid_modules),
+        cmocka_unit_test(configs_are_made_of_valid_modules),
     };
     if (!vulkan_can_run())
         return 0;
