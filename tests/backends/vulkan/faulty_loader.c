@@ -9,6 +9,7 @@
  *     VULKAN_REAL        path of the real libvulkan.so.1
  *     VULKAN_FAULT       "FUNCTION COUNT RESULT": vkQueueSubmit 30 -4
  *     VULKAN_MOST_BYTES  maxBufferSize; vkAllocateMemory has no more at once
+ *     VULKAN_OLD         any value: no bufferDeviceAddress and no shaderInt64
  *     VULKAN_MODULES     a folder: every module that the device is handed goes
  *                        there as a file of SPIR-V, each once
  *
@@ -37,6 +38,7 @@ static struct {
 #undef XX
     PFN_vkGetInstanceProcAddr GetInstanceProcAddr;
     PFN_vkGetDeviceProcAddr GetDeviceProcAddr;
+    PFN_vkGetPhysicalDeviceFeatures2 GetPhysicalDeviceFeatures2;
     PFN_vkGetPhysicalDeviceProperties2 GetPhysicalDeviceProperties2;
 } real;
 
@@ -139,6 +141,20 @@ static void VKAPI_CALL get_physical_device_properties2(
         }
 }
 
+static void VKAPI_CALL get_physical_device_features2(
+    VkPhysicalDevice card, VkPhysicalDeviceFeatures2 *features)
+{
+    real.GetPhysicalDeviceFeatures2(card, features);
+    if (!getenv("VULKAN_OLD"))
+        return;
+    features->features.shaderInt64 = VK_FALSE;
+    for (VkBaseOutStructure *s = features->pNext; s; s = s->pNext)
+        if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES) {
+            VkPhysicalDeviceVulkan12Features *twelve = (void *)s;
+            twelve->bufferDeviceAddress = VK_FALSE;
+        }
+}
+
 static PFN_vkVoidFunction VKAPI_CALL get_device_proc_addr(VkDevice device,
                                                           const char *name)
 {
@@ -168,6 +184,7 @@ vkGetInstanceProcAddr(VkInstance instance, const char *name)
     }
     const PFN_vkVoidFunction found = real.GetInstanceProcAddr(instance, name);
     OURS(GetDeviceProcAddr, get_device_proc_addr)
+    OURS(GetPhysicalDeviceFeatures2, get_physical_device_features2)
     OURS(GetPhysicalDeviceProperties2, get_physical_device_properties2)
     return found;
 }

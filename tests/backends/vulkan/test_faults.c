@@ -1,6 +1,7 @@
 /*
- * test_faults.c - a device that fails in the middle of things: `tenon train`
- * ends with a sentence, and what it had saved is whole.
+ * test_faults.c - devices that cannot be used, and one that fails in the middle
+ * of things: `tenon train` ends with a sentence, and what it had saved is
+ * whole.
  *
  * The device is the machine's own; faulty_loader.c stands before its driver.
  */
@@ -29,6 +30,66 @@ static void last_loss(const program *p, char loss[64])
         at = s + 8;
     assert_non_null(at);
     snprintf(loss, 64, "%.*s", (int)strcspn(at, ",}"), at);
+}
+
+/* ---- devices that cannot be used ---- */
+
+static int list(program *p)
+{
+    return RUN(p, "devices");
+}
+
+static void a_device_that_lacks_something_is_refused_by_name(void **state)
+{
+    program *p = *state;
+    setenv("VULKAN_OLD", "1", 1);
+    const int listed = list(p);
+    assert_non_null(
+        strstr(p->out, "its driver lacks bufferDeviceAddress, shaderInt64"));
+    const int status = train(p, "2", NULL);
+    unsetenv("VULKAN_OLD");
+    assert_int_equal(listed, 0);
+    assert_int_equal(status, 1);
+    assert_non_null(strstr(p->err, "lacks bufferDeviceAddress, shaderInt64"));
+    assert_string_equal(p->out, "");
+}
+
+static void without_a_driver_it_says_what_to_install(void **state)
+{
+    program *p = *state;
+    setenv("VK_ICD_FILENAMES", "/none.json", 1);
+    setenv("VK_DRIVER_FILES", "/none.json", 1);
+    const int listed = list(p);
+    assert_non_null(strstr(p->out, "mesa-vulkan-drivers"));
+    const int status = train(p, "2", NULL);
+    unsetenv("VK_ICD_FILENAMES");
+    unsetenv("VK_DRIVER_FILES");
+    assert_int_equal(listed, 0);
+    assert_int_equal(status, 1);
+    assert_non_null(strstr(p->err, "mesa-vulkan-drivers"));
+}
+
+static int is_software(void)
+{
+    tn_rig *rig = tn_rig_open("vulkan", "{}");
+    const uint32_t score = tn_rig_score(rig);
+    tn_rig_close(rig);
+    return score == 1;
+}
+
+/* Never chosen; taken with a warning where it is asked for by name. */
+static void a_software_device_is_for_those_who_ask_for_it(void **state)
+{
+    program *p = *state;
+    if (!is_software()) {
+        print_message("passed over: the best device here is a GPU\n");
+        return;
+    }
+    assert_int_equal(list(p), 0);
+    assert_null(strstr(p->out, "`backend: auto` takes vulkan"));
+    expect_fault("none 0 0");
+    assert_int_equal(train(p, "1", NULL), 0);
+    assert_non_null(strstr(p->err, "computes on the CPU and is for tests"));
 }
 
 /* ---- a device that is lost ---- */
@@ -123,6 +184,9 @@ static void scratch_that_does_not_fit_is_told_with_the_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH_PROGRAM(a_device_that_lacks_something_is_refused_by_name),
+        WITH_PROGRAM(without_a_driver_it_says_what_to_install),
+        WITH_PROGRAM(a_software_device_is_for_those_who_ask_for_it),
         WITH_PROGRAM(a_device_lost_in_a_submission_leaves_the_checkpoint),
         WITH_PROGRAM(a_device_lost_in_a_wait_leaves_the_checkpoint),
         WITH_PROGRAM(memory_that_runs_out_is_told_before_the_first_step),
