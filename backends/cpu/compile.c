@@ -138,21 +138,37 @@ tn_status cpu_refuse(const tn_plan_node *node, tn_error *err,
 
 /* ---- checking ---- */
 
+static const char *allowed_text(char allowed)
+{
+    switch (allowed) {
+    case 'f':
+        return "F32";
+    case 'i':
+        return "I32";
+    case 'b':
+        return "F32 or BF16";
+    case 'w':
+        return "F32, BF16, Q8_0 or Q4_K";
+    case 'a':
+        return "F32, BF16, I32, Q8_0 or Q4_K";
+    default:
+        return "F32, BF16 or I32";
+    }
+}
+
 static tn_status check_dtype(const tn_plan_node *node, const tn_operand *x,
                              const char *what, uint32_t index, char allowed,
                              tn_error *err)
 {
-    const int real = allowed != 'i', narrow = allowed == 'b' || allowed == 'x';
-    const int whole = allowed == 'i' || allowed == 'x';
-    if ((x->dtype == TN_F32 && real) || (x->dtype == TN_BF16 && narrow) ||
+    const int real = allowed != 'i', narrow = real && allowed != 'f';
+    const int whole = allowed == 'i' || allowed == 'x' || allowed == 'a';
+    const int blocks = allowed == 'w' || allowed == 'a';
+    if ((tn_dtype_block(x->dtype) > 1 && blocks) ||
+        (x->dtype == TN_F32 && real) || (x->dtype == TN_BF16 && narrow) ||
         (x->dtype == TN_I32 && whole) || !x->arena)
         return TN_OK;
     return cpu_refuse(node, err, "%s %u is %s; it takes %s here", what, index,
-                      tn_dtype_name(x->dtype),
-                      allowed == 'f'   ? "F32"
-                      : allowed == 'i' ? "I32"
-                      : allowed == 'b' ? "F32 or BF16"
-                                       : "F32, BF16 or I32");
+                      tn_dtype_name(x->dtype), allowed_text(allowed));
 }
 
 tn_status cpu_check_dtypes(const cpu_kernel *kernel, const tn_plan_node *node,

@@ -7,6 +7,7 @@
  * whole on both sides. Casts between F32, BF16 and I32 go element by element.
  */
 #include "kernels.h"
+#include "quant.h"
 
 #include <math.h>
 #include <string.h>
@@ -185,8 +186,9 @@ static void cut_single_line(strided_copy *k)
 tn_status ISA(compile_copy)(cpu_compiler *c, const tn_plan_node *node,
                             tn_error *err)
 {
-    (void)err;
     const tn_operand *x = &node->in[0];
+    if (is_quant(x))
+        return ISA(compile_quant_copy)(c, node, err);
     if (cpu_elements(x) == 0)
         return TN_OK;
     strided_copy *k = CPU_ARGUMENT(c, strided_copy);

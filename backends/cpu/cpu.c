@@ -155,7 +155,8 @@ static tn_status cpu_open(const tn_host *host, const void *options_,
 static void cpu_caps(const tn_device *d, tn_backend_caps *caps)
 {
     (void)d;
-    caps->precisions = TN_PRECISION_F32 | TN_PRECISION_BF16;
+    caps->precisions = TN_PRECISION_F32 | TN_PRECISION_BF16 | TN_WEIGHTS_Q8_0 |
+                       TN_WEIGHTS_Q4_K;
     caps->flags = TN_UNIFIED_MEMORY | TN_READS_FIRST;
     caps->map_inputs = TN_MAP_MAX_INPUTS;
     caps->map_instructions = TN_MAP_MAX_INSTRUCTIONS;

@@ -76,7 +76,7 @@ tn_status cpu_refuse(const tn_plan_node *node, tn_error *err,
 /*
  * Kernel tables: one per instruction set, indexed by op. `in` and `out` say
  * which dtypes the op takes, a letter per operand: f F32, b F32 or BF16, i I32,
- * x any of them; a '*' repeats the letter before it for all that follow.
+ * x any of them; w as b, or weights in blocks; a any; a '*' repeats the letter before it for all that follow.
  */
 typedef struct cpu_kernel {
     tn_status (*compile)(cpu_compiler *c, const tn_plan_node *node,

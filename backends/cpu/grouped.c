@@ -12,6 +12,7 @@
  */
 #include "gemm_bf16.h"
 #include "kernels.h"
+#include "quant.h"
 
 #include <string.h>
 
@@ -161,6 +162,8 @@ tn_status ISA(compile_grouped_matmul)(cpu_compiler *c, const tn_plan_node *node,
 {
     const tn_grouped_matmul_attr *attr = node->attr;
     const tn_operand *a = &node->in[0], *b = &node->in[1], *out = &node->out[0];
+    if (is_quant(b))
+        return ISA(compile_quant_grouped)(c, node, err);
     grouped *g = CPU_ARGUMENT(c, grouped);
     g->R = a->shape[0];
     g->K = a->shape[1];

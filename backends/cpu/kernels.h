@@ -12,17 +12,17 @@
     XX(MAP, "x*", "x*", compile_map)                                           \
     XX(REDUCE, "x*", "f", compile_reduce)                                      \
     XX(CUMSUM, "f", "f", compile_cumsum)                                       \
-    XX(MATMUL, "bb", "b", compile_matmul)                                      \
-    XX(COPY, "x", "x", compile_copy)                                           \
+    XX(MATMUL, "bw", "b", compile_matmul)                                      \
+    XX(COPY, "a", "x", compile_copy)                                           \
     XX(CONCAT, "x*", "x", compile_concat)                                      \
-    XX(GATHER_ROWS, "xi", "x", compile_gather_rows)                            \
+    XX(GATHER_ROWS, "ai", "x", compile_gather_rows)                            \
     XX(SCATTER_ADD_ROWS, "ib", "f", compile_scatter_add_rows)                  \
     XX(SET_ROWS, "xix", "x", compile_set_rows)                                 \
     XX(ASSIGN, "xx", "x", compile_assign)                                      \
     XX(TOPK, "f", "fi", compile_topk)                                          \
     XX(ARGMAX, "f", "i", compile_argmax)                                       \
     XX(EXPERT_PLAN, "i", "iii", compile_expert_plan)                           \
-    XX(GROUPED_MATMUL, "bbi", "b", compile_grouped_matmul)                     \
+    XX(GROUPED_MATMUL, "bwi", "b", compile_grouped_matmul)                     \
     XX(FILL, "x", "x", compile_fill)                                           \
     XX(RMS_NORM, "bf", "bf", compile_rms_norm)                                 \
     XX(RMS_NORM_BWD, "bbff", "bf", compile_rms_norm_bwd)                       \

@@ -15,6 +15,7 @@
 #include "gemm_bf16.h"
 #include "kernels.h"
 #include "product.h"
+#include "quant.h"
 
 #include <math.h>
 #include <string.h>
@@ -267,6 +268,8 @@ tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
                               tn_error *err)
 {
     const tn_operand *a = &node->in[0], *b = &node->in[1], *out = &node->out[0];
+    if (is_quant(b))
+        return ISA(compile_quant_matmul)(c, node, err);
     product *p = CPU_ARGUMENT(c, product);
     p->M = out->shape[out->rank - 2];
     p->N = out->shape[out->rank - 1];

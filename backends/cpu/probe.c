@@ -14,6 +14,7 @@
 
 enum {
     LEAF1_ECX_FMA = 1 << 12,
+    LEAF1_ECX_F16C = 1 << 29, /* older than FMA: none has that alone */
     LEAF1_ECX_OSXSAVE = 1 << 27,
     LEAF7_EBX_AVX2 = 1 << 5,
     LEAF7_1_EAX_AVX512_BF16 = 1 << 5,
@@ -78,7 +79,7 @@ void cpu_detect(cpu_features *f)
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d))
         b7 = b;
     const uint32_t states = c1 & LEAF1_ECX_OSXSAVE ? saved_states() : 0;
-    const int fma = (c1 & LEAF1_ECX_FMA) != 0;
+    const int fma = (c1 & LEAF1_ECX_FMA) && (c1 & LEAF1_ECX_F16C);
     const int avx2 = (b7 & LEAF7_EBX_AVX2) != 0;
     const int saved = (states & STATE_YMM) == STATE_YMM;
 

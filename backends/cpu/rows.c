@@ -12,6 +12,7 @@
  * embedding's gradient); otherwise the table is zeroed first.
  */
 #include "kernels.h"
+#include "quant.h"
 
 #include <string.h>
 
@@ -99,6 +100,8 @@ tn_status ISA(compile_gather_rows)(cpu_compiler *c, const tn_plan_node *node,
                                    tn_error *err)
 {
     const tn_operand *table = &node->in[0], *index = &node->in[1];
+    if (is_quant(table))
+        return ISA(compile_quant_gather)(c, node, err);
     if (table->dtype != node->out[0].dtype)
         return cpu_refuse(node, err, "table and output differ in dtype");
     rows *r = CPU_ARGUMENT(c, rows);

@@ -131,7 +131,8 @@ static void close_device(tn_device *device)
 static void caps(const tn_device *device, tn_backend_caps *out)
 {
     (void)device;
-    out->precisions = TN_PRECISION_F32 | TN_PRECISION_BF16 | TN_PRECISION_F64;
+    out->precisions = TN_PRECISION_F32 | TN_PRECISION_BF16 |
+                      TN_PRECISION_F64 | TN_WEIGHTS_Q8_0 | TN_WEIGHTS_Q4_K;
     out->flags = TN_UNIFIED_MEMORY | TN_READS_FIRST;
     out->map_inputs = TN_MAP_MAX_INPUTS;
     out->map_instructions = TN_MAP_MAX_INSTRUCTIONS;

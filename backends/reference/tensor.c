@@ -4,6 +4,7 @@
 #include "reference.h"
 
 #include <math.h>
+#include <tenon/blocks.h>
 
 /*
  * The two half-width formats differ only in how 15 bits are shared: BF16 has 8
@@ -80,6 +81,12 @@ double ref_load(const ref_tensor *t, int64_t offset)
         return ((const uint8_t *)t->data)[offset];
     case TN_I8:
         return ((const int8_t *)t->data)[offset];
+    case TN_Q8_0:
+        return (double)tn_q8_0_at((const tn_q8_0 *)t->data + offset / 32,
+                                  (int)(offset % 32));
+    case TN_Q4_K:
+        return (double)tn_q4_k_at((const tn_q4_k *)t->data + offset / 256,
+                                  (int)(offset % 256));
     default: /* compile() has refused other dtypes */
         return (double)NAN;
     }

@@ -13,6 +13,7 @@ typedef struct {
     tni_bench_train train;
     tni_bench_decode decode;
     int wants_train, wants_decode;
+    int64_t rows; /* --sequences */
 } results;
 
 /* Without a config: the backend alone. */
@@ -44,8 +45,9 @@ static tn_status measure(tni_cli *cli, const tni_source_flags *source,
     TN_TRY(tni_bench_measure_limits(recipe, &r->limits, err));
     if (r->wants_train)
         TN_TRY(tni_bench_measure_train(recipe, &r->train, err));
-    return r->wants_decode ? tni_bench_measure_decode(recipe, &r->decode, err)
-                           : TN_OK;
+    return r->wants_decode
+               ? tni_bench_measure_decode(recipe, r->rows, &r->decode, err)
+               : TN_OK;
 }
 
 /* ---- text ---- */
@@ -76,13 +78,16 @@ static void print_summary(tni_cli *cli, const results *r)
     }
     if (r->wants_decode) {
         const tni_bench_decode *d = &r->decode;
-        tni_table_add(&t, "decoding");
+        tni_table_add(&t, d->rows > 1
+                              ? tni_arena_printf(cli->arena,
+                                                 "decoding, %lld at once",
+                                                 (long long)d->rows)
+                              : "decoding");
         tni_table_addf(&t, "%.0f tokens/s", d->tokens_per_second);
-        tni_table_addf(
-            &t, "%.1f%% (%.1f GB/s of weights; %lld tokens in cache)",
-            100 * d->tokens_per_second * d->bytes_per_token / l->memory_bytes,
-            d->tokens_per_second * d->bytes_per_token / 1e9,
-            (long long)d->context);
+        tni_table_addf(&t,
+                       "%.1f%% (%.1f GB/s of weights; %lld tokens in cache)",
+                       100 * d->bytes_per_second / l->memory_bytes,
+                       d->bytes_per_second / 1e9, (long long)d->context);
     }
     tni_table_print(&t, stdout);
 }
@@ -144,15 +149,14 @@ static int print_json(const results *r)
             root, "decode",
             json_pack("{s:f, s:f}", "tokens_per_second", d->tokens_per_second,
                       "of_memory",
-                      d->tokens_per_second * d->bytes_per_token /
-                          r->limits.memory_bytes));
+                      d->bytes_per_second / r->limits.memory_bytes));
     return tni_json_print(root);
 }
 
 static int run(tni_cli *cli, int argc, char **argv)
 {
     tni_source_flags source = {0};
-    results r = {0};
+    results r = {.rows = 1};
     int32_t json = 0;
     tn_error err = {0};
     int rest;
@@ -160,6 +164,11 @@ static int run(tni_cli *cli, int argc, char **argv)
         TNI_FLAG_CONFIG(&source),
         TNI_FLAG_SET(&source),
         TNI_FLAG_BACKEND(&source),
+        TNI_FLAG_QUANTIZE(&source),
+        {.name = "sequences",
+         .kind = TNI_FLAG_INT,
+         .to = &r.rows,
+         .help = "decode so many at once, each weight read once for all; 1"},
         {.name = "json",
          .kind = TNI_FLAG_SWITCH,
          .to = &json,
@@ -194,7 +203,8 @@ static int run(tni_cli *cli, int argc, char **argv)
 const tni_command tni_command_bench = {
     .name = "bench",
     .summary = "this machine's limits, and a model's speed as part of them",
-    .usage = "[train] [decode] [-f CONFIG] [--backend NAME] [--json]\n\n"
+    .usage = "[train] [decode] [-f CONFIG] [--backend NAME] [--sequences N] "
+             "[--json]\n\n"
              "  Arithmetic and memory limits are measured through the backend "
              "itself; with a\n  config, training and decoding follow on random "
              "tokens with drawn weights.",

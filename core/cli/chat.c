@@ -259,6 +259,7 @@ static int run(tni_cli *cli, int argc, char **argv)
                  "model.max_seq_len"},
         TNI_FLAGS_SAMPLING(&f.sampling, &f.seed),
         TNI_FLAG_BACKEND(&f.source),
+        TNI_FLAG_QUANTIZE(&f.source),
         TNI_FLAG_CONFIG(&f.source),
         TNI_FLAG_WEIGHTS(&f.source),
         TNI_FLAG_SET(&f.source),

@@ -428,6 +428,7 @@ static int run(tni_cli *cli, int argc, char **argv)
          .to = &f.headless,
          .help = "JSON lines only, as when stdout is no terminal"},
         TNI_FLAG_BACKEND(&f.source),
+        TNI_FLAG_QUANTIZE(&f.source),
         TNI_FLAG_CONFIG(&f.source),
         TNI_FLAG_WEIGHTS(&f.source),
         TNI_FLAG_SET(&f.source),

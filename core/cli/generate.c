@@ -21,6 +21,13 @@ static void write_speed(const tni_generate_result *r)
             r->read_seconds * 1e3, tni_style_on(stderr, TNI_PLAIN));
 }
 
+/* Between several texts a line of three dashes. */
+static void separate(void *to, int64_t sample)
+{
+    if (sample)
+        fputs("\n---\n", to);
+}
+
 static int generate(tni_cli *cli, const tni_source_flags *source,
                     tni_generate_request *request)
 {
@@ -33,8 +40,8 @@ static int generate(tni_cli *cli, const tni_source_flags *source,
         return tni_cli_fail(&err);
     request->recipe = recipe;
     request->stop = tni_interrupt_watch();
-    fwrite(request->prompt, 1, request->prompt_bytes, stdout);
-    fflush(stdout);
+    if (request->samples < 2)
+        tni_speak(stdout, request->prompt, request->prompt_bytes);
     const tn_status status = tni_generate(request, &result, &err);
     putchar('\n');
     if (status != TN_OK)
@@ -55,6 +62,8 @@ static int run(tni_cli *cli, int argc, char **argv)
         .sampling = TNI_SAMPLING_DEFAULT,
         .sink = tni_speak,
         .to = stdout,
+        .samples = 1,
+        .begin = separate,
     };
     const tni_flag flags[] = {
         TNI_FLAG_MODEL(&source),
@@ -67,12 +76,18 @@ static int run(tni_cli *cli, int argc, char **argv)
          .kind = TNI_FLAG_INT,
          .to = &request.max_tokens,
          .help = "how many to make; 256"},
+        {.name = "samples",
+         .kind = TNI_FLAG_INT,
+         .to = &request.samples,
+         .help = "make so many texts at once, with this seed and the next "
+                 "ones; 1"},
         {.name = "stop",
          .kind = TNI_FLAG_LIST,
          .to = &stops,
          .help = "end before this text, or at this special token"},
         TNI_FLAGS_SAMPLING(&request.sampling, &seed),
         TNI_FLAG_BACKEND(&source),
+        TNI_FLAG_QUANTIZE(&source),
         TNI_FLAG_CONFIG(&source),
         TNI_FLAG_WEIGHTS(&source),
         TNI_FLAG_SET(&source),
@@ -90,6 +105,10 @@ static int run(tni_cli *cli, int argc, char **argv)
         return tni_cli_misuse(&tni_command_generate,
                               "--max-tokens %lld is negative",
                               (long long)request.max_tokens);
+    if (request.samples < 1 || request.samples > TNI_DECODER_ROWS)
+        return tni_cli_misuse(&tni_command_generate,
+                              "--samples %lld is outside [1, %d]",
+                              (long long)request.samples, TNI_DECODER_ROWS);
     request.prompt_bytes = strlen(request.prompt);
     request.sampling.seed = (uint64_t)seed;
     request.stop_texts = stops.at;

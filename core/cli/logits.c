@@ -73,6 +73,7 @@ static int run(tni_cli *cli, int argc, char **argv)
          .value = "FILE",
          .help = "float32 (T, V) as .npy; logits.npy"},
         TNI_FLAG_BACKEND(&source),
+        TNI_FLAG_QUANTIZE(&source),
         TNI_FLAG_SET(&source),
     };
     const int stop =

@@ -128,6 +128,8 @@ tn_status tni_recipe_from_flags(tni_cli *cli, const tni_source_flags *flags,
     request.root = source.root;
     if (flags->backend)
         tni_set_add(cli, &set, "backend=%s", flags->backend);
+    if (flags->quantize)
+        tni_set_add(cli, &set, "quantize=%s", flags->quantize);
     request.set = set.at;
     request.set_count = set.count;
     return tni_recipe_load(cli->arena, cli->registry, cli->host, &request,

@@ -13,6 +13,7 @@ typedef struct tni_source_flags {
     const char *checkpoint; /* -m */
     const char *weights;    /* --weights */
     const char *backend;    /* --backend */
+    const char *quantize;   /* --quantize */
     tni_flag_list set;      /* --set */
     tni_yaml *root;         /* of the config, once it is opened */
     int32_t flat;           /* it was written in the flat dialect */
@@ -38,6 +39,11 @@ typedef struct tni_source_flags {
     {                                                                          \
         .name = "backend", .kind = TNI_FLAG_STRING, .to = &(to_)->backend,     \
         .value = "NAME", .help = "run on this backend instead of the config's" \
+    }
+#define TNI_FLAG_QUANTIZE(to_)                                                 \
+    {                                                                          \
+        .name = "quantize", .kind = TNI_FLAG_STRING, .to = &(to_)->quantize,   \
+        .value = "FORMAT", .help = "read weights in 8 or 4 bits: q8_0 or q4_k" \
     }
 #define TNI_FLAG_SET(to_)                                                      \
     {                                                                          \

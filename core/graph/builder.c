@@ -170,7 +170,7 @@ static tn_status check_sizes(const tn_tensor_info *info, tn_error *err)
                            tni_shape_text(info).text);
         n *= size;
     }
-    return tn_dtype_bytes(info->dtype)
+    return tn_dtype_span(info->dtype, tn_dtype_block(info->dtype))
                ? TN_OK
                : tn_fail(err, TN_ESHAPE, "dtype %u is unknown", info->dtype);
 }

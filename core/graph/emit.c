@@ -41,7 +41,7 @@ static tn_operand operand_of(const emitter *e, tn_tensor x)
     o.rank = v->info.rank;
     o.offset =
         (owner->arena ? owner->arena_offset : e->placed->offset[storage]) +
-        offset * tn_dtype_bytes(o.dtype);
+        tn_dtype_span(o.dtype, offset);
     memcpy(o.shape, v->info.shape, sizeof o.shape);
     memcpy(o.stride, v->info.stride, sizeof o.stride);
     return o;
@@ -95,7 +95,7 @@ static void need_bytes(tn_plan *plan, const tn_operand *o)
     int64_t last = 0;
     for (uint32_t i = 0; i < o->rank; i++)
         last += (o->shape[i] - 1) * o->stride[i];
-    const int64_t end = o->offset + (last + 1) * tn_dtype_bytes(o->dtype);
+    const int64_t end = o->offset + tn_dtype_span(o->dtype, last + 1);
     if (o->arena && end > plan->arena_bytes[o->arena])
         plan->arena_bytes[o->arena] = end;
 }

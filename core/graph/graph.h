@@ -35,6 +35,10 @@ typedef struct tni_value {
     tn_arena arena;
     int64_t arena_offset; /* bytes */
     const char *name;     /* for people; may be NULL */
+    /* Of a parameter, where there are weights in blocks for it: their dtype,
+     * and their place in the COPY arena, in bytes. */
+    tn_dtype block_dtype;
+    int64_t block_offset;
 } tni_value;
 
 enum { TNI_FORWARD, TNI_BACKWARD, TNI_RECOMPUTE, TNI_UPDATE };
@@ -133,6 +137,7 @@ enum {
 typedef struct tni_narrowing {
     uint32_t in, out;
     uint32_t how;
+    uint32_t blocks; /* inputs that may be weights in blocks (quantise.c) */
 } tni_narrowing;
 const tni_narrowing *tni_op_narrowing(const tn_op_desc *desc);
 

@@ -31,7 +31,7 @@ static range range_of(const tn_operand *o, int32_t is_write)
     for (uint32_t i = 0; i < o->rank; i++)
         last += (o->shape[i] - 1) * o->stride[i];
     return (range){o->arena, is_write, o->offset,
-                   o->offset + (last + 1) * tn_dtype_bytes(o->dtype)};
+                   o->offset + tn_dtype_span(o->dtype, last + 1)};
 }
 
 static int conflicts(const group *g, const range *r)

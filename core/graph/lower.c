@@ -128,21 +128,39 @@ static tn_status refuse(const tni_node *node, tn_error *err)
                    node->here.file, node->here.line, node->desc->name);
 }
 
-/* ---- bf16 ---- */
+/* ---- bf16, and weights in blocks ---- */
 
 static int is_bf16(const tni_graph *g, tn_tensor x)
 {
     return g->values[x.id].info.dtype == TN_BF16;
 }
 
-static int has_bf16(const tni_graph *g, const tni_node *node)
+static int is_blocks(const tni_graph *g, tn_tensor x)
+{
+    return tn_dtype_block(g->values[x.id].info.dtype) > 1;
+}
+
+static int is_narrow(const tni_graph *g, tn_tensor x)
+{
+    return is_bf16(g, x) || is_blocks(g, x);
+}
+
+static int has_narrow(const tni_graph *g, const tni_node *node)
 {
     int any = 0;
     for (uint32_t i = 0; i < node->in_count; i++)
-        any |= is_bf16(g, node->in[i]);
+        any |= is_narrow(g, node->in[i]);
     for (uint32_t k = 0; k < node->out_count; k++)
         any |= is_bf16(g, node->out[k]);
     return any;
+}
+
+/* COPY is what reads blocks; a cast of bf16 is a map, which fuses. */
+static tn_tensor widened_input(tni_graph *g, const tni_node *node, uint32_t i)
+{
+    return is_blocks(g, node->in[i])
+               ? tn_copy_at(&g->builder, node->in[i], TN_F32, node->here)
+               : tni_stored_as(&g->builder, node->in[i], TN_F32, node->here);
 }
 
 /* The node over f32 casts of what it reads; what it makes are new values. */
@@ -156,9 +174,8 @@ static tni_node widened(tni_graph *g, const tni_node *node)
     wide.out =
         tni_arena_copy(g->arena, node->out, node->out_count * sizeof *wide.out);
     for (uint32_t i = 0; i < node->in_count; i++)
-        if (is_bf16(g, node->in[i]))
-            wide.in[i] =
-                tni_stored_as(&g->builder, node->in[i], TN_F32, node->here);
+        if (is_narrow(g, node->in[i]))
+            wide.in[i] = widened_input(g, node, i);
     for (uint32_t k = 0; k < node->out_count; k++) {
         const tn_tensor_info info = g->values[node->out[k].id].info;
         if (info.dtype == TN_BF16)
@@ -196,7 +213,7 @@ static tn_status expand_all(tni_graph *g, const tni_target *target,
             node.in[i] = tni_graph_resolve(g, node.in[i]);
         const tni_node as_is = node;
         int native = tni_has_kernel(g, target, &node, scratch);
-        if (!native && has_bf16(g, &node)) {
+        if (!native && has_narrow(g, &node)) {
             node = widened(g, &as_is);
             native = tni_has_kernel(g, target, &node, scratch);
         }

@@ -213,19 +213,6 @@ static tn_tensor copy_leaf(tni_graph *g, const tni_value *param)
                           param->info.shape, name);
 }
 
-/* The view that `of` is, over x. */
-static tn_tensor append_view(tni_graph *g, const tni_node *of, tn_tensor x)
-{
-    tni_node view = *of;
-    const tn_tensor_info info = tni_value_of(g, of->out[0])->info;
-    const tn_tensor y = tni_graph_value(g, TN_BF16, info.rank, info.shape);
-    tni_overlay(of->desc, of->attr, tni_value_of(g, x), tni_value_of(g, y));
-    view.in = tni_arena_copy(g->arena, &x, sizeof x);
-    view.out = tni_arena_copy(g->arena, &y, sizeof y);
-    tni_graph_put(g, &view);
-    return y;
-}
-
 /* x is a parameter or a view of one: the same of its copy. */
 static tn_tensor in_copy(narrower *w, tn_tensor x)
 {
@@ -235,7 +222,7 @@ static tn_tensor in_copy(narrower *w, tn_tensor x)
         const tni_value v = *tni_value_of(g, x);
         w->bf16[x.id] = v.storage == x.id
                             ? copy_leaf(g, &v)
-                            : append_view(g, maker, in_copy(w, maker->in[0]));
+                            : tni_view_over(g, maker, in_copy(w, maker->in[0]));
     }
     return w->bf16[x.id];
 }

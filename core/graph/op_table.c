@@ -147,7 +147,8 @@ static const own_facts own[TN_OP_COUNT] = {
 };
 
 /*
- * Which operands may be stored in bf16 where precision is bf16 (narrow.c).
+ * Which operands may be stored in bf16 where precision is bf16 (narrow.c), and
+ * which inputs may be weights in blocks (quantise.c).
  * What is not here stays f32 for good: statistics, sums, the loss, choices of
  * experts, step sizes and states of the scan, and gradients of parameters,
  * which are added up over micro-batches.
@@ -155,14 +156,23 @@ static const own_facts own[TN_OP_COUNT] = {
 static const tni_narrowing narrowing[TN_OP_COUNT] = {
     [TN_OP_MAP] = {.in = ~0u, .out = ~0u, .how = TNI_NARROW_ELEMENTS},
     [TN_OP_REDUCE] = {.in = ~0u},
-    [TN_OP_MATMUL] = {.in = 3u, .out = 1u, .how = TNI_NARROW_PRODUCT},
+    [TN_OP_MATMUL] = {.in = 3u,
+                      .out = 1u,
+                      .how = TNI_NARROW_PRODUCT,
+                      .blocks = 1u << 1},
     [TN_OP_COPY] = {.in = 1u, .out = 1u, .how = TNI_NARROW_ALIKE},
     [TN_OP_CONCAT] = {.in = ~0u, .out = 1u, .how = TNI_NARROW_ALIKE},
-    [TN_OP_GATHER_ROWS] = {.in = 1u, .out = 1u, .how = TNI_NARROW_ROWS},
+    [TN_OP_GATHER_ROWS] = {.in = 1u,
+                           .out = 1u,
+                           .how = TNI_NARROW_ROWS,
+                           .blocks = 1u},
     [TN_OP_SCATTER_ADD_ROWS] = {.in = 1u << 1},
     [TN_OP_SET_ROWS] = {.in = 5u, .out = 1u, .how = TNI_NARROW_ALIKE},
     [TN_OP_ASSIGN] = {.in = 3u, .out = 1u, .how = TNI_NARROW_ALIKE},
-    [TN_OP_GROUPED_MATMUL] = {.in = 3u, .out = 1u, .how = TNI_NARROW_PRODUCT},
+    [TN_OP_GROUPED_MATMUL] = {.in = 3u,
+                              .out = 1u,
+                              .how = TNI_NARROW_PRODUCT,
+                              .blocks = 1u << 1},
     [TN_OP_RMS_NORM] = {.in = 1u, .out = 1u},     /* x; y */
     [TN_OP_RMS_NORM_BWD] = {.in = 3u, .out = 1u}, /* dy, x; dx */
     [TN_OP_ROPE] = {.in = 1u, .out = 1u},         /* x; y */
@@ -173,7 +183,8 @@ static const tni_narrowing narrowing[TN_OP_COUNT] = {
                              .out = 7u,
                              .how = TNI_NARROW_PRODUCT},
     [TN_OP_LINEAR_CROSS_ENTROPY] = {.in = 3u, /* x, w */
-                                    .how = TNI_NARROW_PRODUCT},
+                                    .how = TNI_NARROW_PRODUCT,
+                                    .blocks = 1u << 1},
     [TN_OP_LINEAR_CROSS_ENTROPY_BWD] = {.in = 3u, /* x, w; dx */
                                         .out = 1u,
                                         .how = TNI_NARROW_PRODUCT},

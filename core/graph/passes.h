@@ -2,7 +2,7 @@
  * passes.h - from a description to a plan, in the order in which they run.
  *
  *     describe (builder.h) -> fuse -> differentiate -> share_loss
- *         -> [narrow] -> recompute -> lower -> fuse -> place
+ *         -> [quantise] -> [narrow] -> recompute -> lower -> fuse -> place
  *
  * Each pass leaves a graph that tni_graph_verify accepts. Fusing before
  * differentiating lets the backward pass save a chain's inputs instead of
@@ -50,6 +50,14 @@ tn_status tni_share_loss(tni_graph *g, tn_error *err);
  * arena. Arithmetic and everything else stay f32. Nodes of TNI_UPDATE are left
  * alone. */
 tn_status tni_narrow(tni_graph *g, tn_error *err);
+
+/* For inference: let what reads parameters that have weights in blocks
+ * (tni_value.block_dtype) read those. Before tni_narrow. */
+tn_status tni_quantise(tni_graph *g, tn_error *err);
+
+/* Whether all that reads this parameter in the described graph can read blocks
+ * of this dtype instead, and something does. */
+int tni_reads_blocks(const tni_graph *g, tn_tensor param, tn_dtype dtype);
 
 /* Whether products or look-ups of the described graph read this parameter: then
  * it has a bf16 copy where precision is bf16. */

@@ -30,14 +30,14 @@ uint32_t tni_owner(const tni_graph *g, tn_tensor x, int64_t *offset)
 tni_extent tni_extent_of(const tni_graph *g, tn_tensor x)
 {
     const tn_tensor_info *info = &g->values[x.id].info;
-    const int64_t bytes = tn_dtype_bytes(info->dtype);
     int64_t offset, last = 0;
     const uint32_t owner = tni_owner(g, x, &offset);
     for (uint32_t i = 0; i < info->rank; i++)
         last += (info->shape[i] - 1) * info->stride[i];
-    const int64_t start = g->values[owner].arena_offset + offset * bytes;
+    const int64_t start =
+        g->values[owner].arena_offset + tn_dtype_span(info->dtype, offset);
     return (tni_extent){g->values[owner].arena, owner, start,
-                        start + (last + 1) * bytes};
+                        start + tn_dtype_span(info->dtype, last + 1)};
 }
 
 int tni_extents_overlap(const tni_extent *a, const tni_extent *b)
@@ -112,6 +112,19 @@ void tni_graph_put(tni_graph *g, const tni_node *node)
     for (uint32_t k = 0; k < node->out_count; k++)
         g->values[node->out[k].id].node = (uint32_t)g->node_count;
     *TNI_PUSH(g->arena, g->nodes, g->node_count, g->node_capacity) = *node;
+}
+
+tn_tensor tni_view_over(tni_graph *g, const tni_node *of, tn_tensor x)
+{
+    tni_node view = *of;
+    const tn_tensor_info info = tni_value_of(g, of->out[0])->info;
+    const tn_tensor y = tni_graph_value(g, tni_value_of(g, x)->info.dtype,
+                                        info.rank, info.shape);
+    tni_overlay(of->desc, of->attr, tni_value_of(g, x), tni_value_of(g, y));
+    view.in = tni_arena_copy(g->arena, &x, sizeof x);
+    view.out = tni_arena_copy(g->arena, &y, sizeof y);
+    tni_graph_put(g, &view);
+    return y;
 }
 
 /* ---- sorting ---- */

@@ -32,7 +32,7 @@ int tni_same_operand(const tni_graph *g, tn_tensor x, tn_tensor y);
 static inline int64_t tni_value_bytes(const tni_graph *g, uint32_t id)
 {
     const tn_tensor_info *info = &g->values[id].info;
-    return tn_elements(info) * tn_dtype_bytes(info->dtype);
+    return tn_dtype_span(info->dtype, tn_elements(info));
 }
 
 /* Output k writes bytes that another value owns: an effect, or an output that
@@ -61,6 +61,9 @@ uint32_t tni_program_seeds(const tn_program *p);
 
 /* Append a node that exists already: for passes that rebuild the list. */
 void tni_graph_put(tni_graph *g, const tni_node *node);
+
+/* Append the view that `of` is, over x instead of its own input. */
+tn_tensor tni_view_over(tni_graph *g, const tni_node *of, tn_tensor x);
 
 /*
  * Drop dead nodes and bring the rest into the order of `priority` (by node;

@@ -93,7 +93,7 @@ static int same_shape(const tn_tensor_info *x, const tn_tensor_info *y)
 }
 
 /* Rules speak of graphs as they are described, in one dtype; what narrow.c
- * stores in bf16 is f32 to them. */
+ * stores in bf16 and quantise.c in blocks is f32 to them. */
 static void described_info(const tn_builder *b, tn_tensor x,
                            tn_tensor_info *info)
 {
@@ -102,7 +102,7 @@ static void described_info(const tn_builder *b, tn_tensor x,
     if (x.id == 0 || x.id >= g->value_count)
         return;
     *info = tni_value_of(g, x)->info;
-    if (info->dtype == TN_BF16)
+    if (info->dtype == TN_BF16 || tn_dtype_block(info->dtype) > 1)
         info->dtype = TN_F32;
 }
 
@@ -115,6 +115,8 @@ static int may_be(const tni_node *node, uint32_t output, tn_dtype is,
                   tn_dtype said)
 {
     const tni_narrowing *n = tni_op_narrowing(node->desc);
+    if (tn_dtype_block(is) > 1)
+        return node->desc->tier == TN_TIER_VIEW;
     if (is != TN_BF16 || node->desc->tier == TN_TIER_VIEW)
         return is == said || is == TN_BF16;
     return said == TN_BF16 || (said == TN_F32 && tni_narrows(n->out, output));
@@ -132,7 +134,7 @@ static tn_status check_dtypes(const check *c, const tni_node *node)
         return TN_OK;
     for (uint32_t i = 0; i < node->in_count; i++) {
         const tn_dtype of = tni_value_of(c->g, node->in[i])->info.dtype;
-        if (!node->in[i].id || !tni_narrows(n->in, i))
+        if (!node->in[i].id || !tni_narrows(n->in, i) || tn_dtype_block(of) > 1)
             continue;
         if (dtype && of != dtype)
             return refuse(c, "input %u is %s and others are %s", i,

@@ -59,10 +59,11 @@ static tn_tensor add_state(tni_scope *s, const char *name, tn_dtype dtype,
                        .rank = rank,
                        .offset = m->state_bytes,
                        .bytes_per_token = bytes_per_token};
-    state.bytes = tn_dtype_bytes(state.dtype);
+    state.rows = s->io->state_rows ? s->io->state_rows : s->io->batch;
+    state.bytes = tn_dtype_bytes(state.dtype) * state.rows;
     for (uint32_t i = 0; i < rank; i++) {
         state.shape[i] = shape[i];
-        state.bytes *= shape[i];
+        state.bytes *= i ? shape[i] : 1;
     }
     m->state_bytes +=
         (state.bytes + TN_ALIGNMENT - 1) / TN_ALIGNMENT * TN_ALIGNMENT;
@@ -84,6 +85,11 @@ static tn_tensor state_leaf(tn_layer *l, const char *name, tn_dtype dtype,
     const tni_model *m = s->model;
     char full[256];
     snprintf(full, sizeof full, "layers.%u.%s", l->index, name);
+    if (!rank || shape[0] != s->io->batch) {
+        l->b->api->fail(l->b, here, "state %s: its first axis is not the batch",
+                        full);
+        return TN_NONE;
+    }
     for (size_t i = 0; i < m->state_count; i++) {
         if (strcmp(m->states[i].name, full))
             continue;

@@ -23,11 +23,13 @@ typedef struct tni_weight {
     uint32_t rank;
     uint32_t group;    /* set by tni_model_layout */
     uint32_t has_copy; /* in bf16: products or look-ups read it (narrow.c) */
+    tn_dtype block_dtype; /* all read it as blocks (quantise.c); or 0 */
     int64_t shape[TN_MAX_RANK];
     tn_init init; /* std resolved */
     int64_t elements;
     int64_t offset; /* in elements from the slab's start; 128-aligned */
-    uint32_t layer; /* 1-based, 0 outside */
+    int64_t block_offset; /* of the blocks, in bytes of the COPY arena */
+    uint32_t layer;       /* 1-based, 0 outside */
     tn_here here;
 } tni_weight;
 
@@ -37,8 +39,9 @@ typedef struct tni_state {
     tn_dtype dtype;
     uint32_t rank;
     int64_t shape[TN_MAX_RANK];
+    int64_t rows;   /* sequences it has room for; shape[0] are described */
     int64_t offset; /* bytes in the STATE arena */
-    int64_t bytes;
+    int64_t bytes;  /* of all rows */
     int64_t bytes_per_token; /* for caches; 0 for fixed-size states */
 } tni_state;
 
@@ -84,6 +87,25 @@ int64_t tni_model_layout(tni_model *model, const uint32_t *group_of,
 /* Elements of the slab, gaps included. */
 int64_t tni_model_slab_elements(const tni_model *model);
 
+/*
+ * blocks.c: from now on weights are read as blocks of `dtype` where the model
+ * and its sizes allow it, of Q8_0 where only rows of 256 are missing, and as
+ * before elsewhere; the slab is laid out anew, as one group. `has_bf16`: the
+ * COPY arena holds bf16 copies, too. What was left out goes to `log`. For
+ * inference: such a model cannot be trained.
+ */
+typedef void tni_block_log(void *to, const tni_weight *weight);
+tn_status tni_model_quantise(tni_model *model, tn_dtype dtype, int has_bf16,
+                             tni_block_log *log, void *to, tn_error *err);
+
+/* The first element of the slab whose weights are blocks: all behind it are. */
+int64_t tni_model_first_block(const tni_model *model);
+
+/* Bytes of the matrices that products read, where numbers take `real_bytes`
+ * (or 2, as bf16 copies) and blocks what they take. */
+int64_t tni_model_matrix_bytes(const tni_model *model, int64_t real_bytes,
+                               int has_bf16);
+
 /* Draw initial weights into slab (float, the layout's elements): philox keyed
  * by (seed, name), so a weight's start does not depend on its neighbours. */
 void tni_model_initialize(const tni_model *model, uint64_t seed, float *slab);
@@ -100,6 +122,8 @@ typedef struct tni_model_io {
                         for; none: every row's */
     tn_tensor rng;   /* i32 (2) where dropout may draw; else none */
     uint32_t training;    /* 1: no states are read or written */
+    int64_t state_rows;   /* decoding: sequences that states have room for, of
+                             which the first B are described; 0: B */
     int64_t state_len;    /* decoding: S of the caches, */
     tn_dtype cache_dtype; /* and what they are stored in; 0: as the graph */
 } tni_model_io;

@@ -7,6 +7,7 @@
  *   decoder.c      the description: embedding, layers, norm, head
  *   weights.c      the slab: what lies where, and how it starts
  *   stored.c       the names and shapes that files have
+ *   blocks.c       which weights may be 8 or 4 bits, and where those lie
  *   huggingface.c  config.json
  */
 #ifndef TENON_STACK_H
@@ -104,6 +105,7 @@ struct tni_model {
     int learning;  /* the first description declares weights */
     int is_theirs; /* Hugging Face has a form of it */
     int64_t slab_elements;
+    int64_t first_block; /* tni_model_first_block */
 
     tni_state *states;
     size_t state_count, state_capacity;
@@ -143,5 +145,8 @@ tn_tensor tni_layer_describe(tni_scope *scope, uint32_t index, tn_tensor x);
 void tni_weights_begin(tni_model *model);
 tn_tensor tni_weight_use(tni_model *model, tni_graph *g,
                          const tni_weight *want);
+
+/* Whether products read it: the embedding alone is looked up. */
+int tni_weight_is_multiplied(const tni_model *model, const tni_weight *w);
 
 #endif

@@ -9,8 +9,9 @@
  *
  * Every weight starts at a multiple of 128 elements (TN_ALIGNMENT bytes also
  * where it is a bf16 copy); the gaps are zero and stay zero, for their gradient
- * is. Those that have no bf16 copy come first in their group: so what decoding
- * in bf16 needs of the f32 slab is a short stretch at its front.
+ * is. Those that have no bf16 copy come first in their group, those that are
+ * read as blocks last: so what decoding in bf16 or in blocks needs of the f32
+ * slab is a short stretch at its front.
  */
 #include <math.h>
 
@@ -117,6 +118,20 @@ static int same_shape(tn_builder *b, const tni_weight *have,
     return 0;
 }
 
+static tn_tensor leaf_of(tni_graph *g, const tni_weight *w)
+{
+    const tn_dtype dtype = g->builder.dtype;
+    const tn_tensor leaf = tni_graph_leaf(g, TN_OP_PARAM, TN_ARENA_PARAM,
+                                          w->offset * tn_dtype_bytes(dtype),
+                                          dtype, w->rank, w->shape, w->name);
+    tni_value *v = tni_value_of(g, leaf);
+    if (leaf.id) {
+        v->block_dtype = w->block_dtype;
+        v->block_offset = w->block_offset;
+    }
+    return leaf;
+}
+
 tn_tensor tni_weight_use(tni_model *model, tni_graph *g, const tni_weight *want)
 {
     tn_builder *b = &g->builder;
@@ -130,9 +145,7 @@ tn_tensor tni_weight_use(tni_model *model, tni_graph *g, const tni_weight *want)
         return TN_NONE;
     model->next = i + 1;
     if (tn_is_none(model->params[i]))
-        model->params[i] = tni_graph_leaf(g, TN_OP_PARAM, TN_ARENA_PARAM,
-                                          w->offset * tn_dtype_bytes(b->dtype),
-                                          b->dtype, w->rank, w->shape, w->name);
+        model->params[i] = leaf_of(g, w);
     return model->params[i];
 }
 
@@ -161,23 +174,32 @@ int64_t tni_model_parameter_count(const tni_model *model)
     return n;
 }
 
+int tni_weight_is_multiplied(const tni_model *model, const tni_weight *w)
+{
+    const int embeds = !strcmp(w->name, "model.embed_tokens.weight");
+    return w->rank >= 2 && (!embeds || model->options.tie_embeddings);
+}
+
 int64_t tni_model_matrix_parameters(const tni_model *model)
 {
     int64_t n = 0;
-    for (size_t i = 0; i < model->weight_count; i++) {
-        const tni_weight *w = &model->weights[i];
-        const int embeds = !strcmp(w->name, "model.embed_tokens.weight");
-        if (w->rank >= 2 && (!embeds || model->options.tie_embeddings))
-            n += w->elements;
-    }
+    for (size_t i = 0; i < model->weight_count; i++)
+        if (tni_weight_is_multiplied(model, &model->weights[i]))
+            n += model->weights[i].elements;
     return n;
 }
 
 /* ---- layout ---- */
 
+/* Nothing but itself; a bf16 copy; blocks. */
+static uint32_t storey(const tni_weight *w)
+{
+    return w->block_dtype ? 2 : w->has_copy ? 1 : 0;
+}
+
 static int alike(const tni_weight *a, const tni_weight *b)
 {
-    return a->rank == b->rank && a->has_copy == b->has_copy &&
+    return a->rank == b->rank && storey(a) == storey(b) &&
            !memcmp(a->shape, b->shape, a->rank * sizeof a->shape[0]);
 }
 
@@ -211,10 +233,10 @@ int64_t tni_model_layout(tni_model *model, const uint32_t *group_of,
     }
     for (uint32_t group = 0; group < group_count; group++) {
         const int64_t first = at;
-        for (uint32_t has_copy = 0; has_copy < 2; has_copy++)
+        for (uint32_t level = 0; level < 3; level++)
             for (size_t i = 0; i < model->weight_count; i++)
                 if (model->weights[i].group == group &&
-                    model->weights[i].has_copy == has_copy &&
+                    storey(&model->weights[i]) == level &&
                     model->weights[i].offset < 0)
                     at = place_alike(model, i, at);
         if (group_first)
@@ -222,7 +244,11 @@ int64_t tni_model_layout(tni_model *model, const uint32_t *group_of,
         if (group_elements)
             group_elements[group] = at - first;
     }
-    model->slab_elements = at;
+    model->slab_elements = model->first_block = at;
+    for (size_t i = 0; i < model->weight_count; i++)
+        if (model->weights[i].block_dtype &&
+            model->weights[i].offset < model->first_block)
+            model->first_block = model->weights[i].offset;
     return at;
 }
 

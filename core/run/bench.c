@@ -317,11 +317,15 @@ tn_status tni_bench_measure_train(const tni_recipe *recipe,
 static tn_status read_one(void *of, tn_error *err)
 {
     tni_decoder *d = of;
-    const int32_t token = 1;
+    int32_t tokens[TNI_DECODER_ROWS];
+    for (int64_t i = 0; i < d->rows; i++)
+        tokens[i] = 1;
     /* the cache stays about half full */
+    for (int64_t i = 0; d->position == d->capacity && i < d->rows; i++)
+        d->row_position[i] = d->capacity / 2;
     if (d->position == d->capacity)
         d->position = d->capacity / 2;
-    return tni_decoder_read(d, &token, 1, err);
+    return tni_decoder_read_rows(d, tokens, err);
 }
 
 static tn_status measure_decode(tni_decoder *d, const tni_recipe *recipe,
@@ -332,22 +336,24 @@ static tn_status measure_decode(tni_decoder *d, const tni_recipe *recipe,
     for (int64_t i = 0; i < half; i++)
         TN_TRY(read_one(d, err));
     TN_TRY(repeat(read_one, d, 1.0, &fastest, &median, err));
-    *result = (tni_bench_decode){
-        .tokens_per_second = 1.0 / median,
-        .bytes_per_token =
-            (double)tni_model_matrix_parameters(recipe->model) *
-            (d->session->is_bf16 ? 2.0 : (double)d->session->real_bytes),
-        .context = half};
+    *result = (tni_bench_decode){.tokens_per_second = (double)d->rows / median,
+                                 .bytes_per_second =
+                                     (double)tni_model_matrix_bytes(
+                                         recipe->model, d->session->real_bytes,
+                                         (int)d->session->is_bf16) /
+                                     median,
+                                 .context = half,
+                                 .rows = d->rows};
     return TN_OK;
 }
 
-tn_status tni_bench_measure_decode(const tni_recipe *recipe,
+tn_status tni_bench_measure_decode(const tni_recipe *recipe, int64_t rows,
                                    tni_bench_decode *result, tn_error *err)
 {
     const int64_t longest = tni_model_max_seq_len(recipe->model);
     tni_decoder *d;
-    TN_TRY(tni_decoder_create(recipe, NULL, longest < 512 ? longest : 512, &d,
-                              err));
+    TN_TRY(tni_decoder_create_rows(recipe, NULL, longest < 512 ? longest : 512,
+                                   rows, &d, err));
     const tn_status status = measure_decode(d, recipe, result, err);
     tni_decoder_destroy(d);
     return status;

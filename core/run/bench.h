@@ -39,9 +39,10 @@ typedef struct tni_bench_train {
 } tni_bench_train;
 
 typedef struct tni_bench_decode {
-    double tokens_per_second; /* median, one after the other */
-    double bytes_per_token;   /* weights that one token reads */
+    double tokens_per_second; /* median, of all sequences */
+    double bytes_per_second;  /* of weights, read once for all sequences */
     int64_t context;          /* tokens in the cache meanwhile */
+    int64_t rows;             /* sequences that go on together */
 } tni_bench_decode;
 
 /* recipe: its backend and precision only. */
@@ -51,7 +52,8 @@ tn_status tni_bench_measure_limits(const tni_recipe *recipe,
  * keeps documents apart; op names live as long as the process. */
 tn_status tni_bench_measure_train(const tni_recipe *recipe,
                                   tni_bench_train *result, tn_error *err);
-tn_status tni_bench_measure_decode(const tni_recipe *recipe,
+/* A token of each of `rows` sequences at a time. */
+tn_status tni_bench_measure_decode(const tni_recipe *recipe, int64_t rows,
                                    tni_bench_decode *result, tn_error *err);
 
 #endif

@@ -93,8 +93,9 @@ static tn_status open(generation *g, tn_error *err)
                               &g->tokenizer, err));
     TN_TRY(add_stops(g, err));
     TN_TRY(encode_prompt(g, err));
-    TN_TRY(tni_decoder_create(q->recipe, q->weights, cache_length(g),
-                              &g->decoder, err));
+    TN_TRY(tni_decoder_create_rows(q->recipe, q->weights, cache_length(g),
+                                   q->samples > 1 ? q->samples : 1, &g->decoder,
+                                   err));
     return tni_sampler_init(&g->sampler, &q->sampling, sampled_ids(g), err);
 }
 
@@ -163,6 +164,133 @@ static tn_status go_on(generation *g, tni_generate_result *result,
     return TN_OK;
 }
 
+/* ---- several texts at once ---- */
+
+/* One of them, and its text so far. */
+typedef struct {
+    generation *of;
+    tni_sampler sampler;
+    tni_stops stops;
+    tni_utf8 utf8;
+    char *text;
+    size_t bytes, room;
+    int ended, no_memory;
+} voice;
+
+static void keep(void *to, const char *text, size_t bytes)
+{
+    voice *v = to;
+    if (v->bytes + bytes > v->room) {
+        const size_t room = 2 * v->room + bytes + 256;
+        char *longer = realloc(v->text, room);
+        v->no_memory |= !longer;
+        if (!longer)
+            return;
+        v->text = longer;
+        v->room = room;
+    }
+    memcpy(v->text + v->bytes, text, bytes);
+    v->bytes += bytes;
+}
+
+static void assemble_voice(void *to, const char *bytes, size_t count)
+{
+    voice *v = to;
+    tni_utf8_push(&v->utf8, bytes, count, keep, v);
+}
+
+/* Draw a token; -1 where the text has ended. */
+static tn_status draw(voice *v, const float *logits, int32_t *token,
+                      tn_error *err)
+{
+    const tn_tokenizer_handle *t = &v->of->tokenizer;
+    const char *bytes;
+    uint32_t count;
+    *token = -1;
+    if (v->ended)
+        return TN_OK;
+    TN_TRY(tni_sampler_next(&v->sampler, logits, token, err));
+    v->ended = tni_stops_at(&v->stops, *token);
+    if (v->ended) {
+        *token = -1;
+        return TN_OK;
+    }
+    TN_TRY(t->vtable->bytes_of(t->self, *token, &bytes, &count, err));
+    tni_stops_push(&v->stops, bytes, count, assemble_voice, v);
+    v->ended = v->stops.met || v->no_memory;
+    return v->no_memory ? tn_fail(err, TN_ENOMEM, "no memory for a text")
+                        : TN_OK;
+}
+
+static tn_status speak_together(generation *g, voice *voices,
+                                tni_generate_result *result, tn_error *err)
+{
+    const tni_generate_request *q = g->request;
+    tni_decoder *d = g->decoder;
+    int32_t token[TNI_DECODER_ROWS];
+    for (int64_t each = 0; each < q->max_tokens && !(q->stop && *q->stop);
+         each++) {
+        /* all begin with the logits of the prompt's end */
+        const int64_t pitch = each ? d->vocab_size : 0;
+        int going = 0;
+        if (each && result->prompt_tokens + each > d->capacity) {
+            warn(g, "the context of %lld tokens is full: %lld texts end here",
+                 (long long)d->capacity, (long long)q->samples);
+            break;
+        }
+        if (each)
+            TN_TRY(tni_decoder_read_rows(d, token, err));
+        for (int64_t i = 0; i < q->samples; i++) {
+            TN_TRY(draw(&voices[i], d->logits + i * pitch, &token[i], err));
+            result->tokens += token[i] >= 0;
+            going |= !voices[i].ended;
+        }
+        if (!going)
+            break;
+    }
+    return TN_OK;
+}
+
+static tn_status run_together(generation *g, voice *voices,
+                              tni_generate_result *result, tn_error *err)
+{
+    const tni_generate_request *q = g->request;
+    for (int64_t i = 0; i < q->samples; i++) {
+        tni_sampling sampling = q->sampling;
+        sampling.seed += (uint64_t)i;
+        voices[i] = (voice){.of = g, .stops = g->stops};
+        TN_TRY(tni_sampler_init(&voices[i].sampler, &sampling, sampled_ids(g),
+                                err));
+        TN_TRY(tni_decoder_copy_row(g->decoder, i, err));
+    }
+    TN_TRY(speak_together(g, voices, result, err));
+    for (int64_t i = 0; i < q->samples; i++) {
+        voice *v = &voices[i];
+        tni_stops_end(&v->stops, assemble_voice, v);
+        tni_utf8_end(&v->utf8, keep, v);
+        q->begin(q->to, i);
+        q->sink(q->to, q->prompt, q->prompt_bytes);
+        q->sink(q->to, v->text, v->bytes);
+    }
+    return TN_OK;
+}
+
+static tn_status go_on_together(generation *g, tni_generate_result *result,
+                                tn_error *err)
+{
+    const size_t count = (size_t)g->request->samples;
+    voice *voices = calloc(count, sizeof *voices);
+    if (!voices)
+        return tn_fail(err, TN_ENOMEM, "no memory for %zu texts", count);
+    const tn_status status = run_together(g, voices, result, err);
+    for (size_t i = 0; i < count; i++) {
+        tni_sampler_fini(&voices[i].sampler);
+        free(voices[i].text);
+    }
+    free(voices);
+    return status;
+}
+
 static tn_status run(generation *g, tni_generate_result *result, tn_error *err)
 {
     TN_TRY(open(g, err));
@@ -170,7 +298,8 @@ static tn_status run(generation *g, tni_generate_result *result, tn_error *err)
     TN_TRY(tni_decoder_read(g->decoder, g->tokens.at, g->tokens.count, err));
     const double read = now();
     result->prompt_tokens = g->tokens.count;
-    TN_TRY(go_on(g, result, err));
+    TN_TRY(g->request->samples > 1 ? go_on_together(g, result, err)
+                                   : go_on(g, result, err));
     result->read_seconds = read - began;
     result->seconds = now() - read;
     return TN_OK;

@@ -23,6 +23,12 @@ typedef struct tni_generate_request {
     tni_text_sink sink; /* receives the new text, in whole characters */
     void *to;
     const volatile sig_atomic_t *stop; /* not 0: end after this token */
+    /* More than 1: so many texts, which are made together, so that each weight
+     * is read once for a token of all. Text i is that of seed + i. They reach
+     * the sink one after the other when all are done, each behind `begin` and
+     * the prompt. */
+    int64_t samples;
+    void (*begin)(void *to, int64_t sample);
 } tni_generate_request;
 
 typedef struct tni_generate_result {
@@ -35,7 +41,8 @@ typedef struct tni_generate_result {
  * A prompt longer than the context keeps its last part. When the context is
  * full, the last half of it is read again from position 0 and generation goes
  * on. Both are said once through the log. Ends early at the special token
- * <|endoftext|> and before each of the stop texts.
+ * <|endoftext|> and before each of the stop texts. Several samples end where
+ * the context is full.
  */
 tn_status tni_generate(const tni_generate_request *request,
                        tni_generate_result *result, tn_error *err);

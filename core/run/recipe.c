@@ -13,6 +13,7 @@ typedef struct {
     const char *name;
     int64_t seed;
     int32_t precision;
+    int32_t quantize;
 } top_options;
 
 static const tn_option top_table[] = {
@@ -23,6 +24,10 @@ static const tn_option top_table[] = {
                    "what activations are stored and multiplied in; bf16 keeps "
                    "f32 parameters besides, and sums, norms, softmax and the "
                    "loss in f32; f64 is for backend reference"),
+    TN_OPTION_ENUM(top_options, quantize, "none|q8_0|q4_k", TNI_QUANTIZE_NONE,
+                   "what weights are read in where a model is used and not "
+                   "trained: 8 or 4 bits, in llama.cpp's formats; rows of no "
+                   "multiple of 256 take q8_0 for q4_k"),
 };
 
 static const tn_option train_table[] = {
@@ -137,9 +142,9 @@ static tn_status read_top(tni_recipe *r, const char *path, tn_error *err)
         "optimizer", "schedule", "train",     "checkpoint", NULL};
     tni_yaml_remove(r->root, "sweep"); /* a run is one point of it */
     static const char *const keys[] = {
-        "name",      "extends", "seed",      "backend", "precision",
-        "tokenizer", "model",   "init",      "data",    "optimizer",
-        "schedule",  "train",   "checkpoint"};
+        "name",      "extends",   "seed",  "backend",   "precision",
+        "quantize",  "tokenizer", "model", "init",      "data",
+        "optimizer", "schedule",  "train", "checkpoint"};
     top_options options = {0};
     if (r->root->kind != TNI_YAML_MAP)
         return tni_yaml_fail(r->root, err,
@@ -153,6 +158,7 @@ static tn_status read_top(tni_recipe *r, const char *path, tn_error *err)
     r->name = options.name;
     r->seed = options.seed;
     r->precision = options.precision;
+    r->quantize = options.quantize;
     return TN_OK;
 }
 
@@ -183,14 +189,54 @@ static tn_status read_tokenizer(tni_recipe *r, uint32_t needs, tn_error *err)
     return TN_OK;
 }
 
+/* Names of matrices that keep what they are, or take more bits. */
+typedef struct {
+    const tni_recipe *recipe;
+    char kept[256];
+    size_t used;
+    uint32_t count, wider;
+} left_out;
+
+static void leave_out(void *to, const tni_weight *w)
+{
+    left_out *l = to;
+    if (w->block_dtype)
+        l->wider++;
+    else if (l->count++ < 4 && l->used < sizeof l->kept)
+        l->used += (size_t)snprintf(l->kept + l->used, sizeof l->kept - l->used,
+                                    "%s%s", l->used ? ", " : "", w->name);
+}
+
+static tn_status quantize(tni_recipe *r, tn_error *err)
+{
+    static const tn_dtype dtype[] = {TN_DTYPE_NONE, TN_Q8_0, TN_Q4_K};
+    const tn_host *host = r->reader.host;
+    left_out l = {.recipe = r};
+    TN_TRY(tni_model_quantise(r->model, dtype[r->quantize],
+                              r->precision == TNI_RECIPE_BF16, leave_out, &l,
+                              err));
+    if (l.wider)
+        host->log(host, TN_LOG_INFO,
+                  "quantize: %u matrices are read in q8_0: their rows are no "
+                  "multiple of 256",
+                  l.wider);
+    if (l.count)
+        host->log(host, TN_LOG_INFO,
+                  "quantize: %u matrices stay as they are, for rows of theirs "
+                  "are no multiple of 32 or are read otherwise: %s%s",
+                  l.count, l.kept, l.count > 4 ? " ..." : "");
+    return TN_OK;
+}
+
 static tn_status read_model(tni_recipe *r, tn_error *err)
 {
     tni_yaml *node = present(r, "model");
     if (!node)
         return tni_yaml_fail(r->root, err,
                              "model: is missing; it describes the layers");
-    return tni_model_create(r->reader.arena, r->reader.registry, node,
-                            &r->model, err);
+    TN_TRY(tni_model_create(r->reader.arena, r->reader.registry, node,
+                            &r->model, err));
+    return r->quantize ? quantize(r, err) : TN_OK;
 }
 
 static tn_status read_data(tni_recipe *r, uint32_t needs, tn_error *err)
@@ -218,7 +264,7 @@ static tn_status read_data(tni_recipe *r, uint32_t needs, tn_error *err)
 static tn_status read_optimizer(tni_recipe *r, uint32_t needs, tn_error *err)
 {
     tni_yaml *node = present(r, "optimizer");
-    if (node)
+    if (node && !r->quantize) /* nothing is updated */
         return tni_groups_read(r, node, err);
     if (needs & TNI_NEED_TRAINING)
         return tni_yaml_fail(r->root, err,

@@ -41,6 +41,7 @@ typedef struct tni_checkpoint_options {
 } tni_checkpoint_options;
 
 enum { TNI_RECIPE_F32, TNI_RECIPE_BF16, TNI_RECIPE_F64 };
+enum { TNI_QUANTIZE_NONE, TNI_QUANTIZE_Q8_0, TNI_QUANTIZE_Q4_K };
 
 typedef struct tni_recipe {
     tni_reader reader;
@@ -48,6 +49,7 @@ typedef struct tni_recipe {
     const char *name;
     int64_t seed;
     int32_t precision;
+    int32_t quantize; /* for reading a model only */
     tni_use backend; /* no name: the best there is */
     tni_use tokenizer;
     tni_model *model;

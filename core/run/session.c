@@ -33,6 +33,20 @@ static tn_status check_precision(const tni_recipe *recipe,
     return TN_OK;
 }
 
+static tn_status check_blocks(const tni_recipe *recipe,
+                              const tni_device *device, tn_error *err)
+{
+    static const uint32_t needs[] = {0, TN_WEIGHTS_Q8_0,
+                                     TN_WEIGHTS_Q8_0 | TN_WEIGHTS_Q4_K};
+    static const char *const name[] = {"none", "q8_0", "q4_k"};
+    if (!(needs[recipe->quantize] & ~device->caps.precisions))
+        return TN_OK;
+    return tn_fail(err, TN_EUNSUPPORTED,
+                   "quantize: backend %s does not read weights in %s; cpu "
+                   "does, or set quantize: none",
+                   device->name, name[recipe->quantize]);
+}
+
 tn_status tni_session_open(const tni_recipe *recipe, tni_session **session,
                            tn_error *err)
 {
@@ -43,6 +57,8 @@ tn_status tni_session_open(const tni_recipe *recipe, tni_session **session,
         tni_device_open(&recipe->reader, &recipe->backend, &s->device, err);
     if (status == TN_OK)
         status = check_precision(recipe, &s->device, err);
+    if (status == TN_OK)
+        status = check_blocks(recipe, &s->device, err);
     if (status != TN_OK) {
         tni_session_close(s);
         return status;
@@ -141,6 +157,8 @@ tn_status tni_session_add(tni_session *s, tni_plan *plan, uint32_t *id,
 tn_status tni_session_narrow(const tni_session *s, tni_graph *g, tn_error *err)
 {
     TN_TRY(tni_graph_status(g, err));
+    if (s->recipe->quantize)
+        TN_TRY(tni_quantise(g, err));
     return s->is_bf16 ? tni_narrow(g, err) : TN_OK;
 }
 
@@ -275,48 +293,4 @@ tn_status tni_session_download_reals(tni_session *s, float *to, tn_arena arena,
             to[done + i] = (float)wide[i];
     }
     return TN_OK;
-}
-
-/* To nearest even; NaN stays NaN. */
-static uint16_t to_bf16(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7fffffffu) > 0x7f800000u)
-        return (uint16_t)(bits >> 16 | 0x40u);
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
-static tn_status upload_copies(tni_session *s, int64_t first, const float *from,
-                               int64_t count, tn_error *err)
-{
-    for (int64_t done = 0; done < count; done += CHUNK) {
-        const int64_t n = count - done < CHUNK ? count - done : CHUNK;
-        uint16_t narrow[CHUNK];
-        for (int64_t i = 0; i < n; i++)
-            narrow[i] = to_bf16(from[done + i]);
-        TN_TRY(tni_session_upload(s, TN_ARENA_COPY, (first + done) * 2, narrow,
-                                  n * 2, err));
-    }
-    return TN_OK;
-}
-
-/* How many of `count` elements from `first` on an arena has. */
-static int64_t held(const tni_session *s, tn_arena arena, int64_t element_bytes,
-                    int64_t first, int64_t count)
-{
-    const int64_t left = s->arena_bytes[arena] / element_bytes - first;
-    return left < 0 ? 0 : left < count ? left : count;
-}
-
-tn_status tni_session_upload_weights(tni_session *s, int64_t first,
-                                     const float *from, int64_t count,
-                                     tn_error *err)
-{
-    const int64_t n = held(s, TN_ARENA_PARAM, s->real_bytes, first, count);
-    if (n)
-        TN_TRY(tni_session_upload_reals(s, TN_ARENA_PARAM,
-                                        first * s->real_bytes, from, n, err));
-    return upload_copies(s, first, from,
-                         held(s, TN_ARENA_COPY, 2, first, count), err);
 }

@@ -53,7 +53,8 @@ void tni_session_reserve(tni_session *session, tn_arena arena, int64_t bytes);
 tn_status tni_session_add(tni_session *session, tni_plan *plan, uint32_t *id,
                           tn_error *err);
 
-/* Where precision is bf16, tni_narrow: after differentiating. */
+/* tni_quantise and tni_narrow, as far as the recipe asks for them: after
+ * differentiating. */
 tn_status tni_session_narrow(const tni_session *session, tni_graph *g,
                              tn_error *err);
 
@@ -99,8 +100,8 @@ tn_status tni_session_download_reals(tni_session *session, float *to,
 
 /*
  * Weights [first, first + count) of the parameter slab, to all that the session
- * has of them: the parameters themselves, and their bf16 copies. Decoding in
- * bf16 has of most weights only the copies.
+ * has of them: the parameters themselves, their bf16 copies, and what is read of
+ * them in 8 or 4 bits. Decoding in bf16 has of most weights only the copies.
  */
 tn_status tni_session_upload_weights(tni_session *session, int64_t first,
                                      const float *from, int64_t count,

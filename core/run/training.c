@@ -212,6 +212,11 @@ static tn_status make_firsts(tni_training *t, tn_error *err)
 static tn_status create(tni_training *t, tn_error *err)
 {
     const tni_recipe *r = t->recipe;
+    if (r->quantize)
+        return tn_fail(err, TN_EINVALID,
+                       "quantize: weights in 8 or 4 bits have no gradient and "
+                       "cannot be trained; set quantize: none, and quantize "
+                       "where the model is used");
     TN_TRY(tni_session_open(r, &t->session, err));
     t->slab_elements = tni_model_slab_elements(r->model);
     t->scalar_bytes = (TNI_SCALAR_LR + (int64_t)r->group_count) * TN_ALIGNMENT;

@@ -144,7 +144,7 @@ tn_status tni_weights_put(tni_session *s, const tni_safetensors *file,
                           const tni_stored *tensor, tn_arena arena,
                           int64_t offset, double *staging, tn_error *err)
 {
-    if (s->dtype == TN_F64) {
+    if (s->dtype == TN_F64 && !s->recipe->quantize) {
         TN_TRY(tni_safetensors_read_double(file, tensor, staging, err));
         return tni_session_upload(s, arena, offset, staging,
                                   tensor->elements * 8, err);

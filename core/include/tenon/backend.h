@@ -18,6 +18,10 @@ enum {
     TN_PRECISION_F32 = 1u << 0,
     TN_PRECISION_BF16 = 1u << 1, /* bf16 compute, f32 master weights */
     TN_PRECISION_F64 = 1u << 2,  /* the oracle */
+    /* Since ABI 1.3: MATMUL, GROUPED_MATMUL, GATHER_ROWS and COPY read weights
+     * of these dtypes (plan.h). */
+    TN_WEIGHTS_Q8_0 = 1u << 8,
+    TN_WEIGHTS_Q4_K = 1u << 9,
 };
 
 enum {

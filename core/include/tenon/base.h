@@ -129,6 +129,51 @@ static inline int64_t tn_dtype_bytes(tn_dtype dtype)
     }
 }
 
+/*
+ * Since ABI 1.3: weights in blocks, for inference. So many numbers of a row
+ * share scales, and no number has bytes of its own (tn_dtype_bytes is 0). The
+ * layouts are ggml's, byte for byte (core/base/blocks.h). Offsets and strides
+ * are in elements all the same; rows are whole blocks, and so is what a view
+ * cuts out of them.              name, number, elements, bytes, ggml's name
+ */
+#define TN_BLOCK_DTYPE_MAP(XX)                                                 \
+    XX(Q8_0, 9, 32, 34, "Q8_0")                                                \
+    XX(Q4_K, 10, 256, 144, "Q4_K")
+
+enum {
+#define XX(name, number, elements, bytes, text) TN_##name = number,
+    TN_BLOCK_DTYPE_MAP(XX)
+#undef XX
+};
+
+/* Elements of a block; 1 for dtypes that have none. */
+static inline int64_t tn_dtype_block(tn_dtype dtype)
+{
+    switch (dtype) {
+#define XX(name, number, elements, bytes, text)                                \
+    case number:                                                               \
+        return elements;
+        TN_BLOCK_DTYPE_MAP(XX)
+#undef XX
+    default:
+        return 1;
+    }
+}
+
+/* Bytes of `elements` numbers behind each other, which are whole blocks. */
+static inline int64_t tn_dtype_span(tn_dtype dtype, int64_t elements)
+{
+    switch (dtype) {
+#define XX(name, number, each, bytes, text)                                    \
+    case number:                                                               \
+        return elements / (each) * (bytes);
+        TN_BLOCK_DTYPE_MAP(XX)
+#undef XX
+    default:
+        return elements * tn_dtype_bytes(dtype);
+    }
+}
+
 static inline const char *tn_dtype_name(tn_dtype dtype)
 {
     switch (dtype) {
@@ -136,6 +181,11 @@ static inline const char *tn_dtype_name(tn_dtype dtype)
     case number:                                                               \
         return text;
         TN_DTYPE_MAP(XX)
+#undef XX
+#define XX(name, number, elements, bytes, text)                                \
+    case number:                                                               \
+        return text;
+        TN_BLOCK_DTYPE_MAP(XX)
 #undef XX
     default:
         return "none";

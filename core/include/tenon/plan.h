@@ -32,6 +32,13 @@
  * kind come only to backends whose caps say TN_PRECISION_BF16: they compute all
  * primitives on BF16 operands; a composite they have no such kernel for is
  * asked again in F32.
+ *
+ * Weights in blocks (Q8_0, Q4_K; since ABI 1.3). They lie in COPY, are only
+ * read, and only by: MATMUL and GROUPED_MATMUL as the second operand, with
+ * stride 1 and whole blocks along the axis that is summed over; GATHER_ROWS as
+ * the table; COPY to F32, which is how every other reader gets them. What the
+ * first two multiply them with is F32 or BF16. Such plans come only to backends
+ * whose caps say so (TN_WEIGHTS_).
  */
 #ifndef TENON_PLAN_H
 #define TENON_PLAN_H
@@ -50,7 +57,7 @@ TN_BEGIN_DECLS
     XX(SCALAR, 6, "scalars")                                                   \
     XX(METRIC, 7, "metrics and outputs")                                       \
     XX(TRANSIENT, 8, "activations")                                            \
-    XX(COPY, 9, "bf16 copies of parameters")
+    XX(COPY, 9, "copies of parameters")
 
 typedef uint32_t tn_arena;
 enum {

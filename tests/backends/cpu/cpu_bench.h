@@ -62,7 +62,7 @@ static inline void *bench_operand(bench *t, tn_operand *o, tn_dtype dtype,
         o->stride[i] = count;
         count *= shape[i];
     }
-    t->used += (count * tn_dtype_bytes(dtype) + 255) / 256 * 256;
+    t->used += (tn_dtype_span(dtype, count) + 255) / 256 * 256;
     assert_true(t->used <= BENCH_BYTES);
     return t->memory + o->offset;
 }

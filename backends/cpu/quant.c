@@ -1,0 +1,354 @@
+/*
+ * quant.c - dot products of integers, and blocks to floats (see quant.h).
+ *
+ *     Q8_0   sum over blocks of  d s  sum q x
+ *     Q4_K   sum over blocks of  d s  sum (s_j q) x  -  dmin sum m_j sum_j x
+ *
+ * with x the integers of a row, s their scale and sum_j x what 32 of them add
+ * up to, times s. A product of a byte and a word, and two of them together, fit
+ * in 32 bits, and so do all that one lane adds up in a block:
+ * 945 * 32767 * 32 = 991 million for Q4_K.
+ */
+#include "quant.h"
+
+#include <tenon/blocks.h>
+
+enum { MOST_WORD = 32767, AHEAD_BYTES = 1536 };
+
+/* ---- 32 words ---- */
+
+#if defined(__AVX512F__)
+
+typedef __m512i words;
+
+CPU_INLINE words w_load(const int16_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+CPU_INLINE words w_of_bytes(const int8_t *p)
+{
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p));
+}
+CPU_INLINE words w_of_unsigned_bytes(const uint8_t *p)
+{
+    return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p));
+}
+CPU_INLINE words w_low_nibbles(words a)
+{
+    return _mm512_and_si512(a, _mm512_set1_epi16(15));
+}
+CPU_INLINE words w_high_nibbles(words a)
+{
+    return _mm512_srli_epi16(a, 4);
+}
+CPU_INLINE words w_multiply(words a, int32_t twice)
+{
+    return _mm512_mullo_epi16(a, _mm512_set1_epi32(twice));
+}
+CPU_INLINE vi w_dot(words a, words b)
+{
+    return _mm512_madd_epi16(a, b);
+}
+CPU_INLINE vf w_half(uint16_t half)
+{
+    return _mm512_cvtph_ps(_mm256_set1_epi16((int16_t)half));
+}
+CPU_INLINE void w_store(int16_t *p, vf a)
+{
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtsepi32_epi16(v_to_i(a)));
+}
+
+#else
+
+typedef struct words {
+    __m256i low, high;
+} words;
+
+CPU_INLINE words w_load(const int16_t *p)
+{
+    return (words){_mm256_loadu_si256((const __m256i *)p),
+                   _mm256_loadu_si256((const __m256i *)(p + 16))};
+}
+CPU_INLINE words w_of_bytes(const int8_t *p)
+{
+    return (words){
+        _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p)),
+        _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(p + 16)))};
+}
+CPU_INLINE words w_of_unsigned_bytes(const uint8_t *p)
+{
+    return (words){
+        _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p)),
+        _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(p + 16)))};
+}
+CPU_INLINE words w_low_nibbles(words a)
+{
+    const __m256i mask = _mm256_set1_epi16(15);
+    return (words){_mm256_and_si256(a.low, mask),
+                   _mm256_and_si256(a.high, mask)};
+}
+CPU_INLINE words w_high_nibbles(words a)
+{
+    return (words){_mm256_srli_epi16(a.low, 4), _mm256_srli_epi16(a.high, 4)};
+}
+CPU_INLINE words w_multiply(words a, int32_t twice)
+{
+    const __m256i by = _mm256_set1_epi32(twice);
+    return (words){_mm256_mullo_epi16(a.low, by),
+                   _mm256_mullo_epi16(a.high, by)};
+}
+CPU_INLINE vi w_dot(words a, words b)
+{
+    return _mm256_add_epi32(_mm256_madd_epi16(a.low, b.low),
+                            _mm256_madd_epi16(a.high, b.high));
+}
+CPU_INLINE vf w_half(uint16_t half)
+{
+    return _mm256_cvtph_ps(_mm_set1_epi16((int16_t)half));
+}
+CPU_INLINE void w_store(int16_t *p, vf a)
+{
+    const __m256i whole = v_to_i(a);
+    _mm_storeu_si128((__m128i *)p,
+                     _mm_packs_epi32(_mm256_castsi256_si128(whole),
+                                     _mm256_extracti128_si256(whole, 1)));
+}
+
+#endif
+
+/* ---- x in integers ---- */
+
+static int64_t up(int64_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+int64_t ISA(quant_rows_bytes)(tn_dtype dtype, int64_t rows, int64_t K)
+{
+    return up(2 * rows * K) + up(4 * rows * K / tn_dtype_block(dtype)) +
+           up(4 * rows * K / 32);
+}
+
+quant_rows ISA(quant_rows_in)(tn_dtype dtype, int64_t rows, int64_t K,
+                              void *room)
+{
+    char *at = room;
+    quant_rows r = {.q = room, .K = K, .dtype = dtype};
+    at += up(2 * rows * K);
+    r.scale = (float *)(void *)at;
+    at += up(4 * rows * K / tn_dtype_block(dtype));
+    r.sum = (float *)(void *)at;
+    return r;
+}
+
+/* The largest of n becomes 32767. What is not finite makes the scale NaN, and
+ * with it all products. */
+static float scale_of(const float *x, int64_t n)
+{
+    vf most = v_zero(), strange = v_zero();
+    for (int64_t i = 0; i < n; i += VW) {
+        const vf a = v_load(x + i);
+        most = v_max(most, v_abs(a));
+        strange = strange + (a - a);
+    }
+    return v_largest(most) / (float)MOST_WORD + v_sum(strange);
+}
+
+void ISA(quant_row_put)(const quant_rows *to, int64_t i, const float *x)
+{
+    const int64_t block = tn_dtype_block(to->dtype), K = to->K;
+    int16_t *q = to->q + i * K;
+    for (int64_t k = 0; k < K; k += block) {
+        const float scale = scale_of(x + k, block);
+        const vf inverse = v_set(scale != 0.0f ? 1.0f / scale : 0.0f);
+        to->scale[(i * K + k) / block] = scale;
+        for (int64_t j = k; j < k + block; j += VW)
+            w_store(q + j, v_load(x + j) * inverse);
+        for (int64_t j = k; to->dtype == TN_Q4_K && j < k + block; j += 32) {
+            int32_t sum = 0;
+            for (int64_t l = j; l < j + 32; l++)
+                sum += q[l];
+            to->sum[(i * K + j) / 32] = scale * (float)sum;
+        }
+    }
+}
+
+/* ---- dot products ---- */
+
+typedef float sums[QUANT_ROWS];
+
+CPU_INLINE void ahead(const void *p)
+{
+    _mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T0);
+}
+
+CPU_INLINE void dot_q8_0(int rows, const quant_rows *x, int64_t first,
+                         const char *w, float *y)
+{
+    const int64_t K = x->K, blocks = K / 32;
+    const tn_q8_0 *b = (const tn_q8_0 *)(const void *)w;
+    const int16_t *q = x->q + first * K;
+    const float *scale = x->scale + first * blocks;
+    vf sum[QUANT_ROWS];
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++)
+        sum[i] = v_zero();
+    for (int64_t k = 0; k < blocks; k++, b++, q += 32, scale++) {
+        const words integers = w_of_bytes(b->q);
+        const vf d = w_half(b->d);
+        ahead(b);
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; i++)
+            sum[i] = v_fma(v_from_i(w_dot(integers, w_load(q + i * K))),
+                           d * v_set(scale[i * blocks]), sum[i]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++)
+        y[i] = v_sum(sum[i]);
+}
+
+/* Six bits each, at their places of tn_q4_k_scale: scales twice in a word of
+ * 32 bits, minima as floats. */
+CPU_INLINE __m256 spread_scales(const tn_q4_k *b, int32_t twice[8])
+{
+    uint32_t word[3];
+    __builtin_memcpy(word, b->s, sizeof word);
+    const uint64_t six = 0x3f3f3f3fu, four = 0x0f0f0f0fu, two = 0x30303030u;
+    const uint64_t scales =
+        (word[0] & six) | ((word[2] & four) | (word[0] >> 2 & two)) << 32;
+    const uint64_t minima =
+        (word[1] & six) | ((word[2] >> 4 & four) | (word[1] >> 2 & two)) << 32;
+    const __m256i s = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)scales));
+    _mm256_storeu_si256((__m256i *)twice,
+                        _mm256_or_si256(s, _mm256_slli_epi32(s, 16)));
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)minima)));
+}
+
+CPU_INLINE float sum_of_eight(__m256 a)
+{
+    const __m128 four =
+        _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 pair = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps(pair, pair, 1)));
+}
+
+CPU_INLINE void dot_q4_k(int rows, const quant_rows *x, int64_t first,
+                         const char *w, float *y)
+{
+    const int64_t K = x->K, blocks = K / 256;
+    const tn_q4_k *b = (const tn_q4_k *)(const void *)w;
+    const int16_t *q = x->q + first * K;
+    const float *scale = x->scale + first * blocks;
+    const float *part = x->sum + first * K / 32;
+    vf sum[QUANT_ROWS];
+    __m256 minus[QUANT_ROWS];
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++)
+        sum[i] = v_zero(), minus[i] = _mm256_setzero_ps();
+    for (int64_t k = 0; k < blocks; k++, b++, scale++, part += 8) {
+        int32_t twice[8];
+        const __m256 minima = spread_scales(b, twice);
+        vi whole[QUANT_ROWS];
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; i++)
+            whole[i] = i_set(0);
+        ahead(b);
+        ahead((const char *)b + 64);
+        ahead((const char *)b + 128);
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++, q += 64) {
+            const words both = w_of_unsigned_bytes(b->q + 32 * j);
+            const words low = w_multiply(w_low_nibbles(both), twice[2 * j]);
+            const words high =
+                w_multiply(w_high_nibbles(both), twice[2 * j + 1]);
+#pragma GCC unroll 4
+            for (int i = 0; i < rows; i++)
+                whole[i] =
+                    i_add(whole[i], i_add(w_dot(low, w_load(q + i * K)),
+                                          w_dot(high, w_load(q + i * K + 32))));
+        }
+        const vf d = w_half(b->d);
+        const __m256 dmin = _mm256_cvtph_ps(_mm_set1_epi16((int16_t)b->dmin));
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; i++) {
+            sum[i] =
+                v_fma(v_from_i(whole[i]), d * v_set(scale[i * blocks]), sum[i]);
+            minus[i] =
+                _mm256_fmadd_ps(_mm256_mul_ps(dmin, minima),
+                                _mm256_loadu_ps(part + i * K / 32), minus[i]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++)
+        y[i] = v_sum(sum[i]) - sum_of_eight(minus[i]);
+}
+
+#define DOTS(rows)                                                             \
+    static void dots_##rows(const quant_product *p)                            \
+    {                                                                          \
+        float y[QUANT_ROWS];                                                   \
+        for (int64_t n = 0; n < p->N; n++) {                                   \
+            const char *w = p->w + n * p->w_pitch;                             \
+            if (p->x->dtype == TN_Q8_0)                                        \
+                dot_q8_0(rows, p->x, p->first, w, y);                          \
+            else                                                               \
+                dot_q4_k(rows, p->x, p->first, w, y);                          \
+            for (int i = 0; i < (rows); i++) {                                 \
+                float *c = p->c + i * p->c_pitch + n;                          \
+                *c = p->add ? *c + y[i] : y[i];                                \
+            }                                                                  \
+        }                                                                      \
+    }
+DOTS(1)
+DOTS(2)
+DOTS(3)
+DOTS(4)
+
+void ISA(quant_dots)(const quant_product *p)
+{
+    static void (*const by_rows[])(const quant_product *) = {
+        NULL, dots_1, dots_2, dots_3, dots_4};
+    if (p->rows > 0)
+        by_rows[p->rows](p);
+}
+
+/* ---- blocks to floats ---- */
+
+static void decode_q8_0(const tn_q8_0 *b, float *to)
+{
+    const vf d = w_half(b->d);
+    for (int i = 0; i < 32; i += VW) {
+#if defined(__AVX512F__)
+        const __m128i byte = _mm_loadu_si128((const __m128i *)(b->q + i));
+        v_store(to + i, d * v_from_i(_mm512_cvtepi8_epi32(byte)));
+#else
+        const __m128i byte = _mm_loadl_epi64((const __m128i *)(b->q + i));
+        v_store(to + i, d * v_from_i(_mm256_cvtepi8_epi32(byte)));
+#endif
+    }
+}
+
+static void decode_q4_k(const tn_q4_k *b, float *to)
+{
+    const float d = tn_float_of_half(b->d), dmin = tn_float_of_half(b->dmin);
+    for (int j = 0; j < 8; j++) {
+        uint32_t scale, min;
+        tn_q4_k_scale(b, j, &scale, &min);
+        const float step = d * (float)scale, offset = dmin * (float)min;
+        const uint8_t *both = b->q + j / 2 * 32;
+        const int shift = j & 1 ? 4 : 0;
+        for (int i = 0; i < 32; i++)
+            to[32 * j + i] = step * (float)(both[i] >> shift & 15) - offset;
+    }
+}
+
+void ISA(quant_decode)(tn_dtype dtype, const void *blocks, int64_t n, float *to)
+{
+    const tn_q8_0 *q8 = blocks;
+    const tn_q4_k *q4 = blocks;
+    for (int64_t i = 0; dtype == TN_Q8_0 && i < n / 32; i++)
+        decode_q8_0(q8 + i, to + 32 * i);
+    for (int64_t i = 0; dtype == TN_Q4_K && i < n / 256; i++)
+        decode_q4_k(q4 + i, to + 256 * i);
+}
