@@ -290,6 +290,93 @@ static void an_index_outside_a_table_fails_the_run_by_name(void **state)
     tn_rig_close(rig);
 }
 
+/* ---- profile/1 ---- */
+
+static void describe_two(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                         const void *with)
+{
+    (void)with;
+    out[0] = tn_exp(b, tn_matmul(b, in[0], in[1]));
+}
+
+static double seconds_of(const tn_rig *rig, const tn_exec *exec,
+                         const tn_plan *plan, double seconds[8])
+{
+    const tn_profile_extension *profile =
+        rig->backend->extension(rig->device, "profile/1");
+    double sum = 0.0;
+    assert_true(plan->node_count <= 8);
+    memset(seconds, 0, 8 * sizeof *seconds);
+    profile->read(rig->device, exec, seconds, plan->node_count);
+    for (uint32_t i = 0; i < plan->node_count; i++)
+        sum += seconds[i];
+    return sum;
+}
+
+static tn_exec *compile_alone(const tn_rig *rig, const tn_plan *plan,
+                              tn_buffer *arenas[TN_ARENA_COUNT])
+{
+    tn_error err = TN_ERROR_NONE;
+    tn_exec *exec = NULL;
+    for (uint32_t a = 1; a < TN_ARENA_COUNT; a++)
+        if (plan->arena_bytes[a])
+            tn_assert_ok_err(rig->backend->alloc(rig->device,
+                                                 plan->arena_bytes[a],
+                                                 &arenas[a], &err),
+                             err);
+    tn_assert_ok_err(
+        rig->backend->compile(rig->device, plan, arenas, &exec, &err), err);
+    return exec;
+}
+
+static void expect_profile(const tn_rig *rig, tn_exec *x, const tn_plan *plan,
+                           const tn_profile_extension *profile)
+{
+    const tn_backend *b = rig->backend;
+    tn_error err = TN_ERROR_NONE;
+    double seconds[8];
+    tn_assert_ok_err(b->run(rig->device, x, 0, &err), err);
+    assert_true(seconds_of(rig, x, plan, seconds) == 0.0); /* it is not on */
+    profile->enable(rig->device, 1);
+    tn_assert_ok_err(b->run(rig->device, x, 0, &err), err);
+    profile->enable(rig->device, 0);
+    const double sum = seconds_of(rig, x, plan, seconds);
+    assert_true(sum > 0.0 && sum < 100.0);
+    for (uint32_t i = 0; i < plan->node_count; i++)
+        assert_true(seconds[i] > 0.0);
+    assert_true(seconds_of(rig, x, plan, seconds) == 0.0); /* it was read */
+}
+
+static void a_profile_has_seconds_of_the_nodes_that_ran(void **state)
+{
+    (void)state;
+    tn_rig *rig = tn_rig_open("vulkan", "{validation: true, cache: false}");
+    const tn_backend *b = rig->backend;
+    const tn_profile_extension *profile =
+        b->extension(rig->device, "profile/1");
+    const tn_rig_how how = {.dtype = TN_F32};
+    const tn_rig_case c = {
+        .in = {{.rank = 2, .shape = {70, 300}}, {.rank = 2, .shape = {300, 2}}},
+        .in_count = 2,
+        .out_count = 1,
+        .describe = describe_two};
+    tn_buffer *arenas[TN_ARENA_COUNT] = {NULL};
+    tn_rig_program *p = tn_rig_build(rig, &c, &how, NULL);
+    assert_non_null(p);
+    tn_exec *x = compile_alone(rig, tn_rig_plan(p), arenas);
+    assert_null(b->extension(rig->device, "profile/9"));
+    if (profile)
+        expect_profile(rig, x, tn_rig_plan(p), profile);
+    else
+        print_message("passed over: the device has no timestamps\n");
+    b->exec_free(rig->device, x);
+    for (uint32_t a = 1; a < TN_ARENA_COUNT; a++)
+        if (arenas[a])
+            b->free(rig->device, arenas[a]);
+    tn_rig_free(p);
+    tn_rig_close(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +390,7 @@ int main(void)
         cmocka_unit_test(a_copy_outside_a_buffer_is_refused),
         cmocka_unit_test(compiled_kernels_are_kept_and_damage_is_not_read),
         cmocka_unit_test(an_index_outside_a_table_fails_the_run_by_name),
+        cmocka_unit_test(a_profile_has_seconds_of_the_nodes_that_ran),
     };
     if (!vulkan_can_run())
         return 0;
