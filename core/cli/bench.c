@@ -94,13 +94,13 @@ static void print_summary(tni_cli *cli, const results *r)
 
 static void print_ops(tni_cli *cli, const results *r)
 {
-    tni_table t = {.arena = cli->arena, .columns = 5, .headed = 1};
-    static const char *const head[] = {"op", "nodes", "ms a step", "share",
-                                       "GFLOP/s"};
+    tni_table t = {.arena = cli->arena, .columns = 6, .headed = 1};
+    static const char *const head[] = {"op",    "nodes",   "ms a step",
+                                       "share", "GFLOP/s", "GB/s"};
     double sum = 0;
     if (!r->train.op_count)
         return;
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < 6; i++)
         tni_table_add(&t, head[i]);
     for (uint32_t i = 0; i < r->train.op_count; i++)
         sum += r->train.op[i].seconds;
@@ -110,8 +110,9 @@ static void print_ops(tni_cli *cli, const results *r)
         tni_table_addf(&t, "%u", op->nodes);
         tni_table_addf(&t, "%.3f", op->seconds * 1e3);
         tni_table_addf(&t, "%.1f%%", 100 * op->seconds / sum);
-        tni_table_addf(&t, "%.1f",
-                       op->seconds > 0 ? op->flops / op->seconds / 1e9 : 0.0);
+        const double billions = op->seconds > 0 ? op->seconds * 1e9 : 1e9;
+        tni_table_addf(&t, "%.1f", op->flops / billions);
+        tni_table_addf(&t, "%.1f", op->bytes / billions);
     }
     putchar('\n');
     tni_table_print(&t, stdout);
@@ -124,10 +125,10 @@ static json_t *train_json(const results *r)
     json_t *ops = json_array();
     for (uint32_t i = 0; i < r->train.op_count; i++) {
         const tni_bench_op *op = &r->train.op[i];
-        json_array_append_new(ops,
-                              json_pack("{s:s, s:i, s:f, s:f}", "op", op->name,
-                                        "nodes", (int)op->nodes, "seconds",
-                                        op->seconds, "flops", op->flops));
+        json_array_append_new(ops, json_pack("{s:s, s:i, s:f, s:f, s:f}", "op",
+                                             op->name, "nodes", (int)op->nodes,
+                                             "seconds", op->seconds, "flops",
+                                             op->flops, "bytes", op->bytes));
     }
     return json_pack("{s:f, s:f, s:f, s:f, s:o}", "tokens_per_second",
                      r->train.tokens_per_second, "step_seconds",

@@ -125,6 +125,10 @@ int tni_op_accepts(const tn_op_desc *desc, uint32_t input,
  * them apart. */
 uint32_t tni_op_documents(const tn_op_desc *desc);
 
+/* What a node reads and writes at the least: each operand once, elements that
+ * repeat once, of a table the rows that are picked. */
+double tni_node_bytes(const tn_plan_node *node);
+
 /* What of this op may be stored in bf16. Bit i of `in` and `out`: operand i;
  * all bits also mean those past 32. */
 enum {

@@ -98,6 +98,7 @@ typedef struct own_facts {
     uint32_t strided;     /* bit i: input i need not be dense, */
     int (*accepts)(const tn_tensor_info *x); /* if it is so; NULL: anyhow */
     uint8_t over_first; /* output 0 lies on input 0's storage */
+    uint8_t picks;      /* of input 0, the rows that are output 0 */
     uint8_t documents;  /* the input that says where documents begin */
 } own_facts;
 
@@ -116,7 +117,8 @@ static const own_facts own[TN_OP_COUNT] = {
                       .accepts = tni_is_matmul_operand},
     [TN_OP_COPY] = {.strided = 1},
     [TN_OP_GATHER_ROWS] = {.strided = 1, /* its table */
-                           .accepts = tni_has_dense_rows},
+                           .accepts = tni_has_dense_rows,
+                           .picks = 1},
     [TN_OP_SCATTER_ADD_ROWS] = {.accumulates = 1},
     [TN_OP_SET_ROWS] = {.over_first = 1},
     [TN_OP_ASSIGN] = {.over_first = 1},
@@ -236,6 +238,31 @@ int tni_op_is_over_first(const tn_op_desc *desc)
 uint32_t tni_op_documents(const tn_op_desc *desc)
 {
     return own_of(desc)->documents;
+}
+
+static double operand_bytes(const tn_operand *x)
+{
+    int64_t elements = 1;
+    for (uint32_t i = 0; i < x->rank; i++)
+        elements *= x->stride[i] ? x->shape[i] : 1;
+    return x->arena ? (double)tn_dtype_span(x->dtype, elements) : 0.0;
+}
+
+double tni_node_bytes(const tn_plan_node *node)
+{
+    const tn_op_desc *desc = tni_op_desc(node->op);
+    const own_facts none = {0}, *facts = desc ? own_of(desc) : &none;
+    double bytes = 0.0;
+    for (uint32_t i = facts->picks || facts->over_first; i < node->in_count;
+         i++)
+        bytes += operand_bytes(&node->in[i]);
+    if (facts->over_first) /* what it writes is what it read */
+        return bytes + operand_bytes(&node->in[node->in_count - 1]);
+    for (uint32_t i = 0; i < node->out_count; i++) {
+        const int also_read = facts->picks || (node->accumulate >> i & 1u);
+        bytes += (also_read ? 2 : 1) * operand_bytes(&node->out[i]);
+    }
+    return bytes;
 }
 
 tni_prepare *tni_op_prepare(const tn_op_desc *desc)

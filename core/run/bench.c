@@ -245,6 +245,7 @@ static tn_status add_plan(const tni_session *s, const tn_profile_extension *x,
         tni_bench_op *row = row_of(result, desc ? desc->name : "custom");
         row->seconds += seconds[i] / count;
         row->flops += node->flops;
+        row->bytes += tni_node_bytes(node);
         row->nodes++;
     }
     free(seconds);

@@ -24,6 +24,7 @@ typedef struct tni_bench_op {
     const char *name;
     double seconds; /* of one step */
     double flops;
+    double bytes; /* of all operands; caches may spare some */
     uint32_t nodes;
 } tni_bench_op;
 

@@ -106,6 +106,10 @@ static void bench_reports_fractions_of_measured_limits(void **state)
     share_of(root, "memory_bytes_per_second", 1e13);
     share_of(json_object_get(root, "train"), "of_gemm", 1.0);
     share_of(json_object_get(root, "train"), "tokens_per_second", 1e9);
+    const json_t *op = json_array_get(
+        json_object_get(json_object_get(root, "train"), "ops"), 0);
+    share_of(op, "seconds", 60);
+    share_of(op, "bytes", 1e9);
     share_of(json_object_get(root, "decode"), "tokens_per_second", 1e9);
     json_decref(root);
     assert_int_equal(RUN(p, "bench", "gem"), 2);

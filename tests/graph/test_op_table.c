@@ -131,6 +131,52 @@ static void maps_cost_their_instructions(void **state)
     tni_graph_destroy(g);
 }
 
+#define DENSE(dtype_, rows, columns)                                           \
+    {                                                                          \
+        .arena = TN_ARENA_TRANSIENT, .dtype = TN_##dtype_, .rank = 2,          \
+        .shape = {rows, columns}, .stride = {                                  \
+            columns,                                                           \
+            1                                                                  \
+        }                                                                      \
+    }
+
+static double bytes_of(tn_op op, uint32_t in_count, const tn_operand *in,
+                       const tn_operand *out, uint32_t accumulate)
+{
+    const tn_plan_node node = {.op = op,
+                               .in = in,
+                               .out = out,
+                               .in_count = in_count,
+                               .out_count = 1,
+                               .accumulate = accumulate};
+    return tni_node_bytes(&node);
+}
+
+static void bytes_are_those_of_the_operands(void **state)
+{
+    (void)state;
+    const tn_operand a = DENSE(BF16, 2, 3), b = DENSE(F32, 3, 4);
+    const tn_operand y = DENSE(F32, 2, 4), table = DENSE(F32, 1000, 4);
+    const tn_operand index = {.arena = TN_ARENA_INPUT,
+                              .dtype = TN_I32,
+                              .rank = 1,
+                              .shape = {2},
+                              .stride = {1}};
+    tn_operand row = DENSE(F32, 2, 4);
+    row.stride[0] = 0; /* four numbers, twice */
+    const tn_operand absent = {0};
+
+    const tn_operand product[] = {a, b};
+    assert_true(bytes_of(TN_OP_MATMUL, 2, product, &y, 0) == 12 + 48 + 32);
+    assert_true(bytes_of(TN_OP_MATMUL, 2, product, &y, 1) == 12 + 48 + 64);
+    const tn_operand sum[] = {y, row, absent};
+    assert_true(bytes_of(TN_OP_MAP, 3, sum, &y, 0) == 32 + 16 + 32);
+    const tn_operand gather[] = {table, index};
+    assert_true(bytes_of(TN_OP_GATHER_ROWS, 2, gather, &y, 0) == 8 + 2 * 32);
+    const tn_operand set[] = {table, index, y};
+    assert_true(bytes_of(TN_OP_SET_ROWS, 3, set, &table, 0) == 8 + 2 * 32);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -140,6 +186,7 @@ int main(void)
         cmocka_unit_test(attention_counts_what_the_mask_leaves),
         cmocka_unit_test(the_head_costs_one_product_forward_and_three_backward),
         cmocka_unit_test(maps_cost_their_instructions),
+        cmocka_unit_test(bytes_are_those_of_the_operands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
