@@ -12,7 +12,7 @@
  * Where operands or the result are bf16 the slices are the same, of the
  * products in gemm_bf16.h.
  */
-#include "gemm_bf16.h"
+#include "gemv.h"
 #include "kernels.h"
 #include "product.h"
 #include "quant.h"
@@ -290,7 +290,15 @@ tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
         cpu_step(c, run_zero, p, 1);
         return TN_OK;
     }
-    emit(c, p);
+    if (p->batches == 1 && p->M <= GEMV_ROWS && p->b.row == 1)
+        ISA(emit_gemv)
+    (c, &(gemv_product){.M = p->M,
+                        .N = p->N,
+                        .K = p->K,
+                        .a = p->a,
+                        .b = p->b,
+                        .c = {p->c, p->c_dtype, p->N, p->add}});
+    else emit(c, p);
     return TN_OK;
 }
 

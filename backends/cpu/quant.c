@@ -13,7 +13,7 @@
 
 #include <tenon/blocks.h>
 
-enum { MOST_WORD = 32767, AHEAD_BYTES = 1536 };
+enum { MOST_WORD = 32767, AHEAD_BYTES = 16 * 1024 };
 
 /* ---- 32 words ---- */
 
@@ -175,34 +175,31 @@ void ISA(quant_row_put)(const quant_rows *to, int64_t i, const float *x)
 
 /* ---- dot products ---- */
 
-typedef float sums[QUANT_ROWS];
-
 CPU_INLINE void ahead(const void *p)
 {
-    _mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T0);
+    _mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T1);
 }
 
-CPU_INLINE void dot_q8_0(int rows, const quant_rows *x, int64_t first,
-                         const char *w, float *y)
+CPU_INLINE void dot_q8_0(int rows, const quant_rows *x, const char *w, float *y)
 {
     const int64_t K = x->K, blocks = K / 32;
     const tn_q8_0 *b = (const tn_q8_0 *)(const void *)w;
-    const int16_t *q = x->q + first * K;
-    const float *scale = x->scale + first * blocks;
+    const int16_t *q = x->q;
+    const float *scale = x->scale;
     vf sum[QUANT_ROWS];
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int i = 0; i < rows; i++)
         sum[i] = v_zero();
     for (int64_t k = 0; k < blocks; k++, b++, q += 32, scale++) {
         const words integers = w_of_bytes(b->q);
         const vf d = w_half(b->d);
         ahead(b);
-#pragma GCC unroll 4
+#pragma GCC unroll 2
         for (int i = 0; i < rows; i++)
             sum[i] = v_fma(v_from_i(w_dot(integers, w_load(q + i * K))),
                            d * v_set(scale[i * blocks]), sum[i]);
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int i = 0; i < rows; i++)
         y[i] = v_sum(sum[i]);
 }
@@ -233,24 +230,25 @@ CPU_INLINE float sum_of_eight(__m256 a)
     return _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps(pair, pair, 1)));
 }
 
-CPU_INLINE void dot_q4_k(int rows, const quant_rows *x, int64_t first,
-                         const char *w, float *y)
+CPU_INLINE void dot_q4_k(int rows, const quant_rows *x, const char *w, float *y)
 {
     const int64_t K = x->K, blocks = K / 256;
     const tn_q4_k *b = (const tn_q4_k *)(const void *)w;
-    const int16_t *q = x->q + first * K;
-    const float *scale = x->scale + first * blocks;
-    const float *part = x->sum + first * K / 32;
+    const int16_t *q = x->q;
+    const float *scale = x->scale;
+    const float *part = x->sum;
     vf sum[QUANT_ROWS];
     __m256 minus[QUANT_ROWS];
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int i = 0; i < rows; i++)
         sum[i] = v_zero(), minus[i] = _mm256_setzero_ps();
     for (int64_t k = 0; k < blocks; k++, b++, scale++, part += 8) {
         int32_t twice[8];
         const __m256 minima = spread_scales(b, twice);
+        /* read back one by one, which costs a load each and no shuffle */
+        __asm__("" : "+m"(twice));
         vi whole[QUANT_ROWS];
-#pragma GCC unroll 4
+#pragma GCC unroll 2
         for (int i = 0; i < rows; i++)
             whole[i] = i_set(0);
         ahead(b);
@@ -262,7 +260,7 @@ CPU_INLINE void dot_q4_k(int rows, const quant_rows *x, int64_t first,
             const words low = w_multiply(w_low_nibbles(both), twice[2 * j]);
             const words high =
                 w_multiply(w_high_nibbles(both), twice[2 * j + 1]);
-#pragma GCC unroll 4
+#pragma GCC unroll 2
             for (int i = 0; i < rows; i++)
                 whole[i] =
                     i_add(whole[i], i_add(w_dot(low, w_load(q + i * K)),
@@ -270,7 +268,7 @@ CPU_INLINE void dot_q4_k(int rows, const quant_rows *x, int64_t first,
         }
         const vf d = w_half(b->d);
         const __m256 dmin = _mm256_cvtph_ps(_mm_set1_epi16((int16_t)b->dmin));
-#pragma GCC unroll 4
+#pragma GCC unroll 2
         for (int i = 0; i < rows; i++) {
             sum[i] =
                 v_fma(v_from_i(whole[i]), d * v_set(scale[i * blocks]), sum[i]);
@@ -279,7 +277,7 @@ CPU_INLINE void dot_q4_k(int rows, const quant_rows *x, int64_t first,
                                 _mm256_loadu_ps(part + i * K / 32), minus[i]);
         }
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int i = 0; i < rows; i++)
         y[i] = v_sum(sum[i]) - sum_of_eight(minus[i]);
 }
@@ -291,26 +289,22 @@ CPU_INLINE void dot_q4_k(int rows, const quant_rows *x, int64_t first,
         for (int64_t n = 0; n < p->N; n++) {                                   \
             const char *w = p->w + n * p->w_pitch;                             \
             if (p->x->dtype == TN_Q8_0)                                        \
-                dot_q8_0(rows, p->x, p->first, w, y);                          \
+                dot_q8_0(rows, p->x, w, y);                                    \
             else                                                               \
-                dot_q4_k(rows, p->x, p->first, w, y);                          \
-            for (int i = 0; i < (rows); i++) {                                 \
-                float *c = p->c + i * p->c_pitch + n;                          \
-                *c = p->add ? *c + y[i] : y[i];                                \
-            }                                                                  \
+                dot_q4_k(rows, p->x, w, y);                                    \
+            for (int i = 0; i < (rows); i++)                                   \
+                p->c[i * p->c_pitch + n] = y[i];                               \
         }                                                                      \
     }
 DOTS(1)
 DOTS(2)
-DOTS(3)
-DOTS(4)
 
 void ISA(quant_dots)(const quant_product *p)
 {
-    static void (*const by_rows[])(const quant_product *) = {
-        NULL, dots_1, dots_2, dots_3, dots_4};
-    if (p->rows > 0)
-        by_rows[p->rows](p);
+    if (p->rows == 1)
+        dots_1(p);
+    else
+        dots_2(p);
 }
 
 /* ---- blocks to floats ---- */

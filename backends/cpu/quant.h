@@ -6,8 +6,8 @@
  * integers of 16 bits, one scale for as many as a block has, and a product is
  * of integers: exact, and half the instructions that floats would take. What is
  * lost is 2^-16 of the largest number of a block of x, two hundred times less
- * than 8 bits would lose; the test's bound is made of that. At many rows
- * (a prompt) the blocks become floats, a slice at a time, for the library.
+ * than 8 bits would lose; the test's bound is made of that. From three rows on
+ * (several sequences, a prompt) blocks become floats, a slice at a time.
  */
 #ifndef CPU_QUANT_H
 #define CPU_QUANT_H
@@ -15,8 +15,7 @@
 #include "cpu.h"
 #include "vec.h"
 
-/* Rows at once; more take turns over a few columns that stay in the cache. */
-enum { QUANT_ROWS = 4 };
+enum { QUANT_ROWS = 2 }; /* at most, as integers */
 
 /* Rows of x in integers: q (rows, K), then by block its scale, and in Q4_K by
  * 32 numbers their sum. In scratch. */
@@ -35,16 +34,15 @@ quant_rows ISA(quant_rows_in)(tn_dtype dtype, int64_t rows, int64_t K,
 /* Row i becomes x, K floats. */
 void ISA(quant_row_put)(const quant_rows *to, int64_t i, const float *x);
 
-/* c[i * pitch + j] = x_i . w_j for `rows` <= QUANT_ROWS rows from row `first`
- * on and N rows of blocks, w_pitch bytes apart; added to c if `add`. */
+/* c[i * c_pitch + j] = x_i . w_j for `rows` <= QUANT_ROWS rows and N rows of
+ * blocks, w_pitch bytes apart. */
 typedef struct quant_product {
     const quant_rows *x;
-    int64_t first, rows;
+    int64_t rows;
     const char *w;
     int64_t w_pitch, N;
     float *c;
     int64_t c_pitch;
-    uint32_t add;
 } quant_product;
 void ISA(quant_dots)(const quant_product *p);
 

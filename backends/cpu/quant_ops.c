@@ -3,18 +3,22 @@
  * GATHER_ROWS and COPY.
  *
  * A task of a product is a stretch of the result's columns, that is of rows of
- * blocks, for all rows of x. Up to FEW of those it takes as integers, which it
- * makes itself: that is a few percent of what it reads. Above, it decodes its
- * rows of blocks into floats, which the library then multiplies as one matrix.
+ * blocks, for all rows of x. One or two of those become integers, which the
+ * task makes itself: that is a few percent of what it reads. More meet blocks
+ * that were decoded into floats: up to FEW a few rows of blocks at a time,
+ * which stay in the cache, above as one matrix for the library.
  */
-#include "gemm_bf16.h"
+#include "gemv.h"
 #include "kernels.h"
 #include "quant.h"
+
+#include <string.h>
 
 #include <tenon/blocks.h>
 
 enum {
-    FEW = 12,                     /* rows that are read as integers */
+    FEW = 2 * GEMV_ROWS,          /* rows of x */
+    AT_ONCE = 16,                 /* rows of blocks that are decoded for them */
     TASK_ELEMENTS = 64 * 1024,    /* of the weights, at least */
     MOST_PARTS = 64,              /* of one product */
     DECODED_ELEMENTS = 64 * 1024, /* of a slice for the library */
@@ -81,42 +85,84 @@ static int64_t up(int64_t bytes)
 
 static int64_t few_scratch(const product *p)
 {
-    return ISA(quant_rows_bytes)(p->dtype, QUANT_ROWS, p->K) +
-           up(4 * QUANT_ROWS * p->slice) + up(4 * p->K);
+    const int64_t integers = ISA(quant_rows_bytes)(p->dtype, QUANT_ROWS, p->K);
+    return up(4 * GEMV_ROWS * p->slice) + up(4 * GEMV_ROWS * p->K) +
+           cpu_max(integers, up(4 * AT_ONCE * p->K));
 }
 
-/* Rows [first, first + rows) by columns [n, n + columns), QUANT_ROWS at most.
- */
-static void multiply_few(const product *p, cpu_worker *w, const char *b,
-                         int64_t first, int64_t rows, int64_t n,
-                         int64_t columns)
+/* Rows [first, first + rows) of x, at most GEMV_ROWS, by columns
+ * [n, n + columns): results, then rows of x, then what becomes of x or of the
+ * blocks. */
+typedef struct part {
+    const char *b;
+    int64_t first, rows, n, columns;
+    float *y, *x, *rest;
+} part;
+
+static void multiply_integers(const product *p, const part *t)
 {
-    char *at = (char *)w->scratch;
-    const quant_rows x = ISA(quant_rows_in)(p->dtype, rows, p->K, at);
-    at += ISA(quant_rows_bytes)(p->dtype, QUANT_ROWS, p->K);
-    float *y = (float *)(void *)at;
-    float *room = (float *)(void *)(at + up(4 * QUANT_ROWS * p->slice));
-    for (int64_t i = 0; i < rows; i++)
-        ISA(quant_row_put)(&x, i, row_of(p, first + i, room));
+    const quant_rows x = ISA(quant_rows_in)(p->dtype, t->rows, p->K, t->rest);
+    for (int64_t i = 0; i < t->rows; i++)
+        ISA(quant_row_put)(&x, i, row_of(p, t->first + i, t->x));
     const quant_product dots = {.x = &x,
-                                .rows = rows,
-                                .w = b + n * p->b_pitch,
+                                .rows = t->rows,
+                                .w = t->b + t->n * p->b_pitch,
                                 .w_pitch = p->b_pitch,
-                                .N = columns,
-                                .c = y,
-                                .c_pitch = columns};
+                                .N = t->columns,
+                                .c = t->y,
+                                .c_pitch = t->columns};
     ISA(quant_dots)(&dots);
+}
+
+static void multiply_decoded(const product *p, const part *t)
+{
+    for (int64_t i = 0; i < t->rows; i++) {
+        float *to = t->x + i * p->K;
+        const float *from = row_of(p, t->first + i, to);
+        if (from != to)
+            memcpy(to, from, (size_t)p->K * sizeof *to);
+    }
+    for (int64_t j = 0; j < t->columns; j += AT_ONCE) {
+        const int64_t count = cpu_min(AT_ONCE, t->columns - j);
+        for (int64_t i = 0; i < count; i++)
+            ISA(quant_decode)
+        (p->dtype, t->b + (t->n + j + i) * p->b_pitch, p->K,
+         t->rest + i * p->K);
+        const gemv_block block = {.rows = t->rows,
+                                  .N = count,
+                                  .K = p->K,
+                                  .x = t->x,
+                                  .x_pitch = p->K,
+                                  .w = t->rest,
+                                  .dtype = TN_F32,
+                                  .w_pitch = p->K,
+                                  .y = t->y + j,
+                                  .y_pitch = t->columns};
+        ISA(gemv)(&block);
+    }
+}
+
+static void multiply_few(const product *p, cpu_worker *w, const char *b,
+                         int64_t first, int64_t rows, int64_t task)
+{
+    part t = {.b = b, .first = first, .rows = rows, .n = task * p->slice};
+    t.columns = cpu_min(p->slice, p->N - t.n);
+    t.y = w->scratch;
+    t.x = t.y + up(4 * GEMV_ROWS * p->slice) / 4;
+    t.rest = t.x + up(4 * GEMV_ROWS * p->K) / 4;
+    if (rows <= QUANT_ROWS)
+        multiply_integers(p, &t);
+    else
+        multiply_decoded(p, &t);
     for (int64_t i = 0; i < rows; i++)
-        put(p, first + i, n, columns, y + i * columns);
+        put(p, first + i, t.n, t.columns, t.y + i * t.columns);
 }
 
 static void run_few(const void *argument, cpu_worker *w, int64_t task)
 {
     const product *p = argument;
-    const int64_t n = task * p->slice;
-    const int64_t columns = cpu_min(p->slice, p->N - n);
-    for (int64_t i = 0; i < p->M; i += QUANT_ROWS)
-        multiply_few(p, w, p->b, i, cpu_min(QUANT_ROWS, p->M - i), n, columns);
+    for (int64_t i = 0; i < p->M; i += GEMV_ROWS)
+        multiply_few(p, w, p->b, i, cpu_min(GEMV_ROWS, p->M - i), task);
 }
 
 /* Powers of two, so that they spread evenly over few threads. */
@@ -297,16 +343,15 @@ tn_status ISA(compile_quant_matmul)(cpu_compiler *c, const tn_plan_node *node,
 static void run_grouped(const void *argument, cpu_worker *w, int64_t task)
 {
     const product *p = argument;
-    const int64_t expert = task / p->parts, n = task % p->parts * p->slice;
+    const int64_t expert = task / p->parts;
     const int64_t from = p->offsets[expert], to = p->offsets[expert + 1];
     if (from < 0 || from > to || to > p->M) {
         cpu_fault(w, p->node, from >= 0 && from <= to ? to : from, 0, p->M + 1);
         return;
     }
-    for (int64_t i = from; i < to; i += QUANT_ROWS)
+    for (int64_t i = from; i < to; i += GEMV_ROWS)
         multiply_few(p, w, p->b + expert * p->b_expert, i,
-                     cpu_min(QUANT_ROWS, to - i), n,
-                     cpu_min(p->slice, p->N - n));
+                     cpu_min(GEMV_ROWS, to - i), task % p->parts);
 }
 
 tn_status ISA(compile_quant_grouped)(cpu_compiler *c, const tn_plan_node *node,

@@ -1,0 +1,112 @@
+/*
+ * test_gemv.c - a few rows times a matrix: the right numbers, and for each row
+ * the same bits in whatever company it comes.
+ */
+#include "cpu_bench.h"
+
+typedef struct sizes {
+    int64_t N, K;
+} sizes;
+
+static const sizes some[] = {{1, 1}, {5, 3}, {67, 64}, {130, 515}, {3, 4096}};
+enum { MOST = 8, SIZES = sizeof some / sizeof *some };
+
+static float float_of(uint16_t half)
+{
+    const uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* The next input, in f32 or as the bf16 below; its numbers in `says`. */
+static void add_input(bench *t, tn_dtype dtype, int64_t rows, int64_t columns,
+                      uint32_t seed, float *says)
+{
+    void *at = bench_in(t, dtype, 2, (int64_t[]){rows, columns});
+    bench_fill(says, rows * columns, 1.0f, seed);
+    for (int64_t i = 0; i < rows * columns; i++) {
+        uint32_t bits;
+        memcpy(&bits, &says[i], sizeof bits);
+        if (dtype == TN_F32) {
+            ((float *)at)[i] = says[i];
+            continue;
+        }
+        ((uint16_t *)at)[i] = (uint16_t)(bits >> 16);
+        says[i] = float_of(((uint16_t *)at)[i]);
+    }
+}
+
+/* x (M, K) by w (N, K) turned, in `dtype`, to f32. */
+static const float *multiply(bench *t, tn_dtype dtype, int64_t M, sizes s,
+                             float *x, float *w)
+{
+    t->used = 0;
+    t->in_count = t->out_count = 0;
+    add_input(t, dtype, M, s.K, 3, x);
+    add_input(t, dtype, s.N, s.K, 4, w);
+    tn_operand *o = &t->in[1];
+    o->shape[0] = s.K;
+    o->shape[1] = s.N;
+    o->stride[0] = 1;
+    o->stride[1] = s.K;
+    const float *y = bench_out(t, TN_F32, 2, (int64_t[]){M, s.N});
+    bench_run(t, TN_OP_MATMUL, NULL);
+    return y;
+}
+
+static void expect_products(const float *y, const float *x, const float *w,
+                            int64_t M, sizes s)
+{
+    for (int64_t i = 0; i < M * s.N; i++) {
+        double want = 0.0, size = 0.0;
+        for (int64_t k = 0; k < s.K; k++) {
+            const double both =
+                (double)x[i / s.N * s.K + k] * (double)w[i % s.N * s.K + k];
+            want += both;
+            size += fabs(both);
+        }
+        assert_true(fabs((double)y[i] - want) <= 1e-6 * size);
+    }
+}
+
+static void check(bench *t, tn_dtype dtype, sizes s)
+{
+    float *x = malloc((size_t)(MOST * s.K) * sizeof *x);
+    float *w = malloc((size_t)(s.N * s.K) * sizeof *w);
+    float *alone = malloc((size_t)s.N * sizeof *alone);
+    for (int64_t M = 1; M <= MOST; M++) {
+        const float *y = multiply(t, dtype, M, s, x, w);
+        expect_products(y, x, w, M, s);
+        if (M == 1)
+            memcpy(alone, y, (size_t)s.N * sizeof *y);
+        assert_memory_equal(y, alone, (size_t)s.N * sizeof *y);
+    }
+    free(x);
+    free(w);
+    free(alone);
+}
+
+static void each_row_is_what_it_is_alone(void **state)
+{
+    static const char *const machines[] = {"{threads: 1, vectors: avx2}",
+                                           "{threads: 2}"};
+    (void)state;
+    for (int m = 0; m < 2; m++) {
+        bench t;
+        bench_open(&t, machines[m]);
+        for (int i = 0; i < SIZES; i++) {
+            check(&t, TN_F32, some[i]);
+            check(&t, TN_BF16, some[i]);
+        }
+        bench_close(&t);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_row_is_what_it_is_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
