@@ -111,7 +111,8 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
        gpu_conv_bwd_fits)                                                      \
     XX(SSD_SCAN, "hffhhfi", "hf", gpu_compile_scan, gpu_scan_fits)             \
     XX(SSD_SCAN_BWD, "hhffhhi", "hffhh", gpu_compile_scan_bwd,                 \
-       gpu_scan_bwd_fits)
+       gpu_scan_bwd_fits)                                                      \
+    XX(SAMPLE, "ffi", "i", gpu_compile_sample, NULL)
 
 #define XX(op, in, out, name, fits)                                            \
     tn_status name(gpu_compiler *c, const tn_plan_node *node, tn_error *err);

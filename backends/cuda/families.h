@@ -20,7 +20,8 @@
     XX(attention_mma_bwd)                                                      \
     XX(conv)                                                                   \
     XX(ssd)                                                                    \
-    XX(ssd_bwd)
+    XX(ssd_bwd)                                                                \
+    XX(sample)
 
 enum {
 #define XX(name) GPU_FAMILY_##name,

@@ -107,10 +107,10 @@ typedef struct gpu_kernel {
     struct gpu_kernel *next;
 } gpu_kernel;
 
-enum { GPU_KERNEL_BUCKETS = 256 };
+enum { GPU_KERNEL_BUCKETS = 256, GPU_MOST_FAMILIES = 24 };
 
 typedef struct gpu_kernels {
-    CUmodule family[16]; /* loaded when first asked for */
+    CUmodule family[GPU_MOST_FAMILIES]; /* loaded when first asked for */
     gpu_kernel *list[GPU_KERNEL_BUCKETS];
 } gpu_kernels;
 

@@ -84,6 +84,7 @@ static const ref_kernel kernels[TN_OP_COUNT] = {
     [TN_OP_SSD_SCAN_BWD] = {ref_ssd_scan_bwd, ref_ssd_scan_bwd_scratch},
     [TN_OP_NEWTON_SCHULZ] = {ref_newton_schulz, ref_newton_schulz_scratch},
     [TN_OP_DROPOUT] = {ref_dropout, NULL},
+    [TN_OP_SAMPLE] = {ref_sample, ref_sample_scratch},
 };
 
 /* NULL where there is none; a plugin's own op (TN_OP_CUSTOM) never has one. */

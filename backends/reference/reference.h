@@ -92,6 +92,9 @@ void ref_program_run(const ref_node *n, const tn_program *p, int64_t element,
 void ref_map(const ref_node *n);
 void ref_dropout(const ref_node *n);
 
+void ref_sample(const ref_node *n);
+int64_t ref_sample_scratch(const ref_node *n);
+
 void ref_reduce(const ref_node *n);
 void ref_cumsum(const ref_node *n);
 

@@ -71,6 +71,16 @@ int tni_has_kernel(const tni_graph *g, const tni_target *target,
     return target->supports(target->of, &asked) != 0;
 }
 
+int tni_is_native(const tni_graph *g, const tni_target *target)
+{
+    tni_arena *scratch = tni_arena_create();
+    int native = 1;
+    for (size_t n = 0; n < g->node_count && native; n++)
+        native = tni_has_kernel(g, target, &g->nodes[n], scratch);
+    tni_arena_destroy(scratch);
+    return native;
+}
+
 /* A decomposition may end in a view; others count on dense outputs. */
 static tn_tensor made_dense(tni_graph *g, tn_tensor x, tn_dtype dtype,
                             tn_here here)

@@ -74,6 +74,7 @@
     SHAPE(newton_schulz), DECOMPOSE(newton_schulz), FLOPS(newton_schulz)
 #define RULES_dropout                                                          \
     SHAPE(dropout), GRADIENT(dropout), DECOMPOSE(dropout), FLOPS(dropout)
+#define RULES_sample SHAPE(sample), DECOMPOSE(sample), FLOPS(sample)
 
 static const tn_op_desc table[TN_OP_COUNT] = {
 #define OP(NAME, number_, tier_, least, most, n_out, attr, name_)              \

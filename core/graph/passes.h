@@ -74,6 +74,9 @@ tn_status tni_recompute(tni_graph *g, uint32_t policy, tn_error *err);
  * native composites are left); insert dense copies where an op needs them. */
 tn_status tni_lower(tni_graph *g, const tni_target *target, tn_error *err);
 
+/* Whether the backend has a kernel for every composite of the graph. */
+int tni_is_native(const tni_graph *g, const tni_target *target);
+
 /* Join element-wise chains into single maps, and a map into the reduce that
  * reads it; make matmul & co. write or accumulate straight into the target of
  * a following ASSIGN where nothing can tell the difference; prune. A graph

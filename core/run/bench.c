@@ -318,15 +318,21 @@ tn_status tni_bench_measure_train(const tni_recipe *recipe,
 static tn_status read_one(void *of, tn_error *err)
 {
     tni_decoder *d = of;
+    tni_sampler greedy = {.options = {.top_p = 1.0},
+                          .vocab_size = d->vocab_size};
+    tni_sampler *samplers[TNI_DECODER_ROWS];
     int32_t tokens[TNI_DECODER_ROWS];
-    for (int64_t i = 0; i < d->rows; i++)
+    for (int64_t i = 0; i < d->rows; i++) {
+        samplers[i] = &greedy;
         tokens[i] = 1;
+    }
     /* the cache stays about half full */
     for (int64_t i = 0; d->position == d->capacity && i < d->rows; i++)
         d->row_position[i] = d->capacity / 2;
     if (d->position == d->capacity)
         d->position = d->capacity / 2;
-    return tni_decoder_read_rows(d, tokens, err);
+    TN_TRY(tni_decoder_read_rows(d, tokens, err));
+    return tni_decoder_draw_rows(d, samplers, tokens, err);
 }
 
 static tn_status measure_decode(tni_decoder *d, const tni_recipe *recipe,

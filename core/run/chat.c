@@ -215,7 +215,7 @@ static tn_status draw(tni_chat *c, tni_chat_result *result, tn_error *err)
     result->ended = TNI_CHAT_STOPPED;
     while (!stopped(c) && result->ended == TNI_CHAT_STOPPED) {
         int32_t token;
-        TN_TRY(tni_sampler_next(&c->sampler, c->decoder->logits, &token, err));
+        TN_TRY(tni_decoder_draw(c->decoder, &c->sampler, &token, err));
         result->ended = end_at(c, token);
         if (result->ended == TNI_CHAT_DONE)
             break;
@@ -249,6 +249,7 @@ static tn_status answer(tni_chat *c, tni_chat_result *result, tn_error *err)
                        (long long)c->rendered.count,
                        (long long)c->decoder->capacity);
     TN_TRY(catch_up(c, result, err));
+    TN_TRY(tni_decoder_wait(c->decoder, err));
     const double read = now();
     TN_TRY(draw(c, result, err));
     result->read_seconds = read - began;
@@ -329,7 +330,6 @@ tn_status tni_chat_sample(tni_chat *c, const tni_sampling *sampling,
     TN_TRY(tni_sampler_init(&made, sampling, sampled_ids(c), err));
     if (made.options.seed == c->sampler.options.seed)
         made.draws = c->sampler.draws;
-    tni_sampler_fini(&c->sampler);
     c->sampler = made;
     return TN_OK;
 }
@@ -372,7 +372,6 @@ void tni_chat_close(tni_chat *c)
     tni_turns_free(&c->turns);
     tni_token_list_free(&c->rendered);
     tni_token_list_free(&c->read);
-    tni_sampler_fini(&c->sampler);
     tni_decoder_destroy(c->decoder);
     tni_tokenizer_close(&c->tokenizer);
     free(c);

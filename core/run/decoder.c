@@ -22,8 +22,9 @@ enum {
     TOKENS_AT = 0,
     POSITIONS_AT = LARGEST * 4,
     LAST_AT = 2 * LARGEST * 4,
-    INPUT_BYTES = LAST_AT + TN_ALIGNMENT
+    INPUT_BYTES = LAST_AT + TN_ALIGNMENT + TNI_DRAW_BYTES
 };
+_Static_assert((int)TNI_DRAW_AT == LAST_AT + TN_ALIGNMENT, "draw.c's places");
 _Static_assert(TNI_DECODER_ROWS <= (int)LARGEST, "rows have room in INPUT");
 
 static tni_model_io inputs(const tni_decoder *d, tni_graph *g, int64_t rows,
@@ -99,6 +100,7 @@ static tn_status create(tni_decoder *d, const tni_recipe *recipe,
     TN_TRY(plan(d, 1, 1, &d->plan[TNI_PIECES - 1], err));
     if (d->rows > 1)
         TN_TRY(plan(d, d->rows, 1, &d->together, err));
+    TN_TRY(tni_decoder_plan_draws(d, err));
     TN_TRY(tni_session_commit(s, err));
     return weights ? tni_weights_load(s, weights, err)
                    : tni_weights_draw(s, err);
@@ -155,7 +157,8 @@ static tn_status read_piece(tni_decoder *d, uint32_t which,
     if (count > 1)
         TN_TRY(tni_session_upload(d->session, TN_ARENA_INPUT, LAST_AT, &last, 4,
                                   err));
-    TN_TRY(tni_session_run(d->session, d->plan[which] - 1, err));
+    TN_TRY(tni_session_start(d->session, d->plan[which] - 1, err));
+    d->rows_read = 1;
     d->position += count;
     return TN_OK;
 }
@@ -186,8 +189,7 @@ tn_status tni_decoder_read(tni_decoder *d, const int32_t *tokens, int64_t count,
         for (; count >= piece[which];
              count -= piece[which], tokens += piece[which])
             TN_TRY(read_piece(d, which, tokens, err));
-    return tni_session_download_reals(d->session, d->logits, TN_ARENA_METRIC, 0,
-                                      d->vocab_size, err);
+    return TN_OK;
 }
 
 /* ---- several sequences ---- */
@@ -220,12 +222,12 @@ tn_status tni_decoder_read_rows(tni_decoder *d, const int32_t *tokens,
                               d->rows * 4, err));
     TN_TRY(tni_session_upload(d->session, TN_ARENA_INPUT, POSITIONS_AT,
                               d->staging, d->rows * 4, err));
-    TN_TRY(tni_session_run(d->session, d->together - 1, err));
+    TN_TRY(tni_session_start(d->session, d->together - 1, err));
+    d->rows_read = d->rows;
     for (int64_t i = 0; i < d->rows; i++)
         d->row_position[i] += tokens[i] >= 0;
     d->position = d->row_position[0];
-    return tni_session_download_reals(d->session, d->logits, TN_ARENA_METRIC, 0,
-                                      d->rows * d->vocab_size, err);
+    return TN_OK;
 }
 
 /* Row 0 of one state, through the host's memory. */

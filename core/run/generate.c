@@ -101,7 +101,6 @@ static tn_status open(generation *g, tn_error *err)
 
 static void close_all(generation *g)
 {
-    tni_sampler_fini(&g->sampler);
     tni_decoder_destroy(g->decoder);
     tni_tokenizer_close(&g->tokenizer);
     tni_token_list_free(&g->tokens);
@@ -147,7 +146,7 @@ static tn_status go_on(generation *g, tni_generate_result *result,
     const tni_generate_request *q = g->request;
     while (result->tokens < q->max_tokens && !(q->stop && *q->stop)) {
         int32_t token;
-        TN_TRY(tni_sampler_next(&g->sampler, g->decoder->logits, &token, err));
+        TN_TRY(tni_decoder_draw(g->decoder, &g->sampler, &token, err));
         if (tni_stops_at(&g->stops, token))
             break;
         TN_TRY(tni_token_list_take(&g->tokens, &token, 1, err));
@@ -199,17 +198,29 @@ static void assemble_voice(void *to, const char *bytes, size_t count)
     tni_utf8_push(&v->utf8, bytes, count, keep, v);
 }
 
-/* Draw a token; -1 where the text has ended. */
-static tn_status draw(voice *v, const float *logits, int32_t *token,
-                      tn_error *err)
+/* A token of each text that has not ended, -1 of others. All begin with the
+ * prompt's end, which sequence 0 has read. */
+static tn_status draw(tni_decoder *d, voice *voices, int64_t each,
+                      int32_t *tokens, tn_error *err)
+{
+    tni_sampler *samplers[TNI_DECODER_ROWS];
+    for (int64_t i = 0; i < d->rows; i++)
+        samplers[i] = voices[i].ended ? NULL : &voices[i].sampler;
+    if (each)
+        return tni_decoder_draw_rows(d, samplers, tokens, err);
+    for (int64_t i = 0; i < d->rows; i++)
+        TN_TRY(tni_decoder_draw(d, samplers[i], &tokens[i], err));
+    return TN_OK;
+}
+
+/* Its next token, if any; -1 where the text ends with it. */
+static tn_status take(voice *v, int32_t *token, tn_error *err)
 {
     const tn_tokenizer_handle *t = &v->of->tokenizer;
     const char *bytes;
     uint32_t count;
-    *token = -1;
     if (v->ended)
         return TN_OK;
-    TN_TRY(tni_sampler_next(&v->sampler, logits, token, err));
     v->ended = tni_stops_at(&v->stops, *token);
     if (v->ended) {
         *token = -1;
@@ -230,8 +241,6 @@ static tn_status speak_together(generation *g, voice *voices,
     int32_t token[TNI_DECODER_ROWS];
     for (int64_t each = 0; each < q->max_tokens && !(q->stop && *q->stop);
          each++) {
-        /* all begin with the logits of the prompt's end */
-        const int64_t pitch = each ? d->vocab_size : 0;
         int going = 0;
         if (each && result->prompt_tokens + each > d->capacity) {
             warn(g, "the context of %lld tokens is full: %lld texts end here",
@@ -240,8 +249,9 @@ static tn_status speak_together(generation *g, voice *voices,
         }
         if (each)
             TN_TRY(tni_decoder_read_rows(d, token, err));
+        TN_TRY(draw(d, voices, each, token, err));
         for (int64_t i = 0; i < q->samples; i++) {
-            TN_TRY(draw(&voices[i], d->logits + i * pitch, &token[i], err));
+            TN_TRY(take(&voices[i], &token[i], err));
             result->tokens += token[i] >= 0;
             going |= !voices[i].ended;
         }
@@ -283,10 +293,8 @@ static tn_status go_on_together(generation *g, tni_generate_result *result,
     if (!voices)
         return tn_fail(err, TN_ENOMEM, "no memory for %zu texts", count);
     const tn_status status = run_together(g, voices, result, err);
-    for (size_t i = 0; i < count; i++) {
-        tni_sampler_fini(&voices[i].sampler);
+    for (size_t i = 0; i < count; i++)
         free(voices[i].text);
-    }
     free(voices);
     return status;
 }
@@ -296,6 +304,7 @@ static tn_status run(generation *g, tni_generate_result *result, tn_error *err)
     TN_TRY(open(g, err));
     const double began = now();
     TN_TRY(tni_decoder_read(g->decoder, g->tokens.at, g->tokens.count, err));
+    TN_TRY(tni_decoder_wait(g->decoder, err));
     const double read = now();
     result->prompt_tokens = g->tokens.count;
     TN_TRY(g->request->samples > 1 ? go_on_together(g, result, err)

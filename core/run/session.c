@@ -210,10 +210,15 @@ tn_status tni_session_start(tni_session *s, uint32_t id, tn_error *err)
     return TN_OK;
 }
 
+tn_status tni_session_wait(tni_session *s, tn_error *err)
+{
+    return s->device.backend->wait(s->device.device, err);
+}
+
 tn_status tni_session_run(tni_session *s, uint32_t id, tn_error *err)
 {
     TN_TRY(tni_session_start(s, id, err));
-    return s->device.backend->wait(s->device.device, err);
+    return tni_session_wait(s, err);
 }
 
 uint32_t tni_session_slots(const tni_session *s)
@@ -237,7 +242,7 @@ tn_status tni_session_take(tni_session *s, uint32_t slot, void *to,
 {
     if (s->ask)
         return s->ask->take(s->device.device, slot, to, bytes, err);
-    TN_TRY(s->device.backend->wait(s->device.device, err));
+    TN_TRY(tni_session_wait(s, err));
     return tni_session_download(s, to, s->asked_arena, s->asked_offset, bytes,
                                 err);
 }

@@ -68,7 +68,9 @@ tn_status tni_session_commit(tni_session *session, tn_error *err);
 
 /* All segments. What they make is there for a later start, and for download. */
 tn_status tni_session_start(tni_session *session, uint32_t id, tn_error *err);
-/* The same, and wait. */
+/* For all that was started. */
+tn_status tni_session_wait(tni_session *session, tn_error *err);
+/* Both. */
 tn_status tni_session_run(tni_session *session, uint32_t id, tn_error *err);
 
 /*

@@ -279,6 +279,8 @@ static void decoding_keeps_only_copies_and_half_the_cache(void **state)
                      plain->session->arena_bytes[TN_ARENA_STATE]);
     tn_assert_ok_err(tni_decoder_read(narrow, tokens, TOKENS, &err), err);
     tn_assert_ok_err(tni_decoder_read(plain, tokens, TOKENS, &err), err);
+    tn_assert_ok_err(tni_decoder_logits(narrow, &err), err);
+    tn_assert_ok_err(tni_decoder_logits(plain, &err), err);
     tn_assert_close(narrow->logits, plain->logits, narrow->vocab_size, 2e-3,
                     2e-2);
     tni_decoder_destroy(narrow);

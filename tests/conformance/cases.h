@@ -145,7 +145,7 @@ draw_function draw_reduce, draw_cumsum, draw_copy, draw_cast, draw_concat,
     draw_slices, draw_fill, draw_accumulate;
 /* cases_rows.c */
 draw_function draw_gather, draw_scatter, draw_set_rows, draw_topk, draw_argmax,
-    draw_expert_plan;
+    draw_expert_plan, draw_sample;
 /* cases_matmul.c */
 draw_function draw_matmul, draw_linear, draw_grouped_matmul;
 /* cases_model.c */

@@ -3,6 +3,8 @@
  */
 #include "cases.h"
 
+#include <math.h>
+
 /* ---- gather, scatter ---- */
 
 enum { TABLE_DENSE, TABLE_TRANSPOSED, TABLE_SLICED };
@@ -145,6 +147,48 @@ void draw_argmax(dice *d, op_case *c, uint32_t parameter)
     c->rig.describe = describe_argmax;
     c->with.variant = roll(d, 2);
     add_rows_leaf(d, c);
+}
+
+/* Logits as they are, a few values with many ties, or half of them infinite. */
+static void describe_sample(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                            const void *data)
+{
+    const with *w = data;
+    const tn_tensor x = w->variant == 0 ? in[0]
+                        : w->variant == 1
+                            ? tn_scale(b, tn_round(b, in[0]), 0.5)
+                            : tn_log(b, tn_at_least(b, in[0], 0.0));
+    out[0] = tn_sample_tokens(b, x, in[1], in[2]);
+}
+
+/* Numbers that f32 has, u with 24 bits. */
+static void draw_how(dice *d, double how[3])
+{
+    static const double temperature[] = {0.0, 0.25, 1.0, 2.5};
+    how[0] = temperature[roll(d, 4)];
+    how[1] = chance(d, 3) ? 1.0 : (double)(float)real_in(d, 0.02, 0.99);
+    how[2] = floor(real_in(d, 0.0, 1.0) * 0x1p24) / 0x1p24;
+}
+
+void draw_sample(dice *d, op_case *c, uint32_t parameter)
+{
+    int64_t left = d->work;
+    const int64_t rows = size_upto(d, 3), classes = take_size(d, &left);
+    double *how = c->with.values, *limits = how + 3 * rows;
+    (void)parameter;
+    c->rig.describe = describe_sample;
+    c->with.variant = roll(d, 3);
+    for (int64_t r = 0; r < rows; r++) {
+        draw_how(d, how + 3 * r);
+        limits[2 * r] = (double)roll(d, (uint32_t)classes + 2);
+        limits[2 * r + 1] =
+            chance(d, 3) ? (double)roll(d, (uint32_t)classes) : (double)classes;
+    }
+    tn_rig_leaf *logits = ADD_LEAF(c, rows, classes);
+    logits->low = -8.0;
+    logits->high = 8.0;
+    ADD_LEAF(c, rows, 3)->values = how;
+    ADD_INDEX(c, 0, classes + 1, rows, 2)->values = limits;
 }
 
 static void describe_expert_plan(tn_builder *b, const tn_tensor *in,

@@ -81,6 +81,7 @@ const family families[] = {
     {"accumulate rows", TN_OP_ASSIGN, draw_accumulate, 2, {1, 1, 1, 1}},
     {"topk", TN_OP_TOPK, draw_topk, 0, SAME_BITS},
     {"argmax", TN_OP_ARGMAX, draw_argmax, 0, SAME_BITS},
+    {"sample", TN_OP_SAMPLE, draw_sample, 0, SAME_BITS},
     {"expert_plan", TN_OP_EXPERT_PLAN, draw_expert_plan, 0, SAME_BITS},
     {"grouped_matmul",
      TN_OP_GROUPED_MATMUL,

@@ -191,7 +191,8 @@ static int is_narrow(const family *f)
     return f->op != 0 && f->draw != draw_chain && f->draw != draw_long_chain &&
            f->draw != draw_cast && f->draw != draw_to_integer &&
            f->draw != draw_topk && f->draw != draw_argmax &&
-           f->draw != draw_newton_schulz && f->draw != draw_fill;
+           f->draw != draw_sample && f->draw != draw_newton_schulz &&
+           f->draw != draw_fill;
 }
 
 /* The backend that is open now: families of one follow each other. */

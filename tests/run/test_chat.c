@@ -209,6 +209,7 @@ static void knows_what_was_said(const tni_chat *chat, const char *weights)
     assert_int_equal(chat->decoder->position, T);
     tn_assert_ok_err(tni_logits(r, weights, chat->read.at, T, &whole, &err),
                      err);
+    tn_assert_ok_err(tni_decoder_logits(chat->decoder, &err), err);
     tn_assert_close(chat->decoder->logits, whole + (T - 1) * V, V, 1e-5, 1e-5);
     free(whole);
 }

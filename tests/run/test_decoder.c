@@ -44,17 +44,92 @@ static void pieces_give_the_logits_of_the_whole(void **state)
     tn_assert_ok_err(tni_decoder_create(r, weights, T, &d, &err), err);
 
     tn_assert_ok_err(tni_decoder_read(d, tokens, T, &err), err);
+    tn_assert_ok_err(tni_decoder_logits(d, &err), err);
     tn_assert_close(d->logits, whole + (T - 1) * V, V, 1e-5, 1e-5);
 
     /* again from the start: nothing is left of the first time */
     tn_assert_ok(tni_decoder_reset(d, &err));
     tn_assert_ok(tni_decoder_read(d, tokens, 20, &err));
+    tn_assert_ok(tni_decoder_logits(d, &err));
     tn_assert_close(d->logits, whole + 19 * V, V, 1e-5, 1e-5);
     for (int i = 20; i < 40; i++) {
         tn_assert_ok(tni_decoder_read(d, &tokens[i], 1, &err));
+        tn_assert_ok(tni_decoder_logits(d, &err));
         tn_assert_close(d->logits, whole + i * V, V, 1e-5, 1e-5);
     }
     free(whole);
+    tni_decoder_destroy(d);
+}
+
+/* The oracle has a kernel for it; a host that has none draws from the logits.
+ */
+static void a_token_drawn_there_is_the_one_drawn_here(void **state)
+{
+    static const tni_sampling sampling[] = {
+        {.temperature = 0, .top_p = 1},
+        {.temperature = 1, .top_p = 1, .seed = 5},
+        {.temperature = 0.7, .top_p = 1, .top_k = 9},
+        {.temperature = 1.5, .top_p = 0.6},
+        {.temperature = 1, .top_p = 0.8, .top_k = 40, .seed = 9},
+    };
+    run_rig *rig = *state;
+    const tni_recipe *r = run_rig_recipe(
+        rig, SET("model.initializer_range=0.3", "model.max_seq_len=128"));
+    tni_decoder *d;
+    tn_error err = TN_ERROR_NONE;
+    tn_assert_ok_err(tni_decoder_create(r, weights_of(rig, r), 128, &d, &err),
+                     err);
+    assert_true(d->draw);
+    for (size_t k = 0; k < sizeof sampling / sizeof sampling[0]; k++) {
+        tni_sampler there, here;
+        int32_t token = 7, same = -1;
+        tn_assert_ok(tni_sampler_init(&there, &sampling[k], 200, NULL));
+        tn_assert_ok(tni_sampler_init(&here, &sampling[k], 200, NULL));
+        for (int i = 0; i < 20; i++) {
+            tn_assert_ok_err(tni_decoder_read(d, &token, 1, &err), err);
+            tn_assert_ok_err(tni_decoder_draw(d, &there, &token, &err), err);
+            tn_assert_ok_err(tni_decoder_logits(d, &err), err);
+            tn_assert_ok(tni_sampler_next(&here, d->logits, &same, NULL));
+            assert_int_equal(token, same);
+            assert_in_range(token, 0, 199);
+        }
+    }
+    tni_decoder_destroy(d);
+}
+
+/* Of three sequences, the second at its end. */
+static void several_tokens_are_drawn_at_once(void **state)
+{
+    run_rig *rig = *state;
+    const tni_recipe *r = run_rig_recipe(
+        rig, SET("model.initializer_range=0.3", "model.max_seq_len=64"));
+    const tni_sampling sampling = {.temperature = 1, .top_p = 0.9};
+    const int32_t prompt[3] = {1, 2, 3};
+    tni_sampler there[3], here[3];
+    int32_t tokens[3] = {10, -1, 30}, same = -1;
+    tni_decoder *d;
+    tn_error err = TN_ERROR_NONE;
+    tn_assert_ok_err(
+        tni_decoder_create_rows(r, weights_of(rig, r), 64, 3, &d, &err), err);
+    tn_assert_ok_err(tni_decoder_read(d, prompt, 3, &err), err);
+    for (int i = 0; i < 3; i++) {
+        tn_assert_ok(tni_decoder_copy_row(d, i, NULL));
+        tn_assert_ok(tni_sampler_init(&there[i], &sampling, 256, NULL));
+        there[i].options.seed = (uint64_t)i;
+        here[i] = there[i];
+    }
+    for (int round = 0; round < 12; round++) {
+        tn_assert_ok_err(tni_decoder_read_rows(d, tokens, &err), err);
+        tni_sampler *const samplers[3] = {&there[0], NULL, &there[2]};
+        tn_assert_ok_err(tni_decoder_draw_rows(d, samplers, tokens, &err), err);
+        tn_assert_ok_err(tni_decoder_logits(d, &err), err);
+        for (int i = 0; i < 3; i += 2) {
+            tn_assert_ok(tni_sampler_next(
+                &here[i], d->logits + i * d->vocab_size, &same, NULL));
+            assert_int_equal(tokens[i], same);
+        }
+        assert_int_equal(tokens[1], -1);
+    }
     tni_decoder_destroy(d);
 }
 
@@ -163,6 +238,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_RIG(pieces_give_the_logits_of_the_whole),
+        WITH_RIG(a_token_drawn_there_is_the_one_drawn_here),
+        WITH_RIG(several_tokens_are_drawn_at_once),
         WITH_RIG(refuses_what_does_not_fit),
         WITH_RIG(text_goes_on_past_the_context),
         WITH_RIG(npy_files_have_the_header_numpy_wants),

@@ -20,7 +20,6 @@ static void draw(const tni_sampling *options, const float logits[4],
         assert_true(token >= 0 && token < 4);
         counts[token]++;
     }
-    tni_sampler_fini(&s);
 }
 
 /* Four standard deviations of a binomial count. */
@@ -82,6 +81,55 @@ static void temperature_zero_takes_the_first_of_the_largest(void **state)
     assert_int_equal(n[1], DRAWS);
 }
 
+/* ---- tenon/sample.h ---- */
+
+static void a_weight_is_the_exponential_as_a_whole_number(void **state)
+{
+    (void)state;
+    for (int i = 0; i <= 2600; i++) {
+        const float logit = 3.0f - 0.01f * (float)i;
+        const double want =
+            exp2((double)(logit - 3.0f) * (double)1.44269504f) * 0x1p40;
+        const double got = (double)tn_sample_weight(logit, 3.0f, 1.44269504f);
+        assert_true(fabs(got - want) <= 3e-6 * want + 1.0);
+    }
+    assert_true(tn_sample_weight(3.0f, 3.0f, INFINITY) == 1ull << 40);
+    assert_true(tn_sample_weight(2.0f, 3.0f, INFINITY) == 0);
+    assert_true(tn_sample_weight(-1e30f, 3.0f, 1.0f) == 0);
+    assert_true(tn_sample_part(1000, 0.5f) == 500);
+    assert_true(tn_sample_part((1ull << 62) + 12345, 1.0f) ==
+                (1ull << 62) + 12345);
+}
+
+/* Four tokens by weight 8, 4, 2, 2: where the share u of what is kept falls. */
+static void a_draw_is_by_id_among_those_kept(void **state)
+{
+    static const float l2 = 0.69314718f;
+    const float row[6] = {NAN,       1.0f + l2,
+                          INFINITY,  1.0f + 3.0f * l2,
+                          1.0f + l2, 1.0f + 2.0f * l2};
+    const struct {
+        int32_t top_k, ids;
+        float top_p, u;
+        int32_t token;
+    } cases[] = {
+        {0, 6, 1, 0.12f, 1},     {0, 6, 1, 0.13f, 3},    {0, 6, 1, 0.62f, 3},
+        {0, 6, 1, 0.63f, 4},     {0, 6, 1, 0.76f, 5},    {2, 6, 1, 0.66f, 3},
+        {2, 6, 1, 0.67f, 5},     {3, 6, 1, 0.14f, 1}, /* ties: the lower id */
+        {0, 6, 0.49f, 0.99f, 3}, {0, 6, 0.6f, 0.99f, 5}, {3, 6, 0.8f, 0.0f, 3},
+        {0, 5, 1, 0.99f, 4},     {9, 3, 1, 0.5f, 1},     {0, 1, 1, 0.5f, -1},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const tn_sample_how how = {.temperature = 1.0f,
+                                   .top_p = cases[i].top_p,
+                                   .u = cases[i].u,
+                                   .top_k = cases[i].top_k,
+                                   .ids = cases[i].ids};
+        assert_int_equal(tn_sample(row, &how), cases[i].token);
+    }
+}
+
 static void a_seed_draws_the_same_again(void **state)
 {
     tni_sampler a, b;
@@ -95,8 +143,6 @@ static void a_seed_draws_the_same_again(void **state)
         tn_assert_ok(tni_sampler_next(&b, logits, &y, NULL));
         assert_int_equal(x, y);
     }
-    tni_sampler_fini(&a);
-    tni_sampler_fini(&b);
 }
 
 static void refuses(const tni_sampling *options, const char *sentence)
@@ -121,7 +167,6 @@ static void refuses_options_out_of_range(void **state)
     tn_assert_ok(tni_sampler_init(&s, &(tni_sampling){.top_p = 1}, 4, NULL));
     assert_int_equal(tni_sampler_next(&s, nothing, &token, NULL),
                      TN_ENONFINITE);
-    tni_sampler_fini(&s);
 }
 
 int main(void)
@@ -132,6 +177,8 @@ int main(void)
         cmocka_unit_test(top_k_keeps_the_likeliest),
         cmocka_unit_test(top_p_keeps_the_smallest_set_that_reaches_it),
         cmocka_unit_test(temperature_zero_takes_the_first_of_the_largest),
+        cmocka_unit_test(a_weight_is_the_exponential_as_a_whole_number),
+        cmocka_unit_test(a_draw_is_by_id_among_those_kept),
         cmocka_unit_test(a_seed_draws_the_same_again),
         cmocka_unit_test(refuses_options_out_of_range),
     };

@@ -145,6 +145,15 @@ typedef struct gpu_loss_args {
     uint32_t backward;
 } gpu_loss_args;
 
+/* ---- sample.cu ---- */
+
+/* A token of each row: how (rows, 3), limits (rows, 2). */
+typedef struct gpu_sample_args {
+    uint64_t logits, how, limits, token;
+    int32_t classes;
+    uint32_t reserved;
+} gpu_sample_args;
+
 /* ---- attention.cu ---- */
 
 enum { GPU_ATTENTION_TILE = 64, GPU_ATTENTION_PITCH = 68 };

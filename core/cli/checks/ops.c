@@ -162,6 +162,11 @@ static void dropout(tn_builder *b, const tn_tensor *in, tn_tensor *out)
     out[0] = tn_dropout(b, in[0], in[1], 0.3);
 }
 
+static void sample(tn_builder *b, const tn_tensor *in, tn_tensor *out)
+{
+    out[0] = tn_sample_tokens(b, tn_scale(b, in[0], 5.0), in[1], in[2]);
+}
+
 const tni_op_case tni_op_cases[TNI_OP_CASE_COUNT] = {
     [TNI_OP_CASE_map] =
         {3, 2, {F(3, 5, 37), F(3, 5, 37), F(1, 5, 1)}, 7, 2e-6, map},
@@ -222,5 +227,14 @@ const tni_op_case tni_op_cases[TNI_OP_CASE_COUNT] = {
                               ssd_scan},
     [TNI_OP_CASE_newton_schulz] =
         {1, 1, {F(3, 19, 11)}, 0, 1e-4, newton_schulz},
+    [TNI_OP_CASE_sample] =
+        {3,
+         1,
+         {F(5, 37),
+          {.rank = 2, .shape = {5, 3}, .low = 0.1, .high = 1},
+          I32(4, 37, 5, 2)},
+         0,
+         0,
+         sample},
     [TNI_OP_CASE_dropout] = {2, 1, {F(6, 37), I32(1, 9, 2)}, 1, 1e-6, dropout},
 };

@@ -50,7 +50,8 @@ typedef struct tni_op_case {
     XX(conv1d_causal)                                                          \
     XX(ssd_scan)                                                               \
     XX(newton_schulz)                                                          \
-    XX(dropout)
+    XX(dropout)                                                                \
+    XX(sample)
 
 enum {
 #define XX(name) TNI_OP_CASE_##name,

@@ -762,6 +762,11 @@ static inline tn_tensor tn_dropout_at(tn_builder *b, tn_tensor x, tn_tensor rng,
 #define tn_newton_schulz(b, x, ...)                                            \
     tn_newton_schulz_at(b, x, &(const tn_newton_schulz_attr){__VA_ARGS__},     \
                         TN_HERE)
+/* A token of each row of logits (N, V); how (N, 3), limits i32 (N, 2): sample.h
+ */
+#define tn_sample_tokens(b, logits, how, limits)                               \
+    tn_op1_at(b, TN_OP_SAMPLE, (const tn_tensor[]){logits, how, limits}, 3,    \
+              NULL, 0, TN_HERE)
 #define tn_dropout(b, x, rng, rate) tn_dropout_at(b, x, rng, rate, TN_HERE)
 
 TN_END_DECLS
