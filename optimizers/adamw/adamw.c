@@ -60,7 +60,7 @@ static void step(tn_builder *b, const tn_slot *slot, const void *given)
 
     const tn_tensor keep = tn_rsub(b, 1, tn_scale(b, lr, o->weight_decay));
     const tn_tensor decayed = tn_mul(b, slot->param, keep);
-    const tn_tensor root = tn_div(b, tn_sqrt(b, v), tn_sqrt(b, c2));
+    const tn_tensor root = tn_mul(b, tn_sqrt(b, v), tn_rsqrt(b, c2));
     const tn_tensor direction = tn_div(b, m, tn_shift(b, root, o->eps));
     const tn_tensor p =
         tn_sub(b, decayed, tn_mul(b, tn_div(b, lr, c1), direction));
