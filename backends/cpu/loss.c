@@ -197,7 +197,8 @@ static tn_status emit_loss(cpu_compiler *c, const tn_plan_node *node, loss *k,
     const int64_t fits = LOGITS / k->V;
     const int64_t most =
         cpu_max(LEAST_ROWS, cpu_min(MOST_ROWS, fits / 16 * 16));
-    const int64_t rows = cpu_min(k->N, most);
+    const int64_t even = cpu_parts(k->N, cpu_parts(k->N, most));
+    const int64_t rows = cpu_min(k->N, cpu_parts(even, 16) * 16);
     const int64_t logits = cpu_shared(c, rows * k->V * (int64_t)sizeof(float));
     for (int64_t first = 0; first < k->N; first += rows)
         emit_chunk(c, k, (float)attr->softcap, logits, first,
