@@ -21,14 +21,6 @@ tenon_need(tenon_jansson jansson.h jansson libjansson-dev "Reading JSON")
 tenon_need(tenon_zlib zlib.h z zlib1g-dev "Reading gzip texts")
 tenon_need(tenon_zstd zstd.h zstd libzstd-dev "Reading zstd texts")
 tenon_need(tenon_pcre2 pcre2.h pcre2-8 libpcre2-dev "The tokenizer bpe")
-# The CPU backend opens OpenBLAS when it starts (backends/cpu/blas.c says why):
-# the library has to be here, its headers need not.
-find_library(TENON_OPENBLAS NAMES openblas libopenblas.so.0)
-if(NOT TENON_OPENBLAS)
-  message(FATAL_ERROR
-    "The CPU backend computes with libopenblas.so.0, which is not installed.\n"
-    "On Debian or Ubuntu: sudo apt-get install libopenblas0-pthread")
-endif()
 if(TENON_TESTS)
   tenon_need(tenon_cmocka cmocka.h cmocka libcmocka-dev "Building the tests (TENON_TESTS)")
 endif()

@@ -311,7 +311,7 @@ static void multiply_few(int64_t M, int64_t N, int64_t K, gemm_any a,
 {
     float *to = (float *)(void *)c.at;
     if (b.dtype == TN_BF16)
-        ISA(gemm_bf16_thin)(M, N, K, a, b, c, rest);
+        ISA(gemm_thin)(M, N, K, a, b, c, rest);
     else if (b.row == 1)
         ISA(gemm_dot)(M, N, K, gemm_f32(a), gemm_f32(b), to, c.pitch, 0);
     else
@@ -357,7 +357,7 @@ static void run_few(const void *argument, cpu_worker *w, int64_t task)
 
 static int64_t thin_bytes(int64_t N, int64_t K)
 {
-    return ISA(gemm_bf16_thin_scratch)(GEMM_DOT_ROWS, N, K);
+    return ISA(gemm_thin_scratch)(GEMM_DOT_ROWS, N, K);
 }
 
 tn_status ISA(attention_check)(const tn_plan_node *node, uint32_t q,

@@ -118,6 +118,11 @@ void *cpu_at(const cpu_compiler *c, const tn_operand *operand)
     return arena && arena->at ? arena->at + operand->offset : NULL;
 }
 
+uint32_t cpu_threads(const cpu_compiler *c)
+{
+    return c->exec->device->threads;
+}
+
 uint32_t cpu_node(const cpu_compiler *c)
 {
     return c->node_index;
@@ -287,7 +292,6 @@ static tn_status allocate(cpu_compiler *c, tn_error *err)
         x->workers[i] =
             (cpu_worker){.scratch = (float *)(void *)(x->memory + i * scratch),
                          .shared = x->memory + threads * scratch,
-                         .sgemm = x->device->sgemm,
                          .dot_bf16 = x->device->pairs,
                          .exec = x};
     return TN_OK;

@@ -4,11 +4,11 @@
  * The face of the folder. In the order in which things happen:
  *
  *     probe.c           what this processor can do
- *     blas.c            opens OpenBLAS for matrix products
  *     compile.c         a plan to a list of steps and barriers
  *     run.c             all threads walk that list
  *     kernels.h         which file computes which op; compiled twice, for AVX2
  *                       and for AVX-512, into one binary
+ *     gemm.h            matrix products, a block of one thread at a time
  *     vec.h, vmath.h    a vector of floats, and its exp, log, tanh ...
  *
  * Everything is computed in F32, stored in F32 or BF16. Memory is the process's
@@ -119,7 +119,6 @@ static tn_status open_device(tn_device *d, const cpu_options *o, tn_error *err)
     TN_TRY(choose_kernels(d, o ? o->vectors : VECTORS_AUTO, err));
     TN_TRY(choose_products(d, o ? o->bf16 : BF16_AUTO, err));
     d->decompose = o && !o->native;
-    TN_TRY(cpu_blas_open(d, err));
     d->pool = d->host->pool(d->host, o ? (uint32_t)o->threads : 0);
     if (!d->pool)
         return tn_fail(err, TN_EDEVICE,
@@ -133,7 +132,6 @@ static void cpu_close(tn_device *d)
 {
     if (!d)
         return;
-    cpu_blas_close(d);
     free(d);
 }
 

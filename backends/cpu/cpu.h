@@ -18,18 +18,11 @@
 
 #include <tenon/backend.h>
 
-/* cblas_sgemm as OpenBLAS declares it. */
-typedef void (*cpu_sgemm)(int order, int trans_a, int trans_b, int m, int n,
-                          int k, float alpha, const float *a, int lda,
-                          const float *b, int ldb, float beta, float *c,
-                          int ldc);
-
 /* ---- what kernels see while they run ---- */
 
 typedef struct cpu_worker {
     float *scratch; /* this thread's, 64-byte aligned */
     char *shared;   /* the exec's, 64-byte aligned; see cpu_shared */
-    cpu_sgemm sgemm;
     uint32_t dot_bf16; /* the processor multiplies pairs of bf16 */
     tn_exec *exec;
 } cpu_worker;
@@ -64,6 +57,10 @@ int64_t cpu_shared(cpu_compiler *c, int64_t bytes);
 
 /* Address of an operand; NULL for an absent one. */
 void *cpu_at(const cpu_compiler *c, const tn_operand *operand);
+
+/* How many threads will run it. Only products look, whose bits do not depend on
+ * how they are cut (gemm.h). */
+uint32_t cpu_threads(const cpu_compiler *c);
 
 /* The number of the node being compiled, for cpu_fault. */
 uint32_t cpu_node(const cpu_compiler *c);
@@ -114,8 +111,6 @@ struct tn_device {
     uint32_t pairs;     /* multiply pairs of bf16 */
     cpu_features features;
     const cpu_kernel *kernels;
-    void *blas; /* the library's handle */
-    cpu_sgemm sgemm;
 };
 
 struct tn_buffer {
@@ -124,10 +119,6 @@ struct tn_buffer {
     int64_t mapped_bytes; /* of the mapping that starts at `mapping` */
     void *mapping;        /* NULL: from the heap */
 };
-
-/* blas.c */
-tn_status cpu_blas_open(tn_device *device, tn_error *err);
-void cpu_blas_close(tn_device *device);
 
 /* compile.c and run.c */
 tn_status cpu_compile(tn_device *device, const tn_plan *plan,

@@ -1,194 +1,44 @@
 /*
- * gemm.c - one block of a matrix product, three ways (see gemm.h).
+ * gemm.c - which kind of block multiplies what (gemm.h).
+ *
+ * Pairs of bf16 are multiplied as such where that is faster (probe.c); else
+ * operands are widened as they are copied. A result in bf16 is summed in f32
+ * and narrowed in the end.
  */
-#include "gemm.h"
+#include "gemm_blocks.h"
 
-/* ---- OpenBLAS ---- */
-
-enum { ROW_MAJOR = 101, AS_IS = 111, TRANSPOSED = 112 };
-
-/* Whether x (rows, columns) lies row by row, and its pitch. A single row or
- * column may have any stride in its axis of size 1. */
-static int orientation(gemm_matrix x, int64_t rows, int64_t columns, int *pitch)
+static int is_narrow(gemm_any a, gemm_any b)
 {
-    const int by_rows =
-        x.column == 1 || columns == 1 ? x.row >= columns || rows == 1 : 0;
-    const int64_t least = cpu_max(1, by_rows ? columns : rows);
-    *pitch = (int)cpu_max(by_rows ? x.row : x.column, least);
-    return by_rows ? AS_IS : TRANSPOSED;
+    return a.dtype == TN_BF16 || b.dtype == TN_BF16;
 }
 
-void ISA(gemm_blas)(const cpu_worker *w, int64_t M, int64_t N, int64_t K,
-                    gemm_matrix a, gemm_matrix b, float *c, int64_t ldc,
-                    uint32_t add)
+/* Floats of c before it is narrowed. */
+static int64_t wide_floats(int64_t M, int64_t N, tn_dtype c)
 {
-    int lda, ldb;
-    const int trans_a = orientation(a, M, K, &lda);
-    const int trans_b = orientation(b, K, N, &ldb);
-    w->sgemm(ROW_MAJOR, trans_a, trans_b, (int)M, (int)N, (int)K, 1.0f, a.at,
-             lda, b.at, ldb, add ? 1.0f : 0.0f, c, (int)ldc);
+    return c == TN_F32 ? 0 : gemm_round_up(M * N, 16);
 }
 
-/* ---- direct: a few rows by a few vectors of c stay in registers ---- */
-
-#if defined(__AVX512F__)
-enum { BLOCK_VECTORS = 4 };
-#else
-enum { BLOCK_VECTORS = 2 };
-#endif
-enum { BLOCK_ROWS = 12 }; /* of one vector; 6 of several */
-
-/* rows <= BLOCK_ROWS, vectors <= BLOCK_VECTORS; the last vector has `lanes`.
- * Inlined with constants, the loops over them unroll. */
-CPU_INLINE void direct_block(int rows, int vectors, int64_t lanes, int64_t K,
-                             gemm_matrix a, const float *b, int64_t ldb,
-                             float *c, int64_t ldc, uint32_t add)
+int64_t ISA(gemm_scratch)(int64_t M, int64_t N, int64_t K, gemm_any a,
+                          gemm_any b, tn_dtype c)
 {
-    vf sum[BLOCK_ROWS][BLOCK_VECTORS];
-    const int last = vectors - 1;
-#pragma GCC unroll 12
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < vectors; j++)
-            sum[i][j] = !add        ? v_zero()
-                        : j == last ? v_load_n(c + i * ldc + j * VW, lanes)
-                                    : v_load(c + i * ldc + j * VW);
-    for (int64_t k = 0; k < K; k++, b += ldb) {
-        vf line[BLOCK_VECTORS];
-#pragma GCC unroll 4
-        for (int j = 0; j < vectors; j++)
-            line[j] =
-                j == last ? v_load_n(b + j * VW, lanes) : v_load(b + j * VW);
-#pragma GCC unroll 12
-        for (int i = 0; i < rows; i++) {
-            const vf x = v_set(a.at[i * a.row + k * a.column]);
-#pragma GCC unroll 4
-            for (int j = 0; j < vectors; j++)
-                sum[i][j] = v_fma(x, line[j], sum[i][j]);
-        }
-    }
-#pragma GCC unroll 12
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < vectors; j++)
-            if (j == last)
-                v_store_n(c + i * ldc + j * VW, sum[i][j], lanes);
-            else
-                v_store(c + i * ldc + j * VW, sum[i][j]);
+    int64_t floats = ISA(gemm_packed_floats)(M, N, K);
+    if (is_narrow(a, b))
+        floats = cpu_max(floats, ISA(gemm_pairs_floats)(N, K));
+    return (wide_floats(M, N, c) + floats) * (int64_t)sizeof(float);
 }
 
-#define DIRECT_COLUMN(name, vectors)                                           \
-    static void name(int64_t M, int64_t lanes, int64_t K, gemm_matrix a,       \
-                     const float *b, int64_t ldb, float *c, int64_t ldc,       \
-                     uint32_t add)                                             \
-    {                                                                          \
-        int64_t m = 0;                                                         \
-        for (; (vectors) == 1 && m + 12 <= M;                                  \
-             m += 12, a.at += 12 * a.row, c += 12 * ldc)                       \
-            direct_block(12, vectors, lanes, K, a, b, ldb, c, ldc, add);       \
-        for (; m + 6 <= M; m += 6, a.at += 6 * a.row, c += 6 * ldc)            \
-            direct_block(6, vectors, lanes, K, a, b, ldb, c, ldc, add);        \
-        for (; m + 4 <= M; m += 4, a.at += 4 * a.row, c += 4 * ldc)            \
-            direct_block(4, vectors, lanes, K, a, b, ldb, c, ldc, add);        \
-        for (; m + 2 <= M; m += 2, a.at += 2 * a.row, c += 2 * ldc)            \
-            direct_block(2, vectors, lanes, K, a, b, ldb, c, ldc, add);        \
-        if (m < M)                                                             \
-            direct_block(1, vectors, lanes, K, a, b, ldb, c, ldc, add);        \
-    }
-DIRECT_COLUMN(direct_1, 1)
-DIRECT_COLUMN(direct_2, 2)
-#if defined(__AVX512F__)
-DIRECT_COLUMN(direct_3, 3)
-DIRECT_COLUMN(direct_4, 4)
-#endif
-
-void ISA(gemm_direct)(int64_t M, int64_t N, int64_t K, gemm_matrix a,
-                      gemm_matrix b, float *c, int64_t ldc, uint32_t add)
+void ISA(gemm)(const cpu_worker *w, int64_t M, int64_t N, int64_t K, gemm_any a,
+               gemm_any b, gemm_into c, float *scratch)
 {
-    for (int64_t n = 0; n < N; n += BLOCK_VECTORS * VW) {
-        const int64_t left = cpu_min(BLOCK_VECTORS * VW, N - n);
-        const int64_t vectors = cpu_parts(left, VW);
-        const int64_t lanes = left - (vectors - 1) * VW;
-        const float *from = b.at + n;
-        float *to = c + n;
-        if (vectors == 1)
-            direct_1(M, lanes, K, a, from, b.row, to, ldc, add);
-        else if (vectors == 2)
-            direct_2(M, lanes, K, a, from, b.row, to, ldc, add);
-#if defined(__AVX512F__)
-        else if (vectors == 3)
-            direct_3(M, lanes, K, a, from, b.row, to, ldc, add);
-        else
-            direct_4(M, lanes, K, a, from, b.row, to, ldc, add);
-#endif
-    }
-}
-
-/* ---- dot products ---- */
-
-enum { DOT_COLUMNS = 4 };
-
-CPU_INLINE void dot_block(int rows, int columns, int64_t K, const float *a,
-                          int64_t lda, const float *b, int64_t ldb, float *c,
-                          int64_t ldc, uint32_t add)
-{
-    vf sum[GEMM_DOT_ROWS][DOT_COLUMNS];
-#pragma GCC unroll 4
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < columns; j++)
-            sum[i][j] = v_zero();
-    for (int64_t k = 0; k < K; k += VW) {
-        const int whole = k + VW <= K;
-        vf line[DOT_COLUMNS];
-#pragma GCC unroll 4
-        for (int j = 0; j < columns; j++)
-            line[j] = whole ? v_load(b + j * ldb + k)
-                            : v_load_n(b + j * ldb + k, K - k);
-#pragma GCC unroll 4
-        for (int i = 0; i < rows; i++) {
-            const vf x = whole ? v_load(a + i * lda + k)
-                               : v_load_n(a + i * lda + k, K - k);
-#pragma GCC unroll 4
-            for (int j = 0; j < columns; j++)
-                sum[i][j] = v_fma(x, line[j], sum[i][j]);
-        }
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < columns; j++) {
-            const float value = v_sum(sum[i][j]);
-            c[i * ldc + j] = add ? c[i * ldc + j] + value : value;
-        }
-}
-
-#define DOT_ROWS(name, rows)                                                   \
-    static void name(int64_t N, int64_t K, gemm_matrix a, gemm_matrix b,       \
-                     float *c, int64_t ldc, uint32_t add)                      \
-    {                                                                          \
-        int64_t n = 0;                                                         \
-        for (; n + 4 <= N; n += 4)                                             \
-            dot_block(rows, 4, K, a.at, a.row, b.at + n * b.column, b.column,  \
-                      c + n, ldc, add);                                        \
-        for (; n < N; n++)                                                     \
-            dot_block(rows, 1, K, a.at, a.row, b.at + n * b.column, b.column,  \
-                      c + n, ldc, add);                                        \
-    }
-DOT_ROWS(dot_1, 1)
-DOT_ROWS(dot_2, 2)
-DOT_ROWS(dot_3, 3)
-DOT_ROWS(dot_4, 4)
-
-void ISA(gemm_dot)(int64_t M, int64_t N, int64_t K, gemm_matrix a,
-                   gemm_matrix b, float *c, int64_t ldc, uint32_t add)
-{
-    if (M == 1)
-        dot_1(N, K, a, b, c, ldc, add);
-    else if (M == 2)
-        dot_2(N, K, a, b, c, ldc, add);
-    else if (M == 3)
-        dot_3(N, K, a, b, c, ldc, add);
-    else if (M == 4)
-        dot_4(N, K, a, b, c, ldc, add);
+    const int direct = c.dtype == TN_F32;
+    float *to = direct ? (float *)(void *)c.at : scratch;
+    float *rest = scratch + wide_floats(M, N, c.dtype);
+    const int64_t pitch = direct ? c.pitch : N;
+    if (w->dot_bf16 && is_narrow(a, b))
+        ISA(gemm_pairs)(M, N, K, a, b, to, pitch, direct && c.add, rest);
+    else
+        ISA(gemm_packed)(M, N, K, a, b, to, pitch, direct && c.add, rest);
+    uint16_t *half = (uint16_t *)(void *)c.at;
+    for (int64_t i = 0; i < M && !direct; i++)
+        v_narrow(half + i * c.pitch, to + i * N, N);
 }

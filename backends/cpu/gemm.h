@@ -2,9 +2,9 @@
  * gemm.h - matrix products as kernels call them: one thread, one block.
  *
  * Matrices are (pointer, row stride, column stride) in elements. Large blocks
- * go to OpenBLAS, which packs its operands; blocks that sit in L1 or L2 with
- * B's rows contiguous (attention's) or a handful of rows (decoding's) to
- * kernels of our own, which do not.
+ * copy operands into the order in which they are read; blocks that sit in L1 or
+ * L2 with B's rows contiguous (attention's) and a handful of rows (decoding's)
+ * do not.
  */
 #ifndef CPU_GEMM_H
 #define CPU_GEMM_H
@@ -17,13 +17,72 @@ typedef struct gemm_matrix {
     int64_t row, column; /* strides */
 } gemm_matrix;
 
-/* c (M, N), rows ldc apart, = a (M, K) b (K, N), added to c if `add`. Through
- * OpenBLAS: a and b have stride 1 in one axis. */
-void ISA(gemm_blas)(const cpu_worker *w, int64_t M, int64_t N, int64_t K,
-                    gemm_matrix a, gemm_matrix b, float *c, int64_t ldc,
-                    uint32_t add);
+typedef struct gemm_any {
+    const char *at;
+    tn_dtype dtype;
+    int64_t row, column; /* strides, in elements */
+} gemm_any;
 
-/* The same without packing; b.column is 1. */
+/* The same from row i and column j on. */
+static inline gemm_any gemm_from(gemm_any x, int64_t i, int64_t j)
+{
+    x.at += cpu_bytes(x.dtype) * (i * x.row + j * x.column);
+    return x;
+}
+
+static inline gemm_matrix gemm_f32(gemm_any x)
+{
+    return (gemm_matrix){(const float *)(const void *)x.at, x.row, x.column};
+}
+
+static inline const float *gemm_floats(gemm_any x)
+{
+    return (const float *)(const void *)x.at;
+}
+
+static inline const uint16_t *gemm_halves(gemm_any x)
+{
+    return (const uint16_t *)(const void *)x.at;
+}
+
+static inline float gemm_element(gemm_any x, int64_t i, int64_t j)
+{
+    const int64_t at = i * x.row + j * x.column;
+    return x.dtype == TN_BF16 ? f_of_bf16(gemm_halves(x)[at])
+                              : gemm_floats(x)[at];
+}
+
+/* Where a block goes; `add` only where it is f32. */
+typedef struct gemm_into {
+    char *at;
+    tn_dtype dtype;
+    int64_t pitch; /* from row to row, in elements */
+    uint32_t add;
+} gemm_into;
+
+/* ---- large blocks ---- */
+
+/* c (M, N) = a (M, K) b (K, N), a and b with stride 1 in one axis; sums are
+ * f32. An element of c is the same bits whatever the block around it.
+ * `scratch`: gemm_scratch bytes, 64-byte aligned. */
+void ISA(gemm)(const cpu_worker *w, int64_t M, int64_t N, int64_t K, gemm_any a,
+               gemm_any b, gemm_into c, float *scratch);
+int64_t ISA(gemm_scratch)(int64_t M, int64_t N, int64_t K, gemm_any a,
+                          gemm_any b, tn_dtype c);
+
+/* How `gemm` goes about a product, for who cuts it into blocks: which operands
+ * it copies, so that few are copied twice, and the multiples of rows and
+ * columns of c that leave no register empty. */
+typedef struct gemm_order {
+    int copies_a, copies_b;
+    int64_t rows, columns;
+} gemm_order;
+gemm_order ISA(gemm_order_of)(int64_t M, int64_t N, gemm_any a, gemm_any b);
+
+/* ---- small blocks: nothing is copied ---- */
+
+/* c (M, N), rows ldc apart, = a (M, K) b (K, N), added to c if `add`, without
+ * packing; b.column is 1. */
 void ISA(gemm_direct)(int64_t M, int64_t N, int64_t K, gemm_matrix a,
                       gemm_matrix b, float *c, int64_t ldc, uint32_t add);
 
@@ -32,5 +91,11 @@ void ISA(gemm_direct)(int64_t M, int64_t N, int64_t K, gemm_matrix a,
 enum { GEMM_DOT_ROWS = 4 };
 void ISA(gemm_dot)(int64_t M, int64_t N, int64_t K, gemm_matrix a,
                    gemm_matrix b, float *c, int64_t ldc, uint32_t add);
+
+/* The same of either dtype, M <= GEMM_DOT_ROWS and b in bf16: one pass over b.
+ * `scratch`: gemm_thin_scratch bytes. */
+void ISA(gemm_thin)(int64_t M, int64_t N, int64_t K, gemm_any a, gemm_any b,
+                    gemm_into c, float *scratch);
+int64_t ISA(gemm_thin_scratch)(int64_t M, int64_t N, int64_t K);
 
 #endif

@@ -8,7 +8,7 @@
 #ifndef CPU_GEMV_H
 #define CPU_GEMV_H
 
-#include "gemm_bf16.h"
+#include "gemm.h"
 
 enum { GEMV_ROWS = 8 };
 

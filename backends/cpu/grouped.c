@@ -10,7 +10,7 @@
  * With transpose_a an expert's matrix is the sum over its rows, and is cut
  * into slices instead, which threads take in turn.
  */
-#include "gemm_bf16.h"
+#include "gemm.h"
 #include "kernels.h"
 #include "quant.h"
 
@@ -72,15 +72,13 @@ static void multiply(const grouped *g, const cpu_worker *w, int64_t M,
     float *c = (float *)(void *)into.at;
     const gemm_matrix x = gemm_f32(a), y = gemm_f32(b);
     if (!g->is_f32 && M <= GEMM_DOT_ROWS && b.dtype == TN_BF16)
-        ISA(gemm_bf16_thin)(M, N, K, a, b, into, w->scratch);
-    else if (!g->is_f32)
-        ISA(gemm_bf16)(w, M, N, K, a, b, into, w->scratch);
-    else if (M <= GEMM_DOT_ROWS && b.row == 1 && a.column == 1)
+        ISA(gemm_thin)(M, N, K, a, b, into, w->scratch);
+    else if (g->is_f32 && M <= GEMM_DOT_ROWS && b.row == 1 && a.column == 1)
         ISA(gemm_dot)(M, N, K, x, y, c, g->N, g->add);
-    else if (M <= GEMM_DOT_ROWS && b.column == 1)
+    else if (g->is_f32 && M <= GEMM_DOT_ROWS && b.column == 1)
         ISA(gemm_direct)(M, N, K, x, y, c, g->N, g->add);
     else
-        ISA(gemm_blas)(w, M, N, K, x, y, c, g->N, g->add);
+        ISA(gemm)(w, M, N, K, a, b, into, w->scratch);
 }
 
 static void run_grouped(const void *argument, cpu_worker *w, int64_t task)
@@ -101,10 +99,9 @@ static void run_grouped(const void *argument, cpu_worker *w, int64_t task)
 static void need_scratch(cpu_compiler *c, const grouped *g, int64_t M,
                          int64_t N, int64_t K)
 {
-    if (g->is_f32)
-        return;
-    cpu_scratch(c, ISA(gemm_bf16_scratch)(M, N, K));
-    cpu_scratch(c, ISA(gemm_bf16_thin_scratch)(GEMM_DOT_ROWS, N, K));
+    cpu_scratch(c, ISA(gemm_scratch)(M, N, K, g->a, g->b, g->c_dtype));
+    if (!g->is_f32)
+        cpu_scratch(c, ISA(gemm_thin_scratch)(GEMM_DOT_ROWS, N, K));
 }
 
 static void compile_rows(cpu_compiler *c, grouped *g)
@@ -181,8 +178,7 @@ tn_status ISA(compile_grouped_matmul)(cpu_compiler *c, const tn_plan_node *node,
     g->node = cpu_node(c);
     if (cpu_max(g->R, cpu_max(g->K, g->N)) > INT32_MAX)
         return cpu_refuse(node, err,
-                          "sizes %lld, %lld, %lld are past what the library "
-                          "takes (2147483647)",
+                          "sizes %lld, %lld, %lld are past 2147483647",
                           (long long)g->R, (long long)g->N, (long long)g->K);
     if (attr->transpose_a)
         compile_transposed(c, g);

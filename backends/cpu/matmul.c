@@ -1,16 +1,11 @@
 /*
  * matmul.c - MATMUL, cut into slices that any thread takes.
  *
- * Threads call the library on slices of the result instead of letting it use
- * threads of its own: slices are the same for any number of threads, so the
- * bits are, and two of them beside other load do not wait for each other inside
- * the library. Each slice packs its own rows of A and columns of B; so slices
- * are few, large, and as square as the traffic of packing wants them.
+ * An element of a product is the same sum in any slice (gemm.h), so slices may
+ * follow from the number of threads and the bits do not: as many as there are
+ * threads, cut where the fewest operands are copied twice.
  *
  * Up to four rows of A (decoding) are dot products over B, one pass of memory.
- *
- * Where operands or the result are bf16 the slices are the same, of the
- * products in gemm_bf16.h.
  */
 #include "gemv.h"
 #include "kernels.h"
@@ -21,8 +16,8 @@
 #include <string.h>
 
 enum {
-    MOST_SLICES = 16,          /* of one product */
-    SLICE_ROUND = 64,          /* slices end on multiples of this */
+    COPIED = 4, /* the price of copying an element; reading it again is 1 */
+    THIN_ROUND = 64,
     THIN_ELEMENTS = 32 * 1024, /* of B in a task of dot products */
 };
 
@@ -41,7 +36,7 @@ typedef struct product {
     int64_t batch_a[TN_MAX_RANK], batch_b[TN_MAX_RANK]; /* strides */
     int64_t m_slice, n_slice, m_parts, n_parts;
     int64_t batches, batches_per_task;
-    enum { BY_BLAS, BY_DOT, BY_DIRECT, BY_BF16, BY_BF16_THIN } how;
+    enum { IN_BLOCKS, BY_DOT, BY_DIRECT, BY_THIN } how;
 } product;
 
 /* ---- running ---- */
@@ -56,17 +51,15 @@ static void run_slice(const product *p, const cpu_worker *w, gemm_any a,
     float *c = (float *)(void *)into.at;
     a = gemm_from(a, m, 0);
     b = gemm_from(b, 0, n);
-    if (p->how == BY_BF16)
-        ISA(gemm_bf16)(w, rows, columns, p->K, a, b, into, w->scratch);
-    else if (p->how == BY_BF16_THIN)
-        ISA(gemm_bf16_thin)(rows, columns, p->K, a, b, into, w->scratch);
+    if (p->how == IN_BLOCKS)
+        ISA(gemm)(w, rows, columns, p->K, a, b, into, w->scratch);
+    else if (p->how == BY_THIN)
+        ISA(gemm_thin)(rows, columns, p->K, a, b, into, w->scratch);
     else if (p->how == BY_DOT)
         ISA(gemm_dot)
     (rows, columns, p->K, gemm_f32(a), gemm_f32(b), c, p->N, p->add);
-    else if (p->how == BY_DIRECT) ISA(gemm_direct)(
-        rows, columns, p->K, gemm_f32(a), gemm_f32(b), c, p->N, p->add);
-    else ISA(gemm_blas)(w, rows, columns, p->K, gemm_f32(a), gemm_f32(b), c,
-                        p->N, p->add);
+    else ISA(gemm_direct)(rows, columns, p->K, gemm_f32(a), gemm_f32(b), c,
+                          p->N, p->add);
 }
 
 static void run_product(const void *argument, cpu_worker *w, int64_t task)
@@ -156,12 +149,12 @@ static void choose_way(product *p)
 {
     const int is_f32 =
         p->a.dtype == TN_F32 && p->b.dtype == TN_F32 && p->c_dtype == TN_F32;
-    p->how = is_f32 ? BY_BLAS : BY_BF16;
+    p->how = IN_BLOCKS;
     if (p->M > GEMM_DOT_ROWS)
         return;
     if (!is_f32) {
         if (p->b.dtype == TN_BF16)
-            p->how = BY_BF16_THIN;
+            p->how = BY_THIN;
         return;
     }
     if (p->b.row == 1 && (p->a.column == 1 || p->K == 1))
@@ -170,44 +163,44 @@ static void choose_way(product *p)
         p->how = BY_DIRECT;
 }
 
-/* m * n = slices, powers of two, with the least that must be packed: every row
- * of A once for each column of slices, every column of B once for each row. */
+/* m * n = slices, powers of two, at the least price; 0 where c is too small. */
 static int split(product *p, int64_t slices)
 {
-    const int64_t most_m = cpu_parts(p->M, SLICE_ROUND);
-    const int64_t most_n = cpu_parts(p->N, SLICE_ROUND);
+    const gemm_order order = ISA(gemm_order_of)(p->M, p->N, p->a, p->b);
+    const int64_t most_m = cpu_parts(p->M, order.rows);
+    const int64_t most_n = cpu_parts(p->N, order.columns);
     double least = (double)INFINITY;
     for (int64_t m = 1, n = slices; m <= slices; m *= 2, n /= 2) {
-        const double packed =
-            (double)p->M * (double)n + (double)p->N * (double)m;
-        if (m > most_m || n > most_n || packed >= least)
+        const double price =
+            (double)(p->M * n) * (order.copies_a ? COPIED : 1) +
+            (double)(p->N * m) * (order.copies_b ? COPIED : 1);
+        if (m > most_m || n > most_n || price >= least)
             continue;
-        least = packed;
-        p->m_slice = cpu_parts(most_m, m) * SLICE_ROUND;
-        p->n_slice = cpu_parts(most_n, n) * SLICE_ROUND;
+        least = price;
+        p->m_slice = cpu_parts(most_m, m) * order.rows;
+        p->n_slice = cpu_parts(most_n, n) * order.columns;
     }
     return least < (double)INFINITY;
 }
 
-/* Powers of two, so that they spread evenly over few threads. */
-static void choose_slices(product *p)
+static void choose_slices(product *p, uint32_t threads)
 {
     const double flops = 2.0 * (double)p->M * (double)p->N * (double)p->K;
-    int64_t slices = MOST_SLICES;
-    while (slices > 1 && flops < slice_flops * (double)slices)
-        slices /= 2;
+    int64_t slices = 1;
+    while (slices < threads && flops >= 2.0 * slice_flops * (double)slices)
+        slices *= 2;
     while (!split(p, slices))
         slices /= 2;
 }
 
-static void choose_tasks(product *p)
+static void choose_tasks(product *p, uint32_t threads)
 {
-    if (p->how == BY_BLAS || p->how == BY_BF16) {
-        choose_slices(p);
+    if (p->how == IN_BLOCKS) {
+        choose_slices(p, threads);
     } else {
         p->m_slice = p->M;
         p->n_slice = cpu_max(
-            SLICE_ROUND, cpu_parts(THIN_ELEMENTS / cpu_max(1, p->K), 16) * 16);
+            THIN_ROUND, cpu_parts(THIN_ELEMENTS / cpu_max(1, p->K), 16) * 16);
     }
     p->m_parts = cpu_parts(p->M, p->m_slice);
     p->n_parts = cpu_parts(p->N, p->n_slice);
@@ -227,22 +220,21 @@ static tn_status check_sizes(const tn_plan_node *node, int64_t M, int64_t N,
 {
     if (M <= INT32_MAX && N <= INT32_MAX && K <= INT32_MAX)
         return TN_OK;
-    return cpu_refuse(node, err,
-                      "sizes %lld, %lld, %lld are past what the library takes "
-                      "(2147483647)",
+    return cpu_refuse(node, err, "sizes %lld, %lld, %lld are past 2147483647",
                       (long long)M, (long long)N, (long long)K);
 }
 
 static void emit(cpu_compiler *c, product *p)
 {
     choose_way(p);
-    choose_tasks(p);
+    choose_tasks(p, cpu_threads(c));
     const int64_t rows = cpu_min(p->M, p->m_slice);
     const int64_t columns = cpu_min(p->N, p->n_slice);
-    if (p->how == BY_BF16)
-        cpu_scratch(c, ISA(gemm_bf16_scratch)(rows, columns, p->K));
-    if (p->how == BY_BF16_THIN)
-        cpu_scratch(c, ISA(gemm_bf16_thin_scratch)(rows, columns, p->K));
+    if (p->how == IN_BLOCKS)
+        cpu_scratch(
+            c, ISA(gemm_scratch)(rows, columns, p->K, p->a, p->b, p->c_dtype));
+    if (p->how == BY_THIN)
+        cpu_scratch(c, ISA(gemm_thin_scratch)(rows, columns, p->K));
     cpu_step(c, run_product, p,
              p->m_parts * p->n_parts *
                  cpu_parts(p->batches, p->batches_per_task));

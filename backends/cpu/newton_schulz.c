@@ -2,12 +2,11 @@
  * newton_schulz.c - NEWTON_SCHULZ: half of two symmetric products, and a third.
  *
  *     X = x / max(|x|, eps)
- *     G = X X'      U = b G + c G G      X = a X + U X        `steps` times
+ *     G = X X'      U = a I + b G + c G G      X = U X        `steps` times
  *
  * Nothing is transposed: of a matrix with more rows than columns G = X'X, and
- * X = a X + X U. G and U are symmetric, so only blocks on and above the
- * diagonal are multiplied, and mirrored. The last addition is the library's
- * own, into a copy.
+ * X = X U. G and U are symmetric, so only blocks on and above the diagonal are
+ * multiplied, and mirrored.
  *
  * A matrix that is too small to share, or one of many, is one task's from
  * beginning to end, in that thread's scratch. Else its products are cut into
@@ -38,6 +37,7 @@ typedef struct schulz {
     int64_t block, blocks; /* of S */
     int64_t slice, slices; /* of L */
     int64_t squares, work; /* offsets in shared memory */
+    int64_t room;          /* floats of scratch that a product wants */
     int64_t steps;
     uint32_t from_out; /* this step's X lies in `out`, its next in `work` */
     float a, b, c;
@@ -64,8 +64,6 @@ static matrices matrices_of(const schulz *n, int64_t matrix, float *work)
                       .G = work + n->S * n->L,
                       .U = work + n->S * n->L + n->S * n->S};
 }
-
-enum { ROW_MAJOR = 101, AS_IS = 111, TRANSPOSED = 112 };
 
 /* ---- x over its norm ---- */
 
@@ -118,26 +116,37 @@ static void mirror(const schulz *n, float *x, int64_t i, int64_t rows,
             x[c * n->S + r] = x[r * n->S + c];
 }
 
+static gemm_any matrix(const float *at, int64_t row, int64_t column)
+{
+    return (gemm_any){(const char *)at, TN_F32, row, column};
+}
+
+static gemm_into into(float *at, int64_t pitch)
+{
+    return (gemm_into){(char *)at, TN_F32, pitch, 0};
+}
+
 /* A block of G = X X', or X'X of a tall one */
 static void gram(const schulz *n, const cpu_worker *w, const float *X, float *G,
                  int64_t task)
 {
-    const int tall = n->R > n->C;
     int64_t i, j;
     find_block(n->blocks, task, &i, &j);
     i *= n->block;
     j *= n->block;
     const int64_t rows = cpu_min(n->block, n->S - i);
     const int64_t columns = cpu_min(n->block, n->S - j);
-    const int64_t step = tall ? 1 : n->C;
-    w->sgemm(ROW_MAJOR, tall ? TRANSPOSED : AS_IS, tall ? AS_IS : TRANSPOSED,
-             (int)rows, (int)columns, (int)n->L, 1.0f, X + i * step, (int)n->C,
-             X + j * step, (int)n->C, 0.0f, G + i * n->S + j, (int)n->S);
+    const int64_t across = n->R > n->C ? 1 : n->C;
+    const int64_t along = n->R > n->C ? n->C : 1;
+    ISA(gemm)
+    (w, rows, columns, n->L, matrix(X + i * across, across, along),
+     matrix(X + j * across, along, across), into(G + i * n->S + j, n->S),
+     w->scratch);
     if (i < j)
         mirror(n, G, i, rows, j, columns);
 }
 
-/* A block of U = b G + c G G */
+/* A block of U = a I + b G + c G G */
 static void polynomial(const schulz *n, const cpu_worker *w, const float *G,
                        float *U, int64_t task)
 {
@@ -147,34 +156,36 @@ static void polynomial(const schulz *n, const cpu_worker *w, const float *G,
     j *= n->block;
     const int64_t rows = cpu_min(n->block, n->S - i);
     const int64_t columns = cpu_min(n->block, n->S - j);
-    for (int64_t r = i; r < i + rows; r++)
-        memcpy(U + r * n->S + j, G + r * n->S + j, (size_t)columns * sizeof *U);
-    w->sgemm(ROW_MAJOR, AS_IS, AS_IS, (int)rows, (int)columns, (int)n->S, n->c,
-             G + i * n->S, (int)n->S, G + j, (int)n->S, n->b, U + i * n->S + j,
-             (int)n->S);
+    ISA(gemm)
+    (w, rows, columns, n->S, matrix(G + i * n->S, n->S, 1),
+     matrix(G + j, n->S, 1), into(U + i * n->S + j, n->S), w->scratch);
+    for (int64_t r = i; r < i + rows; r++) {
+        float *to = U + r * n->S + j;
+        const float *from = G + r * n->S + j;
+        for (int64_t c = 0; c < columns; c++)
+            to[c] = n->b * from[c] + n->c * to[c];
+        if (i == j)
+            to[r - i] += n->a;
+    }
     if (i < j)
         mirror(n, U, i, rows, j, columns);
 }
 
-/* A slice of next = a X + U X, or a X + X U of a tall one */
+/* A slice of next = U X, or X U of a tall one */
 static void apply(const schulz *n, const cpu_worker *w, const float *X,
                   const float *U, float *next, int64_t task)
 {
     const int64_t at = task * n->slice;
     const int64_t count = cpu_min(n->slice, n->L - at);
-    if (n->R > n->C) {
-        memcpy(next + at * n->C, X + at * n->C,
-               (size_t)(count * n->C) * sizeof *next);
-        w->sgemm(ROW_MAJOR, AS_IS, AS_IS, (int)count, (int)n->S, (int)n->S,
-                 1.0f, X + at * n->C, (int)n->C, U, (int)n->S, n->a,
-                 next + at * n->C, (int)n->C);
-        return;
-    }
-    for (int64_t r = 0; r < n->R; r++)
-        memcpy(next + r * n->C + at, X + r * n->C + at,
-               (size_t)count * sizeof *next);
-    w->sgemm(ROW_MAJOR, AS_IS, AS_IS, (int)n->S, (int)count, (int)n->S, 1.0f, U,
-             (int)n->S, X + at, (int)n->C, n->a, next + at, (int)n->C);
+    const gemm_any by = matrix(U, n->S, 1);
+    if (n->R > n->C)
+        ISA(gemm)
+        (w, count, n->S, n->S, matrix(X + at * n->C, n->C, 1), by,
+         into(next + at * n->C, n->C), w->scratch);
+    else
+        ISA(gemm)
+        (w, n->S, count, n->S, by, matrix(X + at, n->C, 1),
+         into(next + at, n->C), w->scratch);
 }
 
 static int64_t pairs(const schulz *n)
@@ -187,7 +198,7 @@ static int64_t pairs(const schulz *n)
 static void run_whole(const void *argument, cpu_worker *w, int64_t matrix)
 {
     const schulz *n = argument;
-    const matrices m = matrices_of(n, matrix, w->scratch);
+    const matrices m = matrices_of(n, matrix, w->scratch + n->room);
     /* the last of the steps writes `out` */
     float *X = n->steps % 2 ? m.other : m.out;
     double squares = 0.0;
@@ -275,6 +286,15 @@ static void choose_blocks(schulz *n)
     n->slices = cpu_parts(n->L, n->slice);
 }
 
+/* What the largest of the products wants. */
+static int64_t product_floats(const schulz *n)
+{
+    const gemm_any x = matrix(n->x, n->C, 1);
+    const int64_t most = cpu_max(n->S, n->slice);
+    return ISA(gemm_scratch)(most, most, n->L, x, x, TN_F32) /
+           (int64_t)sizeof(float);
+}
+
 static void compile_matrix(cpu_compiler *c, const schulz *all, int64_t matrix)
 {
     schulz *first = NULL;
@@ -302,6 +322,7 @@ static void compile_matrix(cpu_compiler *c, const schulz *all, int64_t matrix)
 tn_status ISA(compile_newton_schulz)(cpu_compiler *c, const tn_plan_node *node,
                                      tn_error *err)
 {
+    (void)err;
     const tn_newton_schulz_attr *attr = node->attr;
     const int64_t *shape = node->in[0].shape;
     schulz *n = CPU_ARGUMENT(c, schulz);
@@ -316,17 +337,14 @@ tn_status ISA(compile_newton_schulz)(cpu_compiler *c, const tn_plan_node *node,
     n->b = (float)attr->b;
     n->c = (float)attr->c;
     n->eps = attr->eps;
-    if (n->L > INT32_MAX)
-        return cpu_refuse(node, err,
-                          "a matrix of %lld by %lld is past what the library "
-                          "takes (2147483647)",
-                          (long long)n->R, (long long)n->C);
     if (n->S == 0)
         return TN_OK;
     choose_blocks(n);
     const int64_t bytes = work_floats(n) * (int64_t)sizeof(float);
+    n->room = product_floats(n);
+    cpu_scratch(c, n->room * (int64_t)sizeof(float));
     if (n->slices == 1 || shape[0] >= MANY_MATRICES) {
-        cpu_scratch(c, bytes);
+        cpu_scratch(c, n->room * (int64_t)sizeof(float) + bytes);
         cpu_step(c, run_whole, n, shape[0]);
         return TN_OK;
     }

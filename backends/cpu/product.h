@@ -4,7 +4,7 @@
 #ifndef CPU_PRODUCT_H
 #define CPU_PRODUCT_H
 
-#include "gemm_bf16.h"
+#include "gemm.h"
 
 /* c (M, N) = a (M, K) b (K, N), added to c if `add`. a and c may lie in shared
  * memory: then its offset is given, else -1. */

@@ -6,7 +6,7 @@
  * blocks, for all rows of x. One or two of those become integers, which the
  * task makes itself: that is a few percent of what it reads. More meet blocks
  * that were decoded into floats: up to FEW a few rows of blocks at a time,
- * which stay in the cache, above as one matrix for the library.
+ * which stay in the cache, above as one matrix.
  */
 #include "gemv.h"
 #include "kernels.h"
@@ -21,7 +21,7 @@ enum {
     AT_ONCE = 16,                 /* rows of blocks that are decoded for them */
     TASK_ELEMENTS = 64 * 1024,    /* of the weights, at least */
     MOST_PARTS = 64,              /* of one product */
-    DECODED_ELEMENTS = 64 * 1024, /* of a slice for the library */
+    DECODED_ELEMENTS = 64 * 1024, /* of a slice in floats */
     COPY_ELEMENTS = 16 * 1024,
 };
 
@@ -178,61 +178,38 @@ static void compile_few(cpu_compiler *c, product *p)
 
 /* ---- many rows ---- */
 
-/* x in floats, row by row, where it is not so yet. */
-typedef struct widened {
-    product *p;
-    int64_t shared; /* -1: a is as the library wants it */
-} widened;
-
-static void run_widen(const void *argument, cpu_worker *w, int64_t i)
+/* Of a slice, in whole lines of the cache. */
+static int64_t decoded_floats(const product *p)
 {
-    const widened *x = argument;
-    float *to = (float *)(void *)(w->shared + x->shared) + i * x->p->K;
-    const float *from = row_of(x->p, i, to);
-    for (int64_t k = 0; from != to && k < x->p->K; k++)
-        to[k] = from[k];
+    return (p->slice * p->K + 15) / 16 * 16;
 }
 
 static void run_many(const void *argument, cpu_worker *w, int64_t task)
 {
-    const widened *x = argument;
-    const product *p = x->p;
+    const product *p = argument;
     const int64_t n = task * p->slice;
     const int64_t columns = cpu_min(p->slice, p->N - n);
-    float *decoded = w->scratch, *y = decoded + p->slice * p->K;
-    const gemm_matrix a =
-        x->shared < 0
-            ? gemm_f32(p->a)
-            : (gemm_matrix){(const float *)(void *)(w->shared + x->shared),
-                            p->K, 1};
+    float *decoded = w->scratch;
+    const gemm_into into = {p->c + cpu_bytes(p->c_dtype) * n, p->c_dtype,
+                            p->c_pitch, p->add};
     for (int64_t j = 0; j < columns; j++)
         ISA(quant_decode)
     (p->dtype, p->b + (n + j) * p->b_pitch, p->K, decoded + j * p->K);
-    const gemm_matrix b = {decoded, 1, p->K};
-    if (p->c_dtype == TN_F32) {
-        ISA(gemm_blas)
-        (w, p->M, columns, p->K, a, b, (float *)(void *)p->c + n, p->c_pitch,
-         p->add);
-        return;
-    }
-    ISA(gemm_blas)(w, p->M, columns, p->K, a, b, y, columns, 0);
-    for (int64_t i = 0; i < p->M; i++)
-        put(p, i, n, columns, y + i * columns);
+    ISA(gemm)
+    (w, p->M, columns, p->K, p->a,
+     (gemm_any){(const char *)decoded, TN_F32, 1, p->K}, into,
+     decoded + decoded_floats(p));
 }
 
 static void compile_many(cpu_compiler *c, product *p)
 {
-    widened *x = CPU_ARGUMENT(c, widened);
-    *x = (widened){p, -1};
-    if (p->a.dtype != TN_F32) {
-        x->shared = cpu_shared(c, 4 * p->M * p->K);
-        cpu_step(c, run_widen, x, p->M);
-        cpu_barrier(c);
-    }
+    const gemm_any decoded = {NULL, TN_F32, 1, p->K};
     p->slice = cpu_max(32, DECODED_ELEMENTS / p->K / 32 * 32);
     p->slice = cpu_min(p->slice, p->N);
-    cpu_scratch(c, 4 * p->slice * (p->K + p->M));
-    cpu_step(c, run_many, x, cpu_parts(p->N, p->slice));
+    cpu_scratch(c, decoded_floats(p) * (int64_t)sizeof(float) +
+                       ISA(gemm_scratch)(p->M, p->slice, p->K, p->a, decoded,
+                                         p->c_dtype));
+    cpu_step(c, run_many, p, cpu_parts(p->N, p->slice));
 }
 
 /* ---- MATMUL ---- */
