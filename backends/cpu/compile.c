@@ -274,27 +274,58 @@ static void settle_barriers(cpu_run_step *steps, uint32_t count,
     }
 }
 
+/* ---- memory: threads' scratch, then what kernels share ---- */
+
+static int64_t scratch_of(const tn_exec *x)
+{
+    return (x->scratch_bytes + 255) & ~(int64_t)127;
+}
+
+static int64_t work_of(const tn_exec *x)
+{
+    return scratch_of(x) * x->device->threads +
+           ((x->shared_bytes + 127) & ~(int64_t)127);
+}
+
+/* Execs run one after the other, so the largest has room for all. */
+static int make_room(tn_device *device, int64_t bytes)
+{
+    if (bytes <= device->work_bytes)
+        return 1;
+    free(device->work);
+    device->work = aligned_alloc(128, (size_t)bytes);
+    device->work_bytes = device->work ? bytes : 0;
+    return device->work != NULL;
+}
+
 static tn_status allocate(cpu_compiler *c, tn_error *err)
 {
     tn_exec *x = c->exec;
     const uint32_t threads = x->device->threads;
-    const size_t scratch = ((size_t)x->scratch_bytes + 255) & ~(size_t)127;
-    const size_t shared = ((size_t)x->shared_bytes + 127) & ~(size_t)127;
     x->workers = calloc(threads, sizeof *x->workers);
     x->seconds = calloc(x->plan->node_count + 1, sizeof *x->seconds);
-    x->memory = aligned_alloc(128, scratch * threads + shared + 128);
-    if (!x->workers || !x->seconds || !x->memory || c->out_of_memory)
+    if (!x->workers || !x->seconds || c->out_of_memory ||
+        !make_room(x->device, work_of(x)))
         return tn_fail(err, TN_ENOMEM,
-                       "backend cpu: no memory to compile plan %s (%zu bytes "
-                       "of scratch for each of %u threads, %zu shared)",
-                       x->plan->name, scratch, threads, shared);
+                       "backend cpu: no memory to compile plan %s (%lld bytes "
+                       "of scratch for each of %u threads, %lld shared)",
+                       x->plan->name, (long long)x->scratch_bytes, threads,
+                       (long long)x->shared_bytes);
     for (uint32_t i = 0; i < threads; i++)
         x->workers[i] =
-            (cpu_worker){.scratch = (float *)(void *)(x->memory + i * scratch),
-                         .shared = x->memory + threads * scratch,
-                         .dot_bf16 = x->device->pairs,
-                         .exec = x};
+            (cpu_worker){.dot_bf16 = x->device->pairs, .exec = x};
     return TN_OK;
+}
+
+void cpu_give_room(tn_exec *x)
+{
+    const uint32_t threads = x->device->threads;
+    const int64_t scratch = scratch_of(x);
+    char *at = x->device->work;
+    for (uint32_t i = 0; i < threads; i++) {
+        x->workers[i].scratch = (float *)(void *)(at + i * scratch);
+        x->workers[i].shared = at + threads * scratch;
+    }
 }
 
 static tn_status compile_plan(cpu_compiler *c, const tn_plan *plan,
@@ -315,7 +346,7 @@ static tn_status compile_plan(cpu_compiler *c, const tn_plan *plan,
     for (uint32_t i = 0; i < plan->segment_count && x->steps; i++)
         settle_barriers(x->steps + x->segments[i].first, x->segments[i].count,
                         x->device->threads, &x->segments[i].parallel);
-    return allocate(c, err);
+    return TN_OK;
 }
 
 tn_status cpu_compile(tn_device *device, const tn_plan *plan,
@@ -329,7 +360,9 @@ tn_status cpu_compile(tn_device *device, const tn_plan *plan,
     x->device = device;
     x->plan = plan;
     cpu_compiler c = {.exec = x, .arenas = arenas};
-    const tn_status status = compile_plan(&c, plan, err);
+    tn_status status = compile_plan(&c, plan, err);
+    if (status == TN_OK)
+        status = allocate(&c, err);
     free(c.spare);
     if (status != TN_OK) {
         cpu_exec_free(device, x);
@@ -337,6 +370,26 @@ tn_status cpu_compile(tn_device *device, const tn_plan *plan,
     }
     *exec = x;
     return TN_OK;
+}
+
+/* Compiled for arenas that are nowhere, and thrown away. */
+tn_status cpu_workspace(tn_device *device, const tn_plan *plan, int64_t *bytes,
+                        tn_error *err)
+{
+    tn_buffer *const nowhere[TN_ARENA_COUNT] = {0};
+    tn_exec *x = calloc(1, sizeof *x);
+    if (!x)
+        return tn_fail(err, TN_ENOMEM, "backend cpu: no memory for plan %s",
+                       plan->name);
+    x->device = device;
+    x->plan = plan;
+    cpu_compiler c = {.exec = x, .arenas = nowhere};
+    const tn_status status = compile_plan(&c, plan, err);
+    if (status == TN_OK)
+        *bytes = work_of(x);
+    free(c.spare);
+    cpu_exec_free(device, x);
+    return status;
 }
 
 void cpu_exec_free(tn_device *device, tn_exec *x)
@@ -352,6 +405,5 @@ void cpu_exec_free(tn_device *device, tn_exec *x)
     free(x->segments);
     free(x->workers);
     free(x->seconds);
-    free(x->memory);
     free(x);
 }

@@ -132,6 +132,7 @@ static void cpu_close(tn_device *d)
 {
     if (!d)
         return;
+    free(d->work);
     free(d);
 }
 
@@ -285,10 +286,17 @@ static const tn_profile_extension profile = {
     .read = cpu_profile_read,
 };
 
+static const tn_workspace_extension workspace = {
+    .struct_size = sizeof workspace,
+    .bytes = cpu_workspace,
+};
+
 static const void *cpu_extension(tn_device *d, const char *name)
 {
     (void)d;
-    return strcmp(name, "profile/1") == 0 ? &profile : NULL;
+    return strcmp(name, "profile/1") == 0     ? (const void *)&profile
+           : strcmp(name, "workspace/1") == 0 ? (const void *)&workspace
+                                              : NULL;
 }
 
 TN_BACKEND(cpu) = {

@@ -111,6 +111,8 @@ struct tn_device {
     uint32_t pairs;     /* multiply pairs of bf16 */
     cpu_features features;
     const cpu_kernel *kernels;
+    char *work; /* threads' scratch, then the shared: of one exec at a time */
+    int64_t work_bytes;
 };
 
 struct tn_buffer {
@@ -125,6 +127,9 @@ tn_status cpu_compile(tn_device *device, const tn_plan *plan,
                       tn_buffer *const arenas[TN_ARENA_COUNT], tn_exec **exec,
                       tn_error *err);
 void cpu_exec_free(tn_device *device, tn_exec *exec);
+/* Of device->work that runs of the plan need. */
+tn_status cpu_workspace(tn_device *device, const tn_plan *plan, int64_t *bytes,
+                        tn_error *err);
 tn_status cpu_run(tn_device *device, tn_exec *exec, uint32_t segment,
                   tn_error *err);
 void cpu_profile_read(tn_device *device, const tn_exec *exec, double *seconds,

@@ -38,11 +38,13 @@ struct tn_exec {
     uint32_t step_count;
     int64_t scratch_bytes; /* of each thread */
     int64_t shared_bytes;
-    char *memory; /* the threads' scratch, then the shared */
     cpu_worker *workers;
     double *seconds; /* of each node; see profile/1 */
     cpu_fault_record fault;
     struct chunk *chunks; /* arguments of steps */
 };
+
+/* Before a run: the device's memory is this exec's now (compile.c). */
+void cpu_give_room(tn_exec *exec);
 
 #endif

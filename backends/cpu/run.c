@@ -101,6 +101,7 @@ tn_status cpu_run(tn_device *device, tn_exec *exec, uint32_t segment,
                        "plan %s has %u segments; there is no number %u",
                        exec->plan->name, exec->plan->segment_count, segment);
     walk k = {.exec = exec, .segment = &exec->segments[segment]};
+    cpu_give_room(exec);
     if (device->profiling)
         device->host->pool_run(device->pool, walk_timed, &k);
     else if (k.segment->parallel)

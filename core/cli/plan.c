@@ -51,6 +51,12 @@ static void print_memory(tni_cli *cli, const tni_footprint *f)
         tni_table_add(&t, arena_name[a]);
         tni_table_add(&t, bytes_text(cli->arena, f->bytes[a]));
     }
+    if (f->workspace_bytes) {
+        tni_table_add(&t, "kernels");
+        tni_table_add(&t, bytes_text(cli->arena, f->workspace_bytes));
+    }
+    tni_table_add(&t, "program and libraries");
+    tni_table_add(&t, bytes_text(cli->arena, f->program_bytes));
     tni_table_add(&t, "all");
     tni_table_add(&t, bytes_text(cli->arena, f->total_bytes));
     if (f->available_bytes) {
@@ -99,6 +105,10 @@ static int print_json(const tni_recipe *r, const tni_footprint *f)
     for (uint32_t a = 1; a < TN_ARENA_COUNT; a++)
         json_object_set_new(bytes, arena_name[a],
                             json_integer((json_int_t)f->bytes[a]));
+    json_object_set_new(bytes, "kernels",
+                        json_integer((json_int_t)f->workspace_bytes));
+    json_object_set_new(bytes, "program and libraries",
+                        json_integer((json_int_t)f->program_bytes));
     for (uint32_t i = 0; i < f->largest_count; i++)
         json_array_append_new(
             largest, json_pack("{s:s, s:I}", "name", f->largest_name[i],

@@ -68,12 +68,12 @@ static contents optimizer_contents(tni_arena *arena, const tni_training *t)
 
 /* ---- saving ---- */
 
-static tn_status fetch(void *from, uint32_t i, void *to, int64_t bytes,
-                       tn_error *err)
+static tn_status fetch(void *from, uint32_t i, int64_t offset, void *to,
+                       int64_t bytes, tn_error *err)
 {
     const contents *c = from;
     return tni_session_download(c->session, to, c->places[i].arena,
-                                c->places[i].offset, bytes, err);
+                                c->places[i].offset + offset, bytes, err);
 }
 
 static tn_status store(contents *c, const char *folder, const char *name,
@@ -205,7 +205,7 @@ tn_status tni_checkpoint_save(tni_training *t, const tni_progress *progress,
 /* ---- restoring ---- */
 
 static tn_status load(contents *c, const tni_safetensors *file,
-                      const char *path, double *staging, tn_error *err)
+                      const char *path, tn_error *err)
 {
     for (size_t i = 0; i < c->count; i++) {
         const tni_to_store *want = &c->tensors[i];
@@ -219,22 +219,18 @@ static tn_status load(contents *c, const tni_safetensors *file,
                            "init.from)",
                            path, want->name);
         TN_TRY(tni_weights_put(c->session, file, t, c->places[i].arena,
-                               c->places[i].offset, staging, err));
+                               c->places[i].offset, err));
     }
     return TN_OK;
 }
 
-static tn_status load_file(contents *c, const tni_model *model,
-                           const char *folder, const char *name, tn_error *err)
+static tn_status load_file(contents *c, const char *folder, const char *name,
+                           tn_error *err)
 {
     const char *path = tni_path_join(c->arena, folder, name);
     tni_safetensors *file;
     TN_TRY(tni_safetensors_open(path, &file, err));
-    double *staging = tni_weights_staging(model);
-    const tn_status status =
-        staging ? load(c, file, path, staging, err)
-                : tn_fail(err, TN_ENOMEM, "no memory for the largest weight");
-    free(staging);
+    const tn_status status = load(c, file, path, err);
     tni_safetensors_close(file);
     return status;
 }
@@ -245,11 +241,9 @@ tn_status tni_checkpoint_restore(tni_training *t, const char *path,
     tni_arena *arena = tni_arena_create();
     contents model = model_contents(arena, t);
     contents optimizer = optimizer_contents(arena, t);
-    tn_status status =
-        load_file(&model, t->recipe->model, path, "model.safetensors", err);
+    tn_status status = load_file(&model, path, "model.safetensors", err);
     if (status == TN_OK)
-        status = load_file(&optimizer, t->recipe->model, path,
-                           "optimizer.safetensors", err);
+        status = load_file(&optimizer, path, "optimizer.safetensors", err);
     if (status == TN_OK)
         status = tni_progress_read(tni_path_join(arena, path, "trainer.json"),
                                    progress, err);

@@ -61,28 +61,39 @@ static int is_finite(const void *values, tn_dtype dtype, int64_t count)
     return 1;
 }
 
+/* A part at a time. */
+static tn_status look_at(tni_session *s, tn_arena arena, const tni_weight *w,
+                         int *finite, tn_error *err)
+{
+    enum { PART = 16 * 1024 };
+    double part[PART];
+    *finite = 1;
+    for (int64_t at = 0; *finite && at < w->elements; at += PART) {
+        const int64_t left = w->elements - at, n = left < PART ? left : PART;
+        TN_TRY(tni_session_download(s, part, arena,
+                                    (w->offset + at) * s->real_bytes,
+                                    n * s->real_bytes, err));
+        *finite = is_finite(part, s->dtype, n);
+    }
+    return TN_OK;
+}
+
 /* The first weight whose numbers in `arena` (the parameters or their gradients)
  * are not all finite, NULL where they are. */
 static tn_status find_bad(tni_training *t, tn_arena arena, const char **name,
                           tn_error *err)
 {
-    const tni_session *s = t->session;
+    tni_session *s = t->session;
     uint32_t count;
     const tni_weight *w = tni_model_weights(t->recipe->model, &count);
-    double *values = tni_weights_staging(t->recipe->model);
-    tn_status status = TN_OK;
-    if (!values)
-        return tn_fail(err, TN_ENOMEM, "no memory to look at the weights");
     *name = NULL;
-    for (uint32_t i = 0; i < count && !*name && status == TN_OK; i++) {
-        status = tni_session_download(t->session, values, arena,
-                                      w[i].offset * s->real_bytes,
-                                      w[i].elements * s->real_bytes, err);
-        if (status == TN_OK && !is_finite(values, s->dtype, w[i].elements))
+    for (uint32_t i = 0; i < count && !*name; i++) {
+        int finite;
+        TN_TRY(look_at(s, arena, &w[i], &finite, err));
+        if (!finite)
             *name = w[i].name;
     }
-    free(values);
-    return status;
+    return TN_OK;
 }
 
 /* The number of the first flag that is down; layers + 1 where none is. */

@@ -69,7 +69,9 @@ void tni_footprint_of(const tni_training *t, tni_footprint *f)
         .forward_flops = s->compiled[t->eval].plan->flops / tokens,
         .training_flops = first->flops / tokens,
         .tokens_per_step = o->batch_size * o->seq_len * o->grad_accum,
-        .total_bytes = tni_session_bytes(s),
+        .workspace_bytes = s->workspace_bytes,
+        .program_bytes = s->program_bytes,
+        .total_bytes = tni_session_resident_bytes(s),
         .available_bytes = s->device.caps.memory_bytes,
     };
     for (uint32_t a = 1; a < TN_ARENA_COUNT; a++)
@@ -139,6 +141,9 @@ static void list_categories(const tni_session *s, char *to, size_t size)
             used += (size_t)snprintf(to + used, size - used, "%s%s %.1f MiB",
                                      used ? ", " : "", name[a],
                                      (double)s->arena_bytes[a] / 0x1p20);
+    if (s->workspace_bytes >= 1 << 16 && used < size)
+        snprintf(to + used, size - used, "%skernels %.1f MiB", used ? ", " : "",
+                 (double)s->workspace_bytes / 0x1p20);
 }
 
 tn_status tni_footprint_check(const tni_training *t, tn_error *err)

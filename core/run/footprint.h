@@ -15,6 +15,8 @@ typedef struct tni_footprint {
     double training_flops;     /* of one token: forward and backward */
     int64_t tokens_per_step;
     int64_t bytes[TN_ARENA_COUNT];
+    int64_t workspace_bytes; /* of kernels */
+    int64_t program_bytes;   /* of the program and its libraries */
     int64_t total_bytes;
     int64_t available_bytes;               /* 0: unknown */
     const char *largest_name[TNI_LARGEST]; /* transient tensors */

@@ -378,10 +378,17 @@ static convert converter(const char *dtype)
     return NULL;
 }
 
+/* Numbers of a tensor. */
+typedef struct {
+    const tni_stored *tensor;
+    int64_t first, count;
+} stretch;
+
 /* Exactly one of `narrow` and `wide` is given. */
-static tn_status read_reals(const tni_safetensors *file, const tni_stored *t,
+static tn_status read_reals(const tni_safetensors *file, stretch of,
                             float *narrow, double *wide, tn_error *err)
 {
+    const tni_stored *t = of.tensor;
     const int64_t each = bytes_of_dtype(t->dtype);
     const convert from = converter(t->dtype);
     unsigned char raw[CHUNK * 8];
@@ -389,11 +396,10 @@ static tn_status read_reals(const tni_safetensors *file, const tni_stored *t,
         return tn_fail(err, TN_EFORMAT,
                        "%s: %s holds %s, weights are F32, F64, BF16 or F16",
                        file->path, t->name, t->dtype);
-    for (int64_t done = 0; done < t->elements; done += CHUNK) {
-        const int64_t n =
-            t->elements - done < CHUNK ? t->elements - done : CHUNK;
-        TN_TRY(read_all(file, raw, (size_t)(n * each), t->offset + done * each,
-                        err));
+    for (int64_t done = 0; done < of.count; done += CHUNK) {
+        const int64_t n = of.count - done < CHUNK ? of.count - done : CHUNK;
+        TN_TRY(read_all(file, raw, (size_t)(n * each),
+                        t->offset + (of.first + done) * each, err));
         for (int64_t i = 0; i < n; i++) {
             const double x = from(raw + i * each);
             if (wide)
@@ -406,15 +412,15 @@ static tn_status read_reals(const tni_safetensors *file, const tni_stored *t,
 }
 
 tn_status tni_safetensors_read(const tni_safetensors *file,
-                               const tni_stored *tensor, float *to,
-                               tn_error *err)
+                               const tni_stored *tensor, int64_t first,
+                               int64_t count, float *to, tn_error *err)
 {
-    return read_reals(file, tensor, to, NULL, err);
+    return read_reals(file, (stretch){tensor, first, count}, to, NULL, err);
 }
 
 tn_status tni_safetensors_read_double(const tni_safetensors *file,
-                                      const tni_stored *tensor, double *to,
-                                      tn_error *err)
+                                      const tni_stored *tensor, int64_t first,
+                                      int64_t count, double *to, tn_error *err)
 {
-    return read_reals(file, tensor, NULL, to, err);
+    return read_reals(file, (stretch){tensor, first, count}, NULL, to, err);
 }

@@ -37,13 +37,14 @@ const tni_stored *tni_safetensors_list(const tni_safetensors *file,
 const tni_stored *tni_safetensors_find(const tni_safetensors *file,
                                        const char *name);
 
-/* F32, F64, BF16 and F16 as float; as double (F32 and F64 without loss). */
+/* Numbers [first, first + count) of F32, F64, BF16 and F16 as float; as double
+ * (F32 and F64 without loss). */
 tn_status tni_safetensors_read(const tni_safetensors *file,
-                               const tni_stored *tensor, float *to,
-                               tn_error *err);
+                               const tni_stored *tensor, int64_t first,
+                               int64_t count, float *to, tn_error *err);
 tn_status tni_safetensors_read_double(const tni_safetensors *file,
-                                      const tni_stored *tensor, double *to,
-                                      tn_error *err);
+                                      const tni_stored *tensor, int64_t first,
+                                      int64_t count, double *to, tn_error *err);
 
 /* Check a file's bytes without a file (the fuzzer's door). `path` is for
  * sentences. On success *file has the list and cannot be read from. */
@@ -60,9 +61,9 @@ typedef struct tni_to_store {
     int64_t shape[TN_MAX_RANK];
 } tni_to_store;
 
-/* Put the bytes of tensor i at `to`. */
-typedef tn_status (*tni_store_source)(void *from, uint32_t i, void *to,
-                                      int64_t bytes, tn_error *err);
+/* Put `bytes` bytes of tensor i, from byte `offset` on, at `to`. */
+typedef tn_status (*tni_store_source)(void *from, uint32_t i, int64_t offset,
+                                      void *to, int64_t bytes, tn_error *err);
 
 /* Write and sync `path`. A failure leaves a partial file behind: the caller
  * writes into a temporary folder. */

@@ -1,6 +1,6 @@
 /*
- * safetensors_write.c - the header first, then one tensor at a time, so that a
- * model of any size passes through a buffer of its largest tensor.
+ * safetensors_write.c - the header first, then one tensor after the other, a
+ * part at a time: a model of any size passes through a small buffer.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,6 +10,8 @@
 
 #include "base/file.h"
 #include "run/safetensors.h"
+
+enum { PART_BYTES = 256 * 1024 };
 
 static int64_t bytes_of(const tni_to_store *t)
 {
@@ -82,27 +84,28 @@ static tn_status put_header(FILE *to, const char *path,
     return status;
 }
 
+/* A part at a time: a tensor may be as large as all else that is resident. */
+static tn_status put_tensor(FILE *to, const char *path, uint32_t i,
+                            int64_t bytes, tni_store_source source, void *from,
+                            tn_error *err)
+{
+    unsigned char part[PART_BYTES];
+    for (int64_t at = 0; at < bytes; at += PART_BYTES) {
+        const int64_t n = bytes - at < PART_BYTES ? bytes - at : PART_BYTES;
+        TN_TRY(source(from, i, at, part, n, err));
+        TN_TRY(put(to, path, part, (size_t)n, err));
+    }
+    return TN_OK;
+}
+
 static tn_status put_tensors(FILE *to, const char *path,
                              const tni_to_store *tensors, uint32_t count,
                              tni_store_source source, void *from, tn_error *err)
 {
-    int64_t largest = 0;
     for (uint32_t i = 0; i < count; i++)
-        if (largest < bytes_of(&tensors[i]))
-            largest = bytes_of(&tensors[i]);
-    void *staging = malloc((size_t)largest + 1);
-    if (!staging)
-        return tn_fail(err, TN_ENOMEM, "%s: no memory for its largest tensor",
-                       path);
-    tn_status status = TN_OK;
-    for (uint32_t i = 0; i < count && status == TN_OK; i++) {
-        const int64_t bytes = bytes_of(&tensors[i]);
-        status = source(from, i, staging, bytes, err);
-        if (status == TN_OK)
-            status = put(to, path, staging, (size_t)bytes, err);
-    }
-    free(staging);
-    return status;
+        TN_TRY(
+            put_tensor(to, path, i, bytes_of(&tensors[i]), source, from, err));
+    return TN_OK;
 }
 
 tn_status tni_safetensors_write(const char *path, const tni_to_store *tensors,

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { CHUNK = 2048 }; /* reals converted at a time, on the stack */
 
@@ -47,6 +48,18 @@ static tn_status check_blocks(const tni_recipe *recipe,
                    device->name, name[recipe->quantize]);
 }
 
+int64_t tni_resident_bytes(void)
+{
+    long long all, resident = 0;
+    FILE *from = fopen("/proc/self/statm", "re");
+    if (!from)
+        return 0;
+    if (fscanf(from, "%lld %lld", &all, &resident) != 2)
+        resident = 0;
+    fclose(from);
+    return resident * sysconf(_SC_PAGESIZE);
+}
+
 tn_status tni_session_open(const tni_recipe *recipe, tni_session **session,
                            tn_error *err)
 {
@@ -64,11 +77,25 @@ tn_status tni_session_open(const tni_recipe *recipe, tni_session **session,
         return status;
     }
     s->ask = extension_of(&s->device, "ask/1");
+    s->program_bytes = tni_resident_bytes();
     s->recipe = recipe;
     s->dtype = recipe->precision == TNI_RECIPE_F64 ? TN_F64 : TN_F32;
     s->is_bf16 = recipe->precision == TNI_RECIPE_BF16;
     s->real_bytes = tn_dtype_bytes(s->dtype);
     *session = s;
+    return TN_OK;
+}
+
+/* How much memory kernels want for it; backends that do not say want none. */
+static tn_status ask_for_workspace(tni_session *s, const tn_plan *plan,
+                                   tn_error *err)
+{
+    const tn_workspace_extension *x = extension_of(&s->device, "workspace/1");
+    int64_t bytes = 0;
+    if (x)
+        TN_TRY(x->bytes(s->device.device, plan, &bytes, err));
+    if (s->workspace_bytes < bytes)
+        s->workspace_bytes = bytes;
     return TN_OK;
 }
 
@@ -140,8 +167,13 @@ tn_status tni_session_add(tni_session *s, tni_plan *plan, uint32_t *id,
     }
     tni_compiled *c = &s->compiled[s->count];
     *c = (tni_compiled){.plan = plan};
+    tn_status status = ask_for_workspace(s, &plan->plan, err);
+    if (status != TN_OK) {
+        release(s, c);
+        return status;
+    }
     if (s->committed) {
-        const tn_status status = compile(s, c, err);
+        status = compile(s, c, err);
         if (status != TN_OK) {
             release(s, c);
             return status;
@@ -177,10 +209,15 @@ tn_status tni_session_plan(tni_session *s, tni_graph *g, const char *name,
 
 int64_t tni_session_bytes(const tni_session *s)
 {
-    int64_t sum = 0;
+    int64_t sum = s->workspace_bytes;
     for (uint32_t a = 1; a < TN_ARENA_COUNT; a++)
         sum += s->arena_bytes[a];
     return sum;
+}
+
+int64_t tni_session_resident_bytes(const tni_session *s)
+{
+    return tni_session_bytes(s) + s->program_bytes;
 }
 
 tn_status tni_session_commit(tni_session *s, tn_error *err)

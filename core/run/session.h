@@ -33,6 +33,8 @@ typedef struct tni_session {
     int64_t real_bytes; /* of one number in the arenas */
     tn_buffer *arena[TN_ARENA_COUNT];
     int64_t arena_bytes[TN_ARENA_COUNT];
+    int64_t workspace_bytes; /* that the backend's kernels need besides */
+    int64_t program_bytes;   /* resident when the device had been opened */
     tni_compiled compiled[TNI_SESSION_PLANS];
     uint32_t count;
     uint32_t committed;
@@ -85,7 +87,14 @@ tn_status tni_session_take(tni_session *session, uint32_t slot, void *to,
                            int64_t bytes, tn_error *err);
 
 const tn_plan *tni_session_get(const tni_session *session, uint32_t id);
-int64_t tni_session_bytes(const tni_session *session); /* of all arenas */
+
+/* What of this process is in memory now; 0 where the system does not say. */
+int64_t tni_resident_bytes(void);
+
+/* Of all arenas and of what kernels need besides. */
+int64_t tni_session_bytes(const tni_session *session);
+/* The same and what the program itself takes: what the system will say. */
+int64_t tni_session_resident_bytes(const tni_session *session);
 
 /* offset in bytes; reals are converted to the arena's dtype. */
 tn_status tni_session_upload(tni_session *session, tn_arena arena,

@@ -181,7 +181,7 @@ static void tell_start(const run *r, const char *resumed_from)
         .parameters = tni_model_parameter_count(r->recipe->model),
         .tokens_per_step = o->batch_size * o->seq_len * o->grad_accum,
         .flops_per_token = s->compiled[r->training->first].plan->flops / tokens,
-        .memory_bytes = tni_session_bytes(s),
+        .memory_bytes = tni_session_resident_bytes(s),
         .backend = s->device.name,
         .device = s->device.info.name,
         .dir = r->recipe->checkpoint.dir,

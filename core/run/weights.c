@@ -129,48 +129,50 @@ static tn_status check_names(const wanted *w, const tni_safetensors *file,
 
 /* ---- moving ---- */
 
-double *tni_weights_staging(const tni_model *model)
+enum { PART = 32 * 1024 }; /* numbers at a time: whole blocks of any format */
+
+static tn_status put_doubles(tni_session *s, const tni_safetensors *file,
+                             const tni_stored *tensor, tn_arena arena,
+                             int64_t offset, tn_error *err)
 {
-    uint32_t count;
-    const tni_weight *w = tni_model_weights(model, &count);
-    int64_t largest = 1;
-    for (uint32_t i = 0; i < count; i++)
-        if (largest < w[i].elements)
-            largest = w[i].elements;
-    return malloc((size_t)largest * sizeof(double));
+    double part[PART];
+    for (int64_t at = 0; at < tensor->elements; at += PART) {
+        const int64_t left = tensor->elements - at,
+                      n = left < PART ? left : PART;
+        TN_TRY(tni_safetensors_read_double(file, tensor, at, n, part, err));
+        TN_TRY(tni_session_upload(s, arena, offset + at * 8, part, n * 8, err));
+    }
+    return TN_OK;
 }
 
 tn_status tni_weights_put(tni_session *s, const tni_safetensors *file,
                           const tni_stored *tensor, tn_arena arena,
-                          int64_t offset, double *staging, tn_error *err)
+                          int64_t offset, tn_error *err)
 {
-    if (s->dtype == TN_F64 && !s->recipe->quantize) {
-        TN_TRY(tni_safetensors_read_double(file, tensor, staging, err));
-        return tni_session_upload(s, arena, offset, staging,
-                                  tensor->elements * 8, err);
+    float part[PART];
+    if (s->dtype == TN_F64 && !s->recipe->quantize)
+        return put_doubles(s, file, tensor, arena, offset, err);
+    for (int64_t at = 0; at < tensor->elements; at += PART) {
+        const int64_t left = tensor->elements - at,
+                      n = left < PART ? left : PART;
+        TN_TRY(tni_safetensors_read(file, tensor, at, n, part, err));
+        TN_TRY(arena == TN_ARENA_PARAM
+                   ? tni_session_upload_weights(s, offset / s->real_bytes + at,
+                                                part, n, err)
+                   : tni_session_upload(s, arena, offset + at * 4, part, n * 4,
+                                        err));
     }
-    float *narrow = (float *)(void *)staging;
-    TN_TRY(tni_safetensors_read(file, tensor, narrow, err));
-    if (arena == TN_ARENA_PARAM)
-        return tni_session_upload_weights(s, offset / 4, narrow,
-                                          tensor->elements, err);
-    return tni_session_upload(s, arena, offset, narrow, tensor->elements * 4,
-                              err);
+    return TN_OK;
 }
 
 static tn_status put_all(tni_session *s, const wanted *w,
                          const tni_safetensors *file, tn_error *err)
 {
-    double *staging = tni_weights_staging(w->model);
-    tn_status status = TN_OK;
-    if (!staging)
-        return tn_fail(err, TN_ENOMEM, "no memory for the largest weight");
-    for (uint32_t i = 0; i < w->count && status == TN_OK; i++)
-        status = tni_weights_put(s, file, stored_for(w->model, file, &w->at[i]),
-                                 TN_ARENA_PARAM,
-                                 w->at[i].offset * s->real_bytes, staging, err);
-    free(staging);
-    return status;
+    for (uint32_t i = 0; i < w->count; i++)
+        TN_TRY(tni_weights_put(s, file, stored_for(w->model, file, &w->at[i]),
+                               TN_ARENA_PARAM, w->at[i].offset * s->real_bytes,
+                               err));
+    return TN_OK;
 }
 
 static void tell_of_copied_head(const tni_session *s,

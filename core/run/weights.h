@@ -25,13 +25,9 @@ tn_status tni_weights_load(tni_session *session, const char *path,
 /* Draw initial weights from the recipe's seed. */
 tn_status tni_weights_draw(tni_session *session, tn_error *err);
 
-/* Read one stored tensor into an arena at a byte offset. `staging` holds its
- * elements as doubles. */
+/* Read one stored tensor into an arena at a byte offset, part by part. */
 tn_status tni_weights_put(tni_session *session, const tni_safetensors *file,
                           const tni_stored *tensor, tn_arena arena,
-                          int64_t offset, double *staging, tn_error *err);
-
-/* Room for the largest weight as doubles; NULL where there is no memory. */
-double *tni_weights_staging(const tni_model *model);
+                          int64_t offset, tn_error *err);
 
 #endif

@@ -94,7 +94,8 @@ static void numbers(const tni_safetensors *from, const char *name,
         print_error("no tensor %s\n", name);
     assert_non_null(tensor);
     assert_int_equal(tensor->elements, count);
-    tn_assert_ok_err(tni_safetensors_read_double(from, tensor, to, &err), err);
+    tn_assert_ok_err(
+        tni_safetensors_read_double(from, tensor, 0, count, to, &err), err);
 }
 
 static void integers(const tni_safetensors *from, const char *name,

@@ -133,6 +133,73 @@ static void several_tokens_are_drawn_at_once(void **state)
     tni_decoder_destroy(d);
 }
 
+/* From one prompt, one sequence ending early, with layers that keep a cache and
+ * such that keep a state: each goes on as if it were alone. */
+static void sequences_go_on_together_as_alone(void **state)
+{
+    enum { ROWS = 3, STEPS = 4, PROMPT = 5, V = 256 };
+    static const char *const layers[] = {
+        "model.layers=[{arch: transformer, num_heads: 2, num_kv_heads: 1, "
+        "intermediate_size: 24}]",
+        "model.layers=[{arch: mamba2, num_heads: 4, head_dim: 8, "
+        "state_size: 8}]"};
+    for (int which = 0; which < 2; which++) {
+        int32_t all[PROMPT + STEPS] = {5, 200, 17, 90, 3};
+        const tni_recipe *r = run_rig_recipe(
+            *state, SET("model.initializer_range=0.3", layers[which]));
+        tni_decoder *together, *alone;
+        tn_error err = TN_ERROR_NONE;
+        tn_assert_ok_err(
+            tni_decoder_create_rows(r, NULL, 32, ROWS, &together, &err), err);
+        tn_assert_ok_err(tni_decoder_create(r, NULL, 32, &alone, &err), err);
+        tn_assert_ok_err(tni_decoder_read(together, all, PROMPT, &err), err);
+        for (int64_t i = 0; i < ROWS; i++)
+            tn_assert_ok_err(tni_decoder_copy_row(together, i, &err), err);
+        for (int step = 0; step < STEPS; step++) {
+            int32_t tokens[ROWS];
+            for (int i = 0; i < ROWS; i++)
+                tokens[i] = i == 1 && step >= 2 ? -1 : 7 * step + i;
+            tn_assert_ok_err(tni_decoder_read_rows(together, tokens, &err),
+                             err);
+            for (int i = 0; i < ROWS; i++) {
+                if (tokens[i] < 0)
+                    continue;
+                for (int k = 0; k <= step; k++)
+                    all[PROMPT + k] = 7 * k + i;
+                tn_assert_ok(tni_decoder_reset(alone, &err));
+                tn_assert_ok_err(
+                    tni_decoder_read(alone, all, PROMPT + step + 1, &err), err);
+                tn_assert_close(together->logits + i * V, alone->logits, V,
+                                1e-5, 1e-5);
+            }
+        }
+        tni_decoder_destroy(together);
+        tni_decoder_destroy(alone);
+    }
+}
+
+static void many_sequences_are_refused_with_how_many_go(void **state)
+{
+    tni_decoder *d;
+    tn_error err = TN_ERROR_NONE;
+    const tni_recipe *r = run_rig_recipe(*state, NULL);
+    assert_int_equal(tni_decoder_create_rows(r, NULL, 8, 65, &d, &err),
+                     TN_EINVALID);
+    tn_assert_error_says(err, "[1, 64]");
+    tn_assert_ok(tni_decoder_create_rows(r, NULL, 2, 2, &d, NULL));
+    err = TN_ERROR_NONE;
+    assert_int_equal(tni_decoder_read_rows(d, (const int32_t[]){1, 256}, &err),
+                     TN_EINVALID);
+    tn_assert_error_says(err, "sequence 1");
+    for (int i = 0; i < 2; i++)
+        tn_assert_ok(tni_decoder_read_rows(d, (const int32_t[]){-1, 1}, NULL));
+    err = TN_ERROR_NONE;
+    assert_int_equal(tni_decoder_read_rows(d, (const int32_t[]){-1, 1}, &err),
+                     TN_EINVALID);
+    tn_assert_error_says(err, "full");
+    tni_decoder_destroy(d);
+}
+
 static void refuses_what_does_not_fit(void **state)
 {
     run_rig *rig = *state;
@@ -240,6 +307,8 @@ int main(void)
         WITH_RIG(pieces_give_the_logits_of_the_whole),
         WITH_RIG(a_token_drawn_there_is_the_one_drawn_here),
         WITH_RIG(several_tokens_are_drawn_at_once),
+        WITH_RIG(sequences_go_on_together_as_alone),
+        WITH_RIG(many_sequences_are_refused_with_how_many_go),
         WITH_RIG(refuses_what_does_not_fit),
         WITH_RIG(text_goes_on_past_the_context),
         WITH_RIG(npy_files_have_the_header_numpy_wants),

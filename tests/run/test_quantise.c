@@ -111,6 +111,43 @@ static void the_cpu_agrees_with_the_oracle(void **state)
     }
 }
 
+/* A checkpoint of drawn weights. */
+static const char *saved(run_rig *rig, const char *layer)
+{
+    static char path[256];
+    tni_training *t;
+    tn_error err = TN_ERROR_NONE;
+    const tni_recipe *plain = run_rig_recipe(
+        rig, SET("model.hidden_size=256", layer, "precision=f32", "seed=3",
+                 "model.initializer_range=0.1", "model.max_seq_len=128"));
+    const tni_progress progress = {.step = 1};
+    tn_assert_ok_err(tni_training_create(plain, &t, &err), err);
+    tn_assert_ok_err(tni_training_commit(t, &err), err);
+    tn_assert_ok_err(tni_weights_draw(t->session, &err), err);
+    tn_assert_ok_err(tni_checkpoint_save(t, &progress, path, sizeof path, &err),
+                     err);
+    tni_training_destroy(t);
+    return path;
+}
+
+static void weights_of_a_file_are_those_that_were_drawn(void **state)
+{
+    for (int i = 0; i < LAYERS; i++) {
+        tni_decoder *drawn, *read;
+        tn_error err = TN_ERROR_NONE;
+        const char *path = saved(*state, layers[i]);
+        const tni_recipe *r =
+            recipe_of(*state, layers[i], "quantize=q4_k", NULL);
+        tn_assert_ok_err(tni_decoder_create(r, NULL, T, &drawn, &err), err);
+        tn_assert_ok_err(tni_decoder_create(r, path, T, &read, &err), err);
+        tn_assert_ok_err(tni_decoder_read(drawn, text, T, &err), err);
+        tn_assert_ok_err(tni_decoder_read(read, text, T, &err), err);
+        tn_assert_close(read->logits, drawn->logits, V, 0, 0);
+        tni_decoder_destroy(drawn);
+        tni_decoder_destroy(read);
+    }
+}
+
 /* One token at a time, 64 at once, all at once without a cache: the last is
  * how `tenon logits` and `tenon eval` read. */
 static void prompts_and_scores_read_the_same_weights(void **state)
@@ -128,18 +165,7 @@ static void prompts_and_scores_read_the_same_weights(void **state)
             rig, SET("model.hidden_size=256", layers[i], "quantize=q8_0",
                      "model.initializer_range=0.1", "model.max_seq_len=128",
                      "precision=f32", "backend=cpu"));
-        char path[128];
-        tni_training *t;
-        const tni_recipe *plain = run_rig_recipe(
-            rig, SET("model.hidden_size=256", layers[i], "precision=f32",
-                     "model.initializer_range=0.1", "model.max_seq_len=128"));
-        const tni_progress progress = {.step = 1};
-        tn_assert_ok_err(tni_training_create(plain, &t, &err), err);
-        tn_assert_ok_err(tni_training_commit(t, &err), err);
-        tn_assert_ok_err(tni_weights_draw(t->session, &err), err);
-        tn_assert_ok_err(
-            tni_checkpoint_save(t, &progress, path, sizeof path, &err), err);
-        tni_training_destroy(t);
+        const char *path = saved(rig, layers[i]);
         tn_assert_ok_err(tni_logits(r, path, tokens, LONG, &whole, &err), err);
         tn_assert_ok_err(tni_decoder_create(r, path, LONG, &d, &err), err);
         tn_assert_ok_err(tni_decoder_read(d, tokens, LONG, &err), err);
@@ -223,6 +249,9 @@ int main(void)
                                         run_rig_setup, run_rig_teardown),
         cmocka_unit_test_setup_teardown(the_cpu_agrees_with_the_oracle,
                                         run_rig_setup, run_rig_teardown),
+        cmocka_unit_test_setup_teardown(
+            weights_of_a_file_are_those_that_were_drawn, run_rig_setup,
+            run_rig_teardown),
         cmocka_unit_test_setup_teardown(
             prompts_and_scores_read_the_same_weights, run_rig_setup,
             run_rig_teardown),

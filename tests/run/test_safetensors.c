@@ -59,7 +59,8 @@ static void reads_every_kind_of_real_number(void **state)
         float value = 0;
         const tni_stored *t = tni_safetensors_find(file, name[i]);
         assert_non_null(t);
-        tn_assert_ok_err(tni_safetensors_read(file, t, &value, &err), err);
+        tn_assert_ok_err(tni_safetensors_read(file, t, 0, 1, &value, &err),
+                         err);
         tn_assert_near(value, 1.5, 0);
     }
     assert_null(tni_safetensors_find(file, "e"));
@@ -76,8 +77,12 @@ static void reads_the_ends_of_half_precision(void **state)
     (void)state;
     write_file("{\"a\":" TENSOR("F16", "[4]", 0, 8) "}", data, sizeof data);
     tn_assert_ok(tni_safetensors_open(path, &file, NULL));
-    tn_assert_ok(
-        tni_safetensors_read(file, tni_safetensors_find(file, "a"), x, NULL));
+    tn_assert_ok(tni_safetensors_read(file, tni_safetensors_find(file, "a"), 0,
+                                      4, x, NULL));
+    float rest[2];
+    tn_assert_ok(tni_safetensors_read(file, tni_safetensors_find(file, "a"), 2,
+                                      2, rest, NULL));
+    tn_assert_close(rest + 1, x + 3, 1, 0, 0);
     tn_assert_near(x[0], 0x1p-24, 0);
     tn_assert_near(x[1], 65504.0, 0);
     assert_true(isinf(x[2]) && x[2] < 0);
@@ -85,14 +90,14 @@ static void reads_the_ends_of_half_precision(void **state)
     tni_safetensors_close(file);
 }
 
-static tn_status count_up(void *from, uint32_t i, void *to, int64_t bytes,
-                          tn_error *err)
+static tn_status count_up(void *from, uint32_t i, int64_t offset, void *to,
+                          int64_t bytes, tn_error *err)
 {
     float *values = to;
     (void)from;
     (void)err;
     for (int64_t e = 0; e < bytes / 4; e++)
-        values[e] = (float)(100 * i + (uint32_t)e);
+        values[e] = (float)(100 * i + (uint32_t)(offset / 4 + e));
     return TN_OK;
 }
 
@@ -113,7 +118,7 @@ static void reads_back_what_it_writes(void **state)
     const tni_stored *list = tni_safetensors_list(file, &count);
     assert_int_equal(count, 2);
     assert_string_equal(list[0].name, "model.a");
-    tn_assert_ok(tni_safetensors_read(file, &list[1], got, &err));
+    tn_assert_ok(tni_safetensors_read(file, &list[1], 0, 6, got, &err));
     tn_assert_close(got, want, 6, 0, 0);
     assert_int_equal(list[1].offset % 8, 0);
     tni_safetensors_close(file);
@@ -175,9 +180,9 @@ static void refuses_to_read_integers_as_weights(void **state)
     (void)state;
     write_file("{\"a\":" TENSOR("I64", "[1]", 0, 8) "}", data, 8);
     tn_assert_ok(tni_safetensors_open(path, &file, NULL));
-    assert_int_equal(
-        tni_safetensors_read(file, tni_safetensors_find(file, "a"), &x, &err),
-        TN_EFORMAT);
+    assert_int_equal(tni_safetensors_read(file, tni_safetensors_find(file, "a"),
+                                          0, 1, &x, &err),
+                     TN_EFORMAT);
     tn_assert_error_says(err, "holds I64");
     tni_safetensors_close(file);
 }

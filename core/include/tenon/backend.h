@@ -124,6 +124,19 @@ typedef struct tn_profile_extension {
 } tn_profile_extension;
 
 /*
+ * Extension "workspace/1", since ABI 1.3: memory besides the arenas that runs of
+ * this plan need: what kernels share and what each thread has. Plans run one
+ * after the other, so a device needs what its largest needs. Asked before there
+ * are arenas; nothing is allocated.
+ */
+typedef struct tn_workspace_extension {
+    uint32_t struct_size;
+    uint32_t reserved;
+    tn_status (*bytes)(tn_device *device, const tn_plan *plan, int64_t *bytes,
+                       tn_error *err);
+} tn_workspace_extension;
+
+/*
  * Extension "ask/1", since ABI 1.3: downloads that are asked for now and taken
  * later, so that the device goes on meanwhile. A step's loss is read so while
  * the next step runs.

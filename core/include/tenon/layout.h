@@ -339,6 +339,11 @@ TN_AT_(tn_profile_extension, reserved, 4);
 TN_AT_(tn_profile_extension, enable, 8);
 TN_AT_(tn_profile_extension, read, 16);
 
+TN_SIZE_(tn_workspace_extension, 16);
+TN_AT_(tn_workspace_extension, struct_size, 0);
+TN_AT_(tn_workspace_extension, reserved, 4);
+TN_AT_(tn_workspace_extension, bytes, 8);
+
 /* ---- arch.h ---- */
 
 TN_SIZE_(tn_init, 24);
