@@ -12,15 +12,15 @@
  * after the second line. dW is summed over chunks in order by the tasks that
  * own its slices.
  *
- * R is the largest that keeps Z below 64 MiB, within [128, 1024]: each chunk
- * reads and writes all of dW, which wants few chunks.
+ * R keeps Z below 96 MiB, within [128, 1024], and chunks even: each reads and
+ * writes all of dW, which wants few.
  */
 #include "kernels.h"
 #include "product.h"
 #include "vmath.h"
 
 enum {
-    LOGITS = 16 * 1024 * 1024, /* elements */
+    LOGITS = 24 * 1024 * 1024, /* elements */
     LEAST_ROWS = 128,
     MOST_ROWS = 1024,
     TASK_ELEMENTS = 16 * 1024,
@@ -54,7 +54,8 @@ static float cap_row(float *z, int64_t n, float cap)
     return v_largest(most);
 }
 
-static double sum_of_exponentials(const float *z, int64_t n, float most)
+/* Of e^(z - most), which stay in z if `keep`. */
+static double sum_of_exponentials(float *z, int64_t n, float most, int keep)
 {
     enum { TOGETHER = 1024 };
     double sum = 0.0;
@@ -64,27 +65,52 @@ static double sum_of_exponentials(const float *z, int64_t n, float most)
         for (int64_t i = from; i < end; i += VW) {
             const vf e = v_exp(v_load_n(z + i, end - i) - v_set(most));
             part = part + v_select(m_first(end - i), e, v_zero());
+            if (keep)
+                v_store_n(z + i, e, cpu_min(end - i, VW));
         }
         sum += (double)v_sum(part);
     }
     return sum;
 }
 
-/* z becomes the gradient of its logits before the cap. */
-static void differentiate_row(float *z, int64_t n, float lse, int64_t target,
-                              float dnll, float cap)
+/* z = cap(logits) becomes the gradient of the logits. */
+static void differentiate_capped(float *z, int64_t n, float lse, float dnll,
+                                 float cap)
 {
-    const vf scale = v_set(dnll), inverse = v_set(cap > 0.0f ? 1.0f / cap : 0);
-    const float at_target = z[target];
+    const vf scale = v_set(dnll), inverse = v_set(1.0f / cap);
     for (int64_t i = 0; i < n; i += VW) {
         const vf x = v_load_n(z + i, n - i);
         const vf t = x * inverse;
         const vf slope = v_fnma(t, t, v_set(1.0f)) * scale;
         v_store_n(z + i, v_exp(x - v_set(lse)) * slope, cpu_min(n - i, VW));
     }
-    const float t = cap > 0.0f ? at_target / cap : 0.0f;
+}
+
+static void scale_row(float *z, int64_t n, float by)
+{
+    for (int64_t i = 0; i < n; i += VW)
+        v_store_n(z + i, v_load_n(z + i, n - i) * v_set(by),
+                  cpu_min(n - i, VW));
+}
+
+/* A row with a target: its nll, and in a backward the gradient in its place. */
+static void run_row(const chunk *k, int64_t row, float *z, int64_t target)
+{
+    const float most = cap_row(z, k->V, k->cap), at_target = z[target];
+    const int keep = k->dnll && k->cap == 0.0f;
+    const double sum = sum_of_exponentials(z, k->V, most, keep);
+    const double lse = (double)most + log(sum);
+    k->nll[row] = (float)(lse - (double)at_target);
+    if (!k->dnll)
+        return;
+    const float dnll = k->dnll[row];
+    const float t = k->cap > 0.0f ? at_target / k->cap : 0.0f;
+    if (keep)
+        scale_row(z, k->V, (float)((double)dnll / sum));
+    else
+        differentiate_capped(z, k->V, (float)lse, dnll, k->cap);
     /* e^(z - lse) - 1 without cancellation where the target is certain */
-    z[target] = expm1f(at_target - lse) * (1.0f - t * t) * dnll;
+    z[target] = expm1f(at_target - (float)lse) * (1.0f - t * t) * dnll;
 }
 
 static void run_rows(const void *argument, cpu_worker *w, int64_t task)
@@ -105,13 +131,7 @@ static void run_rows(const void *argument, cpu_worker *w, int64_t task)
                 z[i] = 0.0f;
             continue;
         }
-        const float most = cap_row(z, k->V, k->cap);
-        const double sum = sum_of_exponentials(z, k->V, most);
-        const double lse = (double)most + log(sum);
-        k->nll[row] = (float)(lse - (double)z[target]);
-        if (k->dnll)
-            differentiate_row(z, k->V, (float)lse, target, k->dnll[row],
-                              k->cap);
+        run_row(k, row, z, target);
     }
 }
 
