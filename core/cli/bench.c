@@ -68,6 +68,10 @@ static void print_summary(tni_cli *cli, const results *r)
     tni_table_addf(&t, "%.1f GB/s", l->memory_bytes / 1e9);
     tni_table_addf(&t, "the limit of memory (%lld MB touched)",
                    (long long)(l->memory_working_set / 1000000));
+    tni_table_add(&t, "memory, reading");
+    tni_table_addf(&t, "%.1f GB/s", l->read_bytes / 1e9);
+    tni_table_addf(&t, "the limit of decoding (%lld MB read)",
+                   (long long)(l->read_working_set / 1000000));
     if (r->wants_train) {
         const tni_bench_train *n = &r->train;
         tni_table_add(&t, "training");
@@ -86,26 +90,25 @@ static void print_summary(tni_cli *cli, const results *r)
         tni_table_addf(&t, "%.0f tokens/s", d->tokens_per_second);
         tni_table_addf(&t,
                        "%.1f%% (%.1f GB/s of weights; %lld tokens in cache)",
-                       100 * d->bytes_per_second / l->memory_bytes,
+                       100 * d->bytes_per_second / l->read_bytes,
                        d->bytes_per_second / 1e9, (long long)d->context);
     }
     tni_table_print(&t, stdout);
 }
 
-static void print_ops(tni_cli *cli, const results *r)
+static void print_ops(tni_cli *cli, const tni_bench_ops *ops, const char *of)
 {
     tni_table t = {.arena = cli->arena, .columns = 6, .headed = 1};
-    static const char *const head[] = {"op",    "nodes",   "ms a step",
-                                       "share", "GFLOP/s", "GB/s"};
+    const char *const head[] = {"op", "nodes", of, "share", "GFLOP/s", "GB/s"};
     double sum = 0;
-    if (!r->train.op_count)
+    if (!ops->count)
         return;
     for (size_t i = 0; i < 6; i++)
         tni_table_add(&t, head[i]);
-    for (uint32_t i = 0; i < r->train.op_count; i++)
-        sum += r->train.op[i].seconds;
-    for (uint32_t i = 0; i < r->train.op_count; i++) {
-        const tni_bench_op *op = &r->train.op[i];
+    for (uint32_t i = 0; i < ops->count; i++)
+        sum += ops->at[i].seconds;
+    for (uint32_t i = 0; i < ops->count; i++) {
+        const tni_bench_op *op = &ops->at[i];
         tni_table_add(&t, op->name);
         tni_table_addf(&t, "%u", op->nodes);
         tni_table_addf(&t, "%.3f", op->seconds * 1e3);
@@ -120,37 +123,44 @@ static void print_ops(tni_cli *cli, const results *r)
 
 /* ---- JSON ---- */
 
-static json_t *train_json(const results *r)
+static json_t *ops_json(const tni_bench_ops *of)
 {
     json_t *ops = json_array();
-    for (uint32_t i = 0; i < r->train.op_count; i++) {
-        const tni_bench_op *op = &r->train.op[i];
+    for (uint32_t i = 0; i < of->count; i++) {
+        const tni_bench_op *op = &of->at[i];
         json_array_append_new(ops, json_pack("{s:s, s:i, s:f, s:f, s:f}", "op",
                                              op->name, "nodes", (int)op->nodes,
                                              "seconds", op->seconds, "flops",
                                              op->flops, "bytes", op->bytes));
     }
+    return ops;
+}
+
+static json_t *train_json(const results *r)
+{
     return json_pack("{s:f, s:f, s:f, s:f, s:o}", "tokens_per_second",
                      r->train.tokens_per_second, "step_seconds",
                      r->train.step_seconds, "flops_per_second", r->train.flops,
                      "of_gemm", r->train.flops / r->limits.gemm_flops, "ops",
-                     ops);
+                     ops_json(&r->train.ops));
 }
 
 static int print_json(const results *r)
 {
     const tni_bench_decode *d = &r->decode;
-    json_t *root =
-        json_pack("{s:f, s:f}", "gemm_flops_per_second", r->limits.gemm_flops,
-                  "memory_bytes_per_second", r->limits.memory_bytes);
+    json_t *root = json_pack("{s:f, s:f, s:f}", "gemm_flops_per_second",
+                             r->limits.gemm_flops, "memory_bytes_per_second",
+                             r->limits.memory_bytes, "read_bytes_per_second",
+                             r->limits.read_bytes);
     if (r->wants_train)
         json_object_set_new(root, "train", train_json(r));
     if (r->wants_decode)
         json_object_set_new(
             root, "decode",
-            json_pack("{s:f, s:f}", "tokens_per_second", d->tokens_per_second,
-                      "of_memory",
-                      d->bytes_per_second / r->limits.memory_bytes));
+            json_pack("{s:f, s:f, s:o}", "tokens_per_second",
+                      d->tokens_per_second, "of_memory",
+                      d->bytes_per_second / r->limits.read_bytes, "ops",
+                      ops_json(&d->ops)));
     return tni_json_print(root);
 }
 
@@ -197,7 +207,8 @@ static int run(tni_cli *cli, int argc, char **argv)
     if (json)
         return print_json(&r);
     print_summary(cli, &r);
-    print_ops(cli, &r);
+    print_ops(cli, &r.train.ops, "ms a step");
+    print_ops(cli, &r.decode.ops, "ms a token");
     return TNI_EXIT_OK;
 }
 

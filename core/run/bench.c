@@ -103,6 +103,17 @@ static void describe_triad(tni_graph *g, const int64_t shape[3], int is_bf16)
     tn_assign(b, y, tn_add(b, x, tn_scale(b, w, 0.5)));
 }
 
+/* the sum of each row of x */
+static void describe_sums(tni_graph *g, const int64_t shape[3], int is_bf16)
+{
+    (void)is_bf16;
+    tn_builder *b = &g->builder;
+    const tn_tensor x = leaf(g, TN_OP_PARAM, TN_ARENA_PARAM, 0, 2, shape);
+    const tn_tensor y = leaf(g, TN_OP_SLOT, TN_ARENA_METRIC, 0, 2,
+                             (const int64_t[]){shape[0], 1});
+    tn_assign(b, y, tn_sum(b, x, 1u << 1));
+}
+
 /* Numbers into an arena. Memory that was never written is one page of zeros to
  * the system, which is no memory to measure. */
 static tn_status touch(tni_session *s, tn_arena arena, tn_error *err)
@@ -154,6 +165,7 @@ tn_status tni_bench_measure_limits(const tni_recipe *recipe,
     static const int64_t shapes[][3] = {
         {1024, 1024, 1024}, {256, 4096, 768}, {512, 2048, 2048}};
     static const int64_t arrays[3] = {16 << 20, 0, 0};
+    static const int64_t rows[3] = {8192, 8192, 0};
     tni_bench_limits l = {0};
     double seconds;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
@@ -170,6 +182,11 @@ tn_status tni_bench_measure_limits(const tni_recipe *recipe,
     const int64_t real = recipe->precision == TNI_RECIPE_F64 ? 8 : 4;
     l.memory_working_set = 3 * real * arrays[0];
     l.memory_bytes = (double)l.memory_working_set / seconds;
+    TN_TRY(time_graph(recipe, describe_sums, rows, &seconds, err));
+    l.read_working_set = real * rows[0] * rows[1];
+    l.read_bytes = (double)l.read_working_set / seconds;
+    if (l.read_bytes < l.memory_bytes)
+        l.read_bytes = l.memory_bytes;
     *limits = l;
     return TN_OK;
 }
@@ -216,20 +233,20 @@ static int slowest_first(const void *a, const void *b)
 
 /* The row of an op's name. Rows are few; the last one takes what has no room.
  */
-static tni_bench_op *row_of(tni_bench_train *r, const char *name)
+static tni_bench_op *row_of(tni_bench_ops *r, const char *name)
 {
-    for (uint32_t i = 0; i < r->op_count; i++)
-        if (strcmp(r->op[i].name, name) == 0)
-            return &r->op[i];
-    if (r->op_count == TNI_BENCH_OPS)
-        return &r->op[TNI_BENCH_OPS - 1];
-    tni_bench_op *row = &r->op[r->op_count++];
+    for (uint32_t i = 0; i < r->count; i++)
+        if (strcmp(r->at[i].name, name) == 0)
+            return &r->at[i];
+    if (r->count == TNI_BENCH_OPS)
+        return &r->at[TNI_BENCH_OPS - 1];
+    tni_bench_op *row = &r->at[r->count++];
     *row = (tni_bench_op){.name = name};
     return row;
 }
 
 static tn_status add_plan(const tni_session *s, const tn_profile_extension *x,
-                          uint32_t plan, double count, tni_bench_train *result,
+                          uint32_t plan, double count, tni_bench_ops *result,
                           tn_error *err)
 {
     const tn_plan *p = tni_session_get(s, plan);
@@ -252,30 +269,39 @@ static tn_status add_plan(const tni_session *s, const tn_profile_extension *x,
     return TN_OK;
 }
 
-/* Which ops a step spends its time in, where the backend can tell. */
-static tn_status profile(steps *s, tni_bench_train *result, tn_error *err)
+enum { PROFILED = 5 }; /* runs */
+
+/* Which ops of these plans take how long in a run of `body`, where the backend
+ * can tell. */
+static tn_status profile(timed body, void *of, const tni_session *s,
+                         const uint32_t plans[3], tni_bench_ops *result,
+                         tn_error *err)
 {
-    const tni_training *t = s->training;
-    const tni_session *session = t->session;
-    const tn_backend *backend = session->device.backend;
+    const tn_backend *backend = s->device.backend;
     const tn_profile_extension *x =
-        backend->extension
-            ? backend->extension(session->device.device, "profile/1")
-            : NULL;
-    enum { COUNT = 5 };
+        backend->extension ? backend->extension(s->device.device, "profile/1")
+                           : NULL;
     if (!x)
         return TN_OK;
-    x->enable(session->device.device, 1);
-    for (int i = 0; i < COUNT; i++)
-        TN_TRY(run_step(s, err));
-    TN_TRY(add_plan(session, x, t->first, COUNT, result, err));
-    if (t->recipe->train.grad_accum > 1)
-        TN_TRY(add_plan(session, x, t->next, COUNT, result, err));
-    if (t->recipe->group_count)
-        TN_TRY(add_plan(session, x, t->update, COUNT, result, err));
-    x->enable(session->device.device, 0);
-    qsort(result->op, result->op_count, sizeof *result->op, slowest_first);
+    x->enable(s->device.device, 1);
+    for (int i = 0; i < PROFILED; i++)
+        TN_TRY(body(of, err));
+    for (uint32_t i = 0; i < 3 && plans[i]; i++)
+        TN_TRY(add_plan(s, x, plans[i] - 1, PROFILED, result, err));
+    x->enable(s->device.device, 0);
+    qsort(result->at, result->count, sizeof *result->at, slowest_first);
     return TN_OK;
+}
+
+static tn_status profile_train(steps *s, tni_bench_train *result, tn_error *err)
+{
+    const tni_training *t = s->training;
+    uint32_t plans[3] = {t->first + 1}, count = 1; /* + 1; 0: none */
+    if (t->recipe->train.grad_accum > 1)
+        plans[count++] = t->next + 1;
+    if (t->recipe->group_count)
+        plans[count] = t->update + 1;
+    return profile(run_step, s, t->session, plans, &result->ops, err);
 }
 
 static tn_status measure_train(steps *s, tni_bench_train *result, tn_error *err)
@@ -293,7 +319,7 @@ static tn_status measure_train(steps *s, tni_bench_train *result, tn_error *err)
         s->training->session->compiled[s->training->first].plan->flops / one;
     result->tokens_per_second = tokens / result->step_seconds;
     result->flops = result->tokens_per_second * result->flops_per_token;
-    return profile(s, result, err);
+    return profile_train(s, result, err);
 }
 
 tn_status tni_bench_measure_train(const tni_recipe *recipe,
@@ -351,7 +377,9 @@ static tn_status measure_decode(tni_decoder *d, const tni_recipe *recipe,
                                      median,
                                  .context = half,
                                  .rows = d->rows};
-    return TN_OK;
+    const uint32_t plans[3] = {d->rows > 1 ? d->together
+                                           : d->plan[TNI_PIECES - 1]};
+    return profile(read_one, d, d->session, plans, &result->ops, err);
 }
 
 tn_status tni_bench_measure_decode(const tni_recipe *recipe, int64_t rows,

@@ -3,9 +3,9 @@
  *
  * A bare time says nothing to somebody with another machine. So the limits are
  * measured first, in the same run and through the same backend: arithmetic by
- * large matrix products, memory by a map over arrays larger than any cache.
- * Training is then compared with the first, decoding, which reads every weight
- * for each token, with the second.
+ * large matrix products, memory by a map over arrays larger than caches, and by
+ * a sum over one. Training is then compared with the first, decoding, which
+ * reads every weight for each token, with the last.
  */
 #ifndef TENON_BENCH_H
 #define TENON_BENCH_H
@@ -17,6 +17,8 @@ typedef struct tni_bench_limits {
     int64_t gemm_shape[3];      /* (M, N, K) of it */
     double memory_bytes;        /* a second: two arrays read, one written */
     int64_t memory_working_set; /* bytes */
+    double read_bytes;          /* a second: an array read; never less */
+    int64_t read_working_set;
 } tni_bench_limits;
 
 /* One kind of op in a step. */
@@ -30,13 +32,17 @@ typedef struct tni_bench_op {
 
 enum { TNI_BENCH_OPS = 48 };
 
+typedef struct tni_bench_ops {
+    tni_bench_op at[TNI_BENCH_OPS]; /* slowest first */
+    uint32_t count;                 /* 0: the backend does not tell */
+} tni_bench_ops;
+
 typedef struct tni_bench_train {
     double step_seconds; /* median */
     double tokens_per_second;
     double flops; /* a second */
     double flops_per_token;
-    tni_bench_op op[TNI_BENCH_OPS]; /* slowest first */
-    uint32_t op_count;              /* 0: the backend does not tell */
+    tni_bench_ops ops;
 } tni_bench_train;
 
 typedef struct tni_bench_decode {
@@ -44,6 +50,7 @@ typedef struct tni_bench_decode {
     double bytes_per_second;  /* of weights, read once for all sequences */
     int64_t context;          /* tokens in the cache meanwhile */
     int64_t rows;             /* sequences that go on together */
+    tni_bench_ops ops;        /* of a token of each */
 } tni_bench_decode;
 
 /* recipe: its backend and precision only. */
