@@ -112,6 +112,7 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
     XX(SSD_SCAN, "hffhhfi", "hf", gpu_compile_scan, gpu_scan_fits)             \
     XX(SSD_SCAN_BWD, "hhffhhi", "hffhh", gpu_compile_scan_bwd,                 \
        gpu_scan_bwd_fits)                                                      \
+    XX(NEWTON_SCHULZ, "f", "f", gpu_compile_newton_schulz, NULL)               \
     XX(SAMPLE, "ffi", "i", gpu_compile_sample, NULL)
 
 #define XX(op, in, out, name, fits)                                            \

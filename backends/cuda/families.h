@@ -15,13 +15,15 @@
     XX(rope)                                                                   \
     XX(loss)                                                                   \
     XX(attention)                                                              \
+    XX(attention_few)                                                          \
     XX(attention_bwd)                                                          \
     XX(attention_mma)                                                          \
     XX(attention_mma_bwd)                                                      \
     XX(conv)                                                                   \
     XX(ssd)                                                                    \
     XX(ssd_bwd)                                                                \
-    XX(sample)
+    XX(sample)                                                                 \
+    XX(newton)
 
 enum {
 #define XX(name) GPU_FAMILY_##name,

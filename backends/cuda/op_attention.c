@@ -49,18 +49,23 @@ static uint32_t same_dtypes(const tn_operand *x, uint32_t count,
     return 1;
 }
 
-/* For a few rows (decoding) a tile of queries would be mostly empty, and
- * products over the whole cache are faster. */
 static uint32_t fits(const tn_operand *q, const tn_operand *v)
 {
-    return q->shape[1] >= FEWEST_ROWS && q->shape[3] <= MOST_SIZE &&
-           v->shape[3] <= MOST_SIZE;
+    return q->shape[3] <= MOST_SIZE && v->shape[3] <= MOST_SIZE;
+}
+
+/* Of a few rows (decoding) a tile of queries would be mostly empty. */
+static uint32_t is_few(const tn_operand *q)
+{
+    return q->shape[1] < FEWEST_ROWS && q->shape[3] <= GPU_FEW_SIZE;
 }
 
 uint32_t gpu_attention_fits(const tn_device *d, const tn_plan_node *n)
 {
-    return fits(&n->in[0], &n->in[2]) && same_dtypes(n->in, 3, &n->out[0]) &&
-           has_room(d, forward_shared(&n->in[0], &n->in[2]));
+    return same_dtypes(n->in, 3, &n->out[0]) &&
+           (is_few(&n->in[0]) ||
+            (fits(&n->in[0], &n->in[2]) &&
+             has_room(d, forward_shared(&n->in[0], &n->in[2]))));
 }
 
 uint32_t gpu_attention_bwd_fits(const tn_device *d, const tn_plan_node *n)
@@ -190,6 +195,29 @@ static tn_status launch(gpu_compiler *c, const choice *kernel,
 
 /* ---- forward ---- */
 
+/* Stretches of keys, and what they came to together. */
+static tn_status launch_few(gpu_compiler *c, const tn_operand *q,
+                            gpu_attention_args *a, tn_error *err)
+{
+    const int64_t queries = (int64_t)a->batch * a->rows * a->heads;
+    const int64_t tiles =
+        gpu_ceil((int64_t)a->rows * (a->heads / a->groups), GPU_FEW_QUERIES);
+    const char *const name[2] = {"attention_few_", "attention_few_join_"};
+    const int64_t splits = gpu_ceil(a->keys, GPU_FEW_KEYS);
+    const gpu_grid grid[2] = {{splits, tiles * a->groups * a->batch, 1, 128, 0},
+                              {queries, 1, 1, 128, 0}};
+    a->splits = (int32_t)splits;
+    a->stats = gpu_scratch(c, 8 * queries * splits);
+    a->parts = gpu_scratch(c, 4 * queries * splits * a->value_size);
+    for (int i = 0; i < 2; i++) {
+        char kernel[40];
+        snprintf(kernel, sizeof kernel, "%s%c", name[i], gpu_letter(q->dtype));
+        TN_TRY(gpu_launch(c, GPU_FAMILY_attention_few, kernel, a, sizeof *a,
+                          grid[i], err));
+    }
+    return TN_OK;
+}
+
 tn_status gpu_compile_attention(gpu_compiler *c, const tn_plan_node *n,
                                 tn_error *err)
 {
@@ -197,13 +225,15 @@ tn_status gpu_compile_attention(gpu_compiler *c, const tn_plan_node *n,
     a.o = gpu_at(c, &n->out[0]);
     a.lse = gpu_at(c, &n->out[1]);
     const tn_operand *q = &n->in[0], *v = &n->in[2];
+    TN_TRY(check_positions(c, n, 3, err));
+    if (is_few(q))
+        return launch_few(c, q, &a, err);
     const int64_t d = a.key_size + 8, e = a.value_size + 8; /* padded */
     const choice kernel =
         by_tensor_cores(&a, q)
             ? on_tensor_cores(GPU_FAMILY_attention_mma, "", &a, 2 * d + e)
             : on_plain_cores(GPU_FAMILY_attention, "", q, a.value_size,
                              forward_shared(q, v));
-    TN_TRY(check_positions(c, n, 3, err));
     return launch(c, &kernel, &a, a.rows, a.heads, err);
 }
 

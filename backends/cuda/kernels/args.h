@@ -106,6 +106,17 @@ typedef struct gpu_grouped_args {
     uint32_t transposed, accumulate;
 } gpu_grouped_args;
 
+/* ---- newton.cu ---- */
+
+/* y = alpha p p' + beta q of stacked matrices: p (rows, inner) with element
+ * (i, k) at i line + k step, q and y (rows, rows) dense; q 0: none. */
+typedef struct gpu_gram_args {
+    uint64_t p, q, y;
+    int64_t line, step, p_batch;
+    int32_t rows, inner;
+    float alpha, beta;
+} gpu_gram_args;
+
 /* ---- norm.cu ---- */
 
 /* y = x r w, r = 1 / sqrt(mean(x^2) + eps); backward: y is dx, rstd is read. */
@@ -157,6 +168,8 @@ typedef struct gpu_sample_args {
 /* ---- attention.cu ---- */
 
 enum { GPU_ATTENTION_TILE = 64, GPU_ATTENTION_PITCH = 68 };
+/* Of a few rows: keys and queries of a block, and the widest key. */
+enum { GPU_FEW_KEYS = 64, GPU_FEW_QUERIES = 8, GPU_FEW_SIZE = 640 };
 
 /* Strides are of batch, row and head. 0 where an optional input is absent. */
 typedef struct gpu_attention_args {
@@ -164,13 +177,16 @@ typedef struct gpu_attention_args {
     uint64_t o, lse;
     uint64_t d_out, delta; /* delta (B, T, H): sum of do o */
     uint64_t dq, dk, dv;
+    /* of a few rows, a part for each of `splits` stretches of keys: stats (B,
+     * T, H, splits, 2: largest score and sum), parts (B, T, H, splits, E) */
+    uint64_t stats, parts;
     int64_t q_stride[3], k_stride[3], v_stride[3];
     int32_t batch, rows, keys, heads, groups;
     int32_t key_size, value_size; /* D, E */
     int32_t window;               /* 0: none */
     float scale, cap;             /* cap 0: none */
     uint32_t causal;
-    uint32_t reserved;
+    int32_t splits;
 } gpu_attention_args;
 
 #endif

@@ -319,6 +319,49 @@ static void attention_over_many_tiles_is_attention(void **state)
     }
 }
 
+/* As a decoder has it: rows at positions of their own, one of them padded, one
+ * at the start of its document; more queries than a block takes. */
+static void describe_few_rows(tn_builder *b, const tn_tensor *in,
+                              tn_tensor *out, const void *with)
+{
+    const attention *w = with;
+    const tn_attention_attr attr = {.softcap = w->softcap,
+                                    .window = w->window,
+                                    .bidirectional = w->bidirectional};
+    const tn_tensor given[5] = {inner(b, in[0]), inner(b, in[1]),
+                                inner(b, in[2]), in[3], in[4]};
+    out[0] = inner(b, tn_attention_within_at(b, given, &attr, TN_HERE));
+}
+
+static void attention_of_a_few_rows_is_split_over_the_keys(void **state)
+{
+    static const attention ways[] = {{0, 0.0, 0}, {90, 1.5, 0}, {0, 0.0, 1}};
+    static const double positions[] = {0, 299, -1, 130, 64, 200},
+                        first[] = {0, 0, 0, 130, 3, 150};
+    static const int64_t widths[][2] = {{72, 33}, {64, 160}, {330, 257}};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        const int64_t D = widths[i][0], E = widths[i][1];
+        const tn_rig_case c = {.in = {{.rank = 4, .shape = {2, 3, 6, D}},
+                                      {.rank = 4, .shape = {2, 300, 2, D}},
+                                      {.rank = 4, .shape = {2, 300, 2, E}},
+                                      {.dtype = TN_I32,
+                                       .rank = 2,
+                                       .shape = {2, 3},
+                                       .values = positions},
+                                      {.dtype = TN_I32,
+                                       .rank = 2,
+                                       .shape = {2, 3},
+                                       .values = first}},
+                               .in_count = 5,
+                               .out_count = 1,
+                               .describe = describe_few_rows,
+                               .with = &ways[i]};
+        expect_agreement(&c, "attention", 2e-5, 1e-5);
+        expect_rounded(&c, "attention", 0.02);
+    }
+}
+
 /* ---- loss ---- */
 
 static void describe_loss(tn_builder *b, const tn_tensor *in, tn_tensor *out,
@@ -392,6 +435,40 @@ static int teardown(void **state)
     return 0;
 }
 
+/* ---- stacked matrices ---- */
+
+static void describe_newton(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                            const void *with)
+{
+    const int64_t *steps = with;
+    out[0] = tn_newton_schulz(b, in[0], .steps = *steps, .a = 3.4445,
+                              .b = -4.775, .c = 2.0315, .eps = 1e-7);
+}
+
+/* Whole products and halves of them, of small tiles and large. */
+static void matrices_of_every_shape_are_orthogonalised(void **state)
+{
+    static const struct {
+        int64_t count, rows, columns, steps;
+    } shapes[] = {{3, 33, 64, 5},
+                  {2, 150, 70, 5},
+                  {3, 65, 200, 4},
+                  {1, 200, 200, 5},
+                  {90, 129, 129, 1}};
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        const tn_rig_case c = {
+            .in = {{.rank = 3,
+                    .shape = {shapes[i].count, shapes[i].rows,
+                              shapes[i].columns}}},
+            .in_count = 1,
+            .out_count = 1,
+            .describe = describe_newton,
+            .with = &shapes[i].steps};
+        expect_agreement(&c, "newton_schulz", 1e-4, 1e-4);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,8 +478,10 @@ int main(void)
         cmocka_unit_test(a_convolution_over_many_blocks_is_the_convolution),
         cmocka_unit_test(a_norm_of_long_rows_is_the_norm),
         cmocka_unit_test(attention_over_many_tiles_is_attention),
+        cmocka_unit_test(attention_of_a_few_rows_is_split_over_the_keys),
         cmocka_unit_test(a_loss_of_many_classes_is_the_loss),
         cmocka_unit_test(products_of_every_tile_agree),
+        cmocka_unit_test(matrices_of_every_shape_are_orthogonalised),
     };
     if (!cuda_can_run())
         return 0;
