@@ -37,7 +37,8 @@
     XX(CONV1D_CAUSAL_BWD, "ffffi", "ff", compile_conv_bwd)                     \
     XX(SSD_SCAN, "ffffffi", "ff", compile_ssd_scan)                            \
     XX(SSD_SCAN_BWD, "ffffffi", "fffff", compile_ssd_scan_bwd)                 \
-    XX(NEWTON_SCHULZ, "f", "f", compile_newton_schulz)
+    XX(NEWTON_SCHULZ, "f", "f", compile_newton_schulz)                         \
+    XX(SAMPLE, "ffi", "i", compile_sample)
 
 #define XX(op, in, out, name)                                                  \
     tn_status ISA(name)(cpu_compiler * c, const tn_plan_node *node,            \
