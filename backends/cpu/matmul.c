@@ -3,7 +3,7 @@
  *
  * An element of a product is the same sum in any slice (gemm.h), so slices may
  * follow from the number of threads and the bits do not: as many as there are
- * threads, cut where the fewest operands are copied twice.
+ * threads, cut so that they are even and little is copied twice.
  *
  * Up to four rows of A (decoding) are dot products over B, one pass of memory.
  */
@@ -16,7 +16,8 @@
 #include <string.h>
 
 enum {
-    COPIED = 4, /* the price of copying an element; reading it again is 1 */
+    COPIED = 24,
+    READ = 6, /* a number, in products of two: measured */
     THIN_ROUND = 64,
     THIN_ELEMENTS = 32 * 1024, /* of B in a task of dot products */
 };
@@ -163,7 +164,17 @@ static void choose_way(product *p)
         p->how = BY_DIRECT;
 }
 
-/* m * n = slices, powers of two, at the least price; 0 where c is too small. */
+/* What a slice takes of each k, in products of two numbers. */
+static double price(const product *p, const gemm_order *order, int64_t m,
+                    int64_t n)
+{
+    const int64_t a = cpu_min(m, p->M), b = cpu_min(n, p->N);
+    return (double)(a * b + a * (order->copies_a ? COPIED : READ) +
+                    b * (order->copies_b ? COPIED : READ));
+}
+
+/* m * n = slices, powers of two, so that the largest is the cheapest; 0 where c
+ * is too small. */
 static int split(product *p, int64_t slices)
 {
     const gemm_order order = ISA(gemm_order_of)(p->M, p->N, p->a, p->b);
@@ -171,14 +182,14 @@ static int split(product *p, int64_t slices)
     const int64_t most_n = cpu_parts(p->N, order.columns);
     double least = (double)INFINITY;
     for (int64_t m = 1, n = slices; m <= slices; m *= 2, n /= 2) {
-        const double price =
-            (double)(p->M * n) * (order.copies_a ? COPIED : 1) +
-            (double)(p->N * m) * (order.copies_b ? COPIED : 1);
-        if (m > most_m || n > most_n || price >= least)
+        const int64_t rows = cpu_parts(most_m, m) * order.rows;
+        const int64_t columns = cpu_parts(most_n, n) * order.columns;
+        const double cost = price(p, &order, rows, columns);
+        if (m > most_m || n > most_n || cost >= least)
             continue;
-        least = price;
-        p->m_slice = cpu_parts(most_m, m) * order.rows;
-        p->n_slice = cpu_parts(most_n, n) * order.columns;
+        least = cost;
+        p->m_slice = rows;
+        p->n_slice = columns;
     }
     return least < (double)INFINITY;
 }
