@@ -114,12 +114,15 @@ add_states(ssd_tile<T> (&total)[PARTS], const gpu_ssd_args &a,
     }
 }
 
-/* v += V of one head, or its transpose, at (row, column); the sums of V C B'
- * over what a row sees beside itself are added to those of columns before. */
+/* V of head `head` of the group, or its transpose, at (row, column), is added
+ * to `weight` in shared memory, where each thread has places of its own:
+ * registers are for what is summed over columns. The sums of V C B' over what a
+ * row sees beside itself are added to those of columns before. */
 template <bool OF_B, typename T>
 static __device__ __forceinline__ void
-add_head(ssd_tile<T> &v, const gpu_ssd_args &a, const ssd_chunk &c, int row,
-         int column, bool is_first, const ssd_step *steps, ssd_room<T> *room)
+add_head(float *weight, int head, const gpu_ssd_args &a, const ssd_chunk &c,
+         int row, int column, bool is_first, const ssd_step *steps,
+         ssd_room<T> *room)
 {
     const auto x = x_rows<T>(a, c);
     const auto dy = dense_rows<const T>(a, a.dy, c);
@@ -140,12 +143,14 @@ add_head(ssd_tile<T> &v, const gpu_ssd_args &a, const ssd_chunk &c, int row,
         for (int j = 0; j < ssd_tile<T>::COLUMNS; j++) {
             const int k = column + ssd_tile<T>::column(j);
             const int from = OF_B ? r : k, to = OF_B ? k : r;
-            if (from > to || to >= c.count)
-                continue;
-            const float V = s.at[i][j] * steps[from].dt *
-                            between(steps[to], steps[from], from);
-            v.at[i][j] += V;
-            if (from < to)
+            const bool seen = from <= to && to < c.count;
+            const float V = seen ? s.at[i][j] * steps[from].dt *
+                                       between(steps[to], steps[from], from)
+                                 : 0.0f;
+            float *sum = weight + ssd_tile<T>::row(i) * (TILE + 1) +
+                         ssd_tile<T>::column(j);
+            *sum = head == 0 ? V : *sum + V;
+            if (seen && from < to)
                 passing = fmaf(V, products[to * a.chunk + from], passing);
         }
         passing = row_sum<T>(passing);
@@ -159,16 +164,11 @@ add_head(ssd_tile<T> &v, const gpu_ssd_args &a, const ssd_chunk &c, int row,
 /* total += V B, or V' C */
 template <int PARTS, bool OF_B, typename T>
 static __device__ __forceinline__ void
-add_inside(ssd_tile<T> (&total)[PARTS], const ssd_tile<T> &v,
-           const gpu_ssd_args &a, const ssd_chunk &c, int column, float *weight,
+add_inside(ssd_tile<T> (&total)[PARTS], const float *weight,
+           const gpu_ssd_args &a, const ssd_chunk &c, int column,
            ssd_room<T> *room)
 {
     const auto with = OF_B ? c_rows<T>(a, c) : b_rows<T>(a, c);
-    __syncthreads();
-    for (int i = 0; i < ssd_tile<T>::ROWS; i++)
-        for (int j = 0; j < ssd_tile<T>::COLUMNS; j++)
-            weight[ssd_tile<T>::row(i) * (TILE + 1) + ssd_tile<T>::column(j)] =
-                v.at[i][j];
 #pragma unroll
     for (int part = 0; part < PARTS; part++)
         add_product<true, false>(
@@ -197,17 +197,15 @@ static __device__ __forceinline__ void ssd_groups(const gpu_ssd_args &a)
     const int first = OF_B ? row : 0;
     const int end = OF_B ? c.count : row + 1;
     for (int column = first; column < end; column += TILE) {
-        ssd_tile<T> v;
-        clear(v);
         for (int r = 0; r < heads; r++) {
             c.h = c.g * heads + r;
             load_steps(a, c, steps);
             if (column == first)
                 add_states<PARTS, OF_B, T>(total, a, c, row, steps, &room);
-            add_head<OF_B, T>(v, a, c, row, column, column == first, steps,
-                              &room);
+            add_head<OF_B, T>(weight, r, a, c, row, column, column == first,
+                              steps, &room);
         }
-        add_inside<PARTS, OF_B, T>(total, v, a, c, column, weight, &room);
+        add_inside<PARTS, OF_B, T>(total, weight, a, c, column, &room);
     }
     const int64 pitch = (int64)a.groups * a.states;
     const int64 at =
