@@ -17,7 +17,13 @@ struct gpu_compiler {
     /* scratch of the node so far: buffers before `scratch_at` are used up */
     uint32_t scratch_at;
     int64_t scratch_used;
+    /* nothing is launched: only the most scratch of a node is looked for */
+    uint32_t measuring;
+    int64_t scratch_most;
 };
+
+/* What has no address yet: as far apart as it will be. */
+static const uint64_t nowhere = (uint64_t)1 << 40;
 
 static tn_status no_memory(const tn_exec *x, tn_error *err)
 {
@@ -32,15 +38,26 @@ tn_device *gpu_device_of(const gpu_compiler *c)
     return c->exec->device;
 }
 
+int gpu_is_measuring(const gpu_compiler *c)
+{
+    return c->measuring != 0;
+}
+
 uint64_t gpu_at(const gpu_compiler *c, const tn_operand *o)
 {
+    if (c->measuring && o->arena)
+        return nowhere + (uint64_t)o->offset;
     if (!o->arena || !c->arenas[o->arena])
         return 0;
     return c->arenas[o->arena]->address + (uint64_t)o->offset;
 }
 
+/* The first is as large as any plan that was asked about needs. */
 static int add_scratch_buffer(tn_device *d, int64_t bytes)
 {
+    const int64_t least = !d->scratch_count && d->scratch_wanted > SCRATCH_BYTES
+                              ? d->scratch_wanted
+                              : SCRATCH_BYTES;
     if (d->scratch_count == d->scratch_capacity) {
         const uint32_t capacity = 2 * d->scratch_capacity + 4;
         tn_buffer **more = realloc(d->scratch, capacity * sizeof(tn_buffer *));
@@ -49,7 +66,7 @@ static int add_scratch_buffer(tn_device *d, int64_t bytes)
         d->scratch = more;
         d->scratch_capacity = capacity;
     }
-    if (gpu_buffer_create(d, bytes > SCRATCH_BYTES ? bytes : SCRATCH_BYTES,
+    if (gpu_buffer_create(d, bytes > least ? bytes : least,
                           &d->scratch[d->scratch_count], NULL) != TN_OK)
         return 0;
     d->scratch_count++;
@@ -60,6 +77,12 @@ uint64_t gpu_scratch(gpu_compiler *c, int64_t bytes)
 {
     tn_device *d = c->exec->device;
     bytes = gpu_ceil(bytes, TN_ALIGNMENT) * TN_ALIGNMENT;
+    if (c->measuring) {
+        c->scratch_used += bytes;
+        if (c->scratch_used > c->scratch_most)
+            c->scratch_most = c->scratch_used;
+        return nowhere + (uint64_t)(c->scratch_used - bytes);
+    }
     while (c->scratch_at < d->scratch_count &&
            d->scratch[c->scratch_at]->bytes - c->scratch_used < bytes) {
         c->scratch_at++;
@@ -176,7 +199,7 @@ tn_status gpu_launch(gpu_compiler *c, uint32_t family, const char *name,
                      tn_error *err)
 {
     gpu_kernel *kernel;
-    if (is_empty(&grid))
+    if (is_empty(&grid) || c->measuring)
         return TN_OK;
     TN_TRY(gpu_kernel_get(c->exec->device, family, name, &kernel, err));
     return append_launch(c, kernel, arguments, bytes, &grid, err);
@@ -186,6 +209,10 @@ tn_status gpu_launch_text(gpu_compiler *c, char *text, const void *arguments,
                           size_t bytes, gpu_grid grid, tn_error *err)
 {
     gpu_kernel *kernel;
+    if (c->measuring) {
+        free(text);
+        return TN_OK;
+    }
     TN_TRY(gpu_kernel_emit(c->exec->device, text, &kernel, err));
     if (is_empty(&grid))
         return TN_OK;
@@ -195,9 +222,9 @@ tn_status gpu_launch_text(gpu_compiler *c, char *text, const void *arguments,
 tn_status gpu_launch_zero(gpu_compiler *c, uint64_t address, int64_t bytes,
                           tn_error *err)
 {
-    gpu_step *step = bytes ? append_step(c) : NULL;
-    if (!bytes)
+    if (!bytes || c->measuring)
         return TN_OK;
+    gpu_step *step = append_step(c);
     if (!step)
         return no_memory(c->exec, err);
     step->zero = address;
@@ -307,6 +334,25 @@ tn_status gpu_compile(tn_device *d, const tn_plan *plan,
         *exec = x;
     return status;
 }
+
+static tn_status workspace(tn_device *d, const tn_plan *plan, int64_t *bytes,
+                           tn_error *err)
+{
+    tn_buffer *const none[TN_ARENA_COUNT] = {NULL};
+    tn_exec x = {.device = d, .plan = plan};
+    gpu_compiler c = {.exec = &x, .arenas = none, .measuring = 1};
+    for (; c.node_index < plan->node_count; c.node_index++)
+        TN_TRY(compile_node(&c, err));
+    if (d->scratch_wanted < c.scratch_most)
+        d->scratch_wanted = c.scratch_most;
+    *bytes = c.scratch_most;
+    return TN_OK;
+}
+
+const tn_workspace_extension gpu_workspace = {
+    .struct_size = sizeof gpu_workspace,
+    .bytes = workspace,
+};
 
 static void free_events(tn_exec *x)
 {

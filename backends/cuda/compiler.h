@@ -21,6 +21,9 @@ typedef struct gpu_compiler gpu_compiler;
 
 tn_device *gpu_device_of(const gpu_compiler *c);
 
+/* Nothing is launched: the plan is only asked for its scratch. */
+int gpu_is_measuring(const gpu_compiler *c);
+
 /* Address of element 0; 0 for an absent operand. */
 uint64_t gpu_at(const gpu_compiler *c, const tn_operand *operand);
 

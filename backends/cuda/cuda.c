@@ -150,9 +150,16 @@ static void *map(tn_device *d, tn_buffer *buffer)
 static const void *extension(tn_device *d, const char *name)
 {
     (void)d;
-    if (strcmp(name, "ask/1") == 0)
-        return &gpu_ask;
-    return strcmp(name, "profile/1") == 0 ? (const void *)&gpu_profile : NULL;
+    const struct {
+        const char *name;
+        const void *extension;
+    } all[] = {{"profile/1", &gpu_profile},
+               {"ask/1", &gpu_ask},
+               {"workspace/1", &gpu_workspace}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (strcmp(name, all[i].name) == 0)
+            return all[i].extension;
+    return NULL;
 }
 
 TN_BACKEND(cuda) = {

@@ -49,6 +49,7 @@ tn_status gpu_compile(tn_device *d, const tn_plan *plan,
                       tn_buffer *const arenas[TN_ARENA_COUNT], tn_exec **exec,
                       tn_error *err);
 void gpu_exec_free(tn_device *d, tn_exec *exec);
+extern const tn_workspace_extension gpu_workspace;
 
 /* run.c */
 tn_status gpu_start_step(const tn_exec *x, const gpu_step *step, tn_error *err);

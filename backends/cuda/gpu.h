@@ -183,6 +183,7 @@ struct tn_device {
     tn_exec *execs;        /* all there are */
     tn_buffer **scratch;   /* theirs together: one runs at a time */
     uint32_t scratch_count, scratch_capacity;
+    int64_t scratch_wanted; /* of the largest plan that was asked about */
     uint32_t next_plan; /* id of the next exec */
     uint32_t profiling;
     uint32_t graph, native;

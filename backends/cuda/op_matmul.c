@@ -144,7 +144,7 @@ tn_status gpu_launch_product(gpu_compiler *c, const gpu_product *p,
     gpu_blas_call *call = NULL;
     a.parts = parts_of(p);
     a.accumulate = accumulate;
-    if (a.rows > FEW_ROWS)
+    if (a.rows > FEW_ROWS && !gpu_is_measuring(c))
         TN_TRY(gpu_blas_describe(gpu_device_of(c), &a, p->operands, p->y, &call,
                                  err));
     if (call)

@@ -284,6 +284,49 @@ static void an_index_outside_a_table_fails_the_run_by_name(void **state)
     tn_rig_close(rig);
 }
 
+/* ---- workspace/1 ---- */
+
+static void orthogonalise(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                          const void *with)
+{
+    (void)with;
+    out[0] = tn_newton_schulz(b, in[0], .steps = 2, .a = 3.4445, .b = -4.775,
+                              .c = 2.0315, .eps = 1e-7);
+}
+
+/* What is said of a plan is what the device has less of once it is compiled. */
+static void kernels_need_no_more_memory_than_they_say(void **state)
+{
+    (void)state;
+    tn_rig *rig = tn_rig_open("cuda", "{cache: false}");
+    const tn_workspace_extension *x =
+        rig->backend->extension(rig->device, "workspace/1");
+    const tn_rig_case c = {.in = {{.rank = 3, .shape = {2, 400, 500}}},
+                           .in_count = 1,
+                           .out_count = 1,
+                           .describe = orthogonalise};
+    const tn_rig_how how = {.dtype = TN_F32};
+    tn_backend_caps before = {.struct_size = sizeof before}, after = before;
+    int64_t bytes = 0, arenas = 0;
+    tn_error err = TN_ERROR_NONE;
+    assert_non_null(x);
+    tn_rig_program *p = tn_rig_build(rig, &c, &how, &err);
+    assert_non_null(p);
+    tn_assert_ok_err(x->bytes(rig->device, tn_rig_plan(p), &bytes, &err), err);
+    assert_true(bytes >= 4 * 2 * (400 * 500 + 2 * 400 * 400));
+    for (uint32_t a = 1; a < TN_ARENA_COUNT; a++)
+        arenas += tn_rig_plan(p)->arena_bytes[a];
+    tn_rig_free(p);
+    rig->backend->caps(rig->device, &before);
+    p = tn_rig_build(rig, &c, &how, &err);
+    assert_non_null(p);
+    rig->backend->caps(rig->device, &after);
+    const int64_t used = before.memory_bytes - after.memory_bytes - arenas;
+    assert_true(used <= bytes + (1 << 20)); /* leaves stand apart in the rig */
+    tn_rig_free(p);
+    tn_rig_close(rig);
+}
+
 /* ---- ask/1 ---- */
 
 static void an_answer_is_of_the_time_of_the_question(void **state)
@@ -392,6 +435,7 @@ int main(void)
         cmocka_unit_test(compiled_kernels_are_kept_and_damage_is_not_read),
         cmocka_unit_test(a_plan_runs_op_by_op_where_graphs_are_off),
         cmocka_unit_test(an_index_outside_a_table_fails_the_run_by_name),
+        cmocka_unit_test(kernels_need_no_more_memory_than_they_say),
         cmocka_unit_test(an_answer_is_of_the_time_of_the_question),
         cmocka_unit_test(a_profile_has_seconds_of_the_nodes_that_ran),
     };
