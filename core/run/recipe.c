@@ -264,7 +264,9 @@ static tn_status read_data(tni_recipe *r, uint32_t needs, tn_error *err)
 static tn_status read_optimizer(tni_recipe *r, uint32_t needs, tn_error *err)
 {
     tni_yaml *node = present(r, "optimizer");
-    if (node && !r->quantize) /* nothing is updated */
+    if (r->quantize) /* nothing can be updated: training.c refuses */
+        return TN_OK;
+    if (node)
         return tni_groups_read(r, node, err);
     if (needs & TNI_NEED_TRAINING)
         return tni_yaml_fail(r->root, err,

@@ -74,6 +74,39 @@ static void generate_repeats_itself_for_a_seed(void **state)
     assert_non_null(strstr(p->err, "top-p 2"));
 }
 
+/* Also where the weights are 8 bits; rows of 32 are whole blocks. */
+static void several_samples_are_those_of_their_seeds(void **state)
+{
+    program *p = *state;
+    char expected[3 * 1024];
+    size_t used = 0;
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--max-steps", "2",
+                         "--set", "model.hidden_size=32", "--set",
+                         "precision=f64"),
+                     0);
+    for (int seed = 4; seed < 7; seed++) {
+        char text[8];
+        snprintf(text, sizeof text, "%d", seed);
+        assert_int_equal(RUN(p, "generate", "-m", "run", "-p", "3 times",
+                             "--max-tokens", "12", "--quantize", "q8_0",
+                             "--seed", text),
+                         0);
+        used += (size_t)snprintf(expected + used, sizeof expected - used,
+                                 "%s%s", seed > 4 ? "---\n" : "", p->out);
+    }
+    assert_int_equal(RUN(p, "generate", "-m", "run", "-p", "3 times",
+                         "--max-tokens", "12", "--quantize", "q8_0", "--seed",
+                         "4", "--samples", "3"),
+                     0);
+    assert_string_equal(p->out, expected);
+    assert_int_equal(
+        RUN(p, "generate", "-m", "run", "-p", "x", "--samples", "65"), 2);
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--set", "quantize=q8_0",
+                         "--set", "checkpoint.dir=other"),
+                     1);
+    assert_non_null(strstr(p->err, "no gradient"));
+}
+
 static void the_curve_of_a_run_fits_a_terminal(void **state)
 {
     program *p = *state;
@@ -125,6 +158,7 @@ int main(void)
         WITH_PROGRAM(plan_needs_only_a_model),
         WITH_PROGRAM(logits_of_a_checkpoint_and_of_its_weights_agree),
         WITH_PROGRAM(generate_repeats_itself_for_a_seed),
+        WITH_PROGRAM(several_samples_are_those_of_their_seeds),
         WITH_PROGRAM(the_curve_of_a_run_fits_a_terminal),
         WITH_PROGRAM(bench_reports_fractions_of_measured_limits),
     };
