@@ -108,6 +108,10 @@ static tn_status open_all(tn_device *d, const gpu_options *o, tn_error *err)
         open_cache(d);
     if (o->cublas)
         TN_TRY(gpu_blas_open(d, (uint32_t)o->tf32, o->cache, &d->blas, err));
+    if (o->tf32 && !d->blas)
+        d->host->log(d->host, TN_LOG_WARNING,
+                     "backend cuda: tf32: true changes nothing without "
+                     "cuBLASLt; our own products of f32 are f32");
     return create_fault(d, err);
 }
 

@@ -54,10 +54,10 @@ static __device__ __forceinline__ whole weight_of(float logit, float most,
 {
     if (logit == most)
         return (whole)1 << 40;
-    const float x = (logit - most) * rate;
+    const float below = logit - most, x = below * rate;
     if (!(x > -42.0f))
         return 0;
-    const float low = floorf(x), f = x - low;
+    const float low = floorf(x), f = fmaf(below, rate, -low);
     float y = 0.00186708709f;
     y = fmaf(y, f, 0.00901712198f);
     y = fmaf(y, f, 0.0557998456f);

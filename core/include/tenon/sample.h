@@ -50,10 +50,11 @@ static inline uint64_t tn_sample_weight(float logit, float most, float rate)
 {
     if (logit == most)
         return (uint64_t)1 << 40;
-    const float x = (logit - most) * rate;
+    const float below = logit - most, x = below * rate;
     if (!(x > -42.0f))
         return 0;
-    const float whole = floorf(x), f = x - whole;
+    /* the fma is there so that no compiler makes one of x - whole */
+    const float whole = floorf(x), f = fmaf(below, rate, -whole);
     float y = 0.00186708709f; /* 2^f in [0, 1): to 1.4e-7 */
     y = fmaf(y, f, 0.00901712198f);
     y = fmaf(y, f, 0.0557998456f);

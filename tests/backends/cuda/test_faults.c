@@ -136,6 +136,15 @@ static void an_arena_that_does_not_fit_is_told_with_the_table(void **state)
     assert_string_equal(p->out, "");
 }
 
+/* ---- an option without effect ---- */
+
+static void tf32_without_its_library_is_told(void **state)
+{
+    program *p = *state;
+    assert_int_equal(train(p, "1", "{plugin: cuda, tf32: true}", NULL), 0);
+    assert_non_null(strstr(p->err, "tf32: true changes nothing"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +154,7 @@ int main(void)
         WITH_PROGRAM(a_kernel_that_fails_is_told_with_its_op_and_line),
         WITH_PROGRAM(memory_that_runs_out_is_told_before_the_first_step),
         WITH_PROGRAM(an_arena_that_does_not_fit_is_told_with_the_table),
+        WITH_PROGRAM(tf32_without_its_library_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
