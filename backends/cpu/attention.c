@@ -305,19 +305,6 @@ static gemm_any head_of(const vectors *x, int64_t b, int64_t t, int64_t h,
                       column};
 }
 
-/* c = a b for a handful of rows; b is a cache, of either dtype. */
-static void multiply_few(int64_t M, int64_t N, int64_t K, gemm_any a,
-                         gemm_any b, gemm_into c, float *rest)
-{
-    float *to = (float *)(void *)c.at;
-    if (b.dtype == TN_BF16)
-        ISA(gemm_thin)(M, N, K, a, b, c, rest);
-    else if (b.row == 1)
-        ISA(gemm_dot)(M, N, K, gemm_f32(a), gemm_f32(b), to, c.pitch, 0);
-    else
-        ISA(gemm_direct)(M, N, K, gemm_f32(a), gemm_f32(b), to, c.pitch, 0);
-}
-
 /* Query heads [h, h + heads) of one kv head at (b, t), at most four. */
 static void few_heads(const attention *a, cpu_worker *w, int64_t b, int64_t t,
                       int64_t h, int64_t heads)
@@ -333,31 +320,32 @@ static void few_heads(const attention *a, cpu_worker *w, int64_t b, int64_t t,
     const gemm_any k = head_of(&a->k, b, from, g, 1, a->k.row);
     const gemm_any v = head_of(&a->v, b, from, g, a->v.row, 1);
     const int64_t at = (row * a->H + h) * a->E;
-    float *s = w->scratch, *rest = s + GEMM_DOT_ROWS * a->S;
+    float *s = w->scratch, *rest = s + GEMM_FEW_ROWS * a->S;
     const gemm_any weights = {(char *)s, TN_F32, a->S, 1};
-    multiply_few(heads, keys, a->D, q, k,
-                 (gemm_into){(char *)s, TN_F32, a->S, 0}, rest);
+    ISA(gemm_few)
+    (heads, keys, a->D, q, k, (gemm_into){(char *)s, TN_F32, a->S, 0}, rest);
     for (int64_t i = 0; i < heads; i++)
         a->lse[(b * a->H + h + i) * a->T + t] =
             keys ? softmax_of_scores(a, s + i * a->S, keys) : 0.0f;
-    multiply_few(heads, a->E, keys, weights, v,
-                 (gemm_into){lines_at(&a->o, at), a->o.dtype, a->E, 0}, rest);
+    ISA(gemm_few)
+    (heads, a->E, keys, weights, v,
+     (gemm_into){lines_at(&a->o, at), a->o.dtype, a->E, 0}, rest);
 }
 
 /* A task: a handful of the heads that share a kv head. */
 static void run_few(const void *argument, cpu_worker *w, int64_t task)
 {
     const attention *a = argument;
-    const int64_t handfuls = cpu_parts(a->heads, GEMM_DOT_ROWS);
-    const int64_t first = task % handfuls * GEMM_DOT_ROWS;
+    const int64_t handfuls = cpu_parts(a->heads, GEMM_FEW_ROWS);
+    const int64_t first = task % handfuls * GEMM_FEW_ROWS;
     const int64_t g = task / handfuls % a->G, row = task / handfuls / a->G;
     few_heads(a, w, row / a->T, row % a->T, g * a->heads + first,
-              cpu_min(GEMM_DOT_ROWS, a->heads - first));
+              cpu_min(GEMM_FEW_ROWS, a->heads - first));
 }
 
 static int64_t thin_bytes(int64_t N, int64_t K)
 {
-    return ISA(gemm_thin_scratch)(GEMM_DOT_ROWS, N, K);
+    return ISA(gemm_few_scratch)(GEMM_FEW_ROWS, N, K);
 }
 
 tn_status ISA(attention_check)(const tn_plan_node *node, uint32_t q,
@@ -379,10 +367,10 @@ tn_status ISA(compile_attention)(cpu_compiler *c, const tn_plan_node *node,
     a->lse = cpu_at(c, &node->out[1]);
     if (a->T <= FEW_QUERIES) {
         cpu_scratch(
-            c, GEMM_DOT_ROWS * a->S * (int64_t)sizeof(float) +
+            c, GEMM_FEW_ROWS * a->S * (int64_t)sizeof(float) +
                    cpu_max(thin_bytes(a->S, a->D), thin_bytes(a->E, a->S)));
         cpu_step(c, run_few, a,
-                 a->B * a->T * a->G * cpu_parts(a->heads, GEMM_DOT_ROWS));
+                 a->B * a->T * a->G * cpu_parts(a->heads, GEMM_FEW_ROWS));
         return TN_OK;
     }
     cpu_scratch(c, ((a->D + a->E + ATTENTION_KEYS) * ATTENTION_LANES +

@@ -18,7 +18,7 @@
 #ifndef CPU_ATTENTION_H
 #define CPU_ATTENTION_H
 
-#include "gemm.h"
+#include "gemv.h"
 #include "lines.h"
 
 enum { ATTENTION_LANES = 64, ATTENTION_KEYS = 64 };

@@ -86,16 +86,4 @@ gemm_order ISA(gemm_order_of)(int64_t M, int64_t N, gemm_any a, gemm_any b);
 void ISA(gemm_direct)(int64_t M, int64_t N, int64_t K, gemm_matrix a,
                       gemm_matrix b, float *c, int64_t ldc, uint32_t add);
 
-/* The same for M <= GEMM_DOT_ROWS with a.column = b.row = 1: dot products, one
- * pass over b at the speed of memory. */
-enum { GEMM_DOT_ROWS = 4 };
-void ISA(gemm_dot)(int64_t M, int64_t N, int64_t K, gemm_matrix a,
-                   gemm_matrix b, float *c, int64_t ldc, uint32_t add);
-
-/* The same of either dtype, M <= GEMM_DOT_ROWS and b in bf16: one pass over b.
- * `scratch`: gemm_thin_scratch bytes. */
-void ISA(gemm_thin)(int64_t M, int64_t N, int64_t K, gemm_any a, gemm_any b,
-                    gemm_into c, float *scratch);
-int64_t ISA(gemm_thin_scratch)(int64_t M, int64_t N, int64_t K);
-
 #endif

@@ -11,8 +11,6 @@
 
 enum {
     AHEAD_BYTES = 16384,
-    TASK_ELEMENTS = 32 * 1024,
-    MOST_PARTS = 1024,
     TOGETHER = 4, /* rows of w, for a row or two of x */
 };
 
@@ -113,81 +111,4 @@ void ISA(gemv)(const gemv_block *b)
         BOTH(5),      BOTH(6), BOTH(7), BOTH(8)};
     if (b->rows > 0)
         of[b->rows][b->dtype == TN_BF16](b);
-}
-
-/* ---- as a step ---- */
-
-typedef struct gemv_step {
-    gemv_product p;
-    int64_t slice; /* columns of a task */
-    uint32_t x_in_place, y_in_place;
-} gemv_step;
-
-static float element(gemm_any x, int64_t i, int64_t k)
-{
-    const int64_t at = i * x.row + k * x.column;
-    return x.dtype == TN_F32
-               ? ((const float *)(const void *)x.at)[at]
-               : f_of_bf16(((const uint16_t *)(const void *)x.at)[at]);
-}
-
-static void gather_x(const gemv_product *p, float *x)
-{
-    for (int64_t i = 0; i < p->M; i++) {
-        const gemm_any row = gemm_from(p->a, i, 0);
-        if (row.column == 1 && row.dtype == TN_BF16)
-            v_widen(x + i * p->K, (const uint16_t *)(const void *)row.at, p->K);
-        else
-            for (int64_t k = 0; k < p->K; k++)
-                x[i * p->K + k] = element(p->a, i, k);
-    }
-}
-
-static void run_gemv(const void *argument, cpu_worker *w, int64_t task)
-{
-    const gemv_step *s = argument;
-    const gemv_product *p = &s->p;
-    const int64_t n = task * s->slice, N = cpu_min(s->slice, p->N - n);
-    float *x = w->scratch, *y = x + p->M * p->K;
-    gemv_block b = {.rows = p->M,
-                    .N = N,
-                    .K = p->K,
-                    .x = x,
-                    .x_pitch = p->K,
-                    .w = gemm_from(p->b, 0, n).at,
-                    .dtype = p->b.dtype,
-                    .w_pitch = p->b.column,
-                    .y = y,
-                    .y_pitch = N};
-    if (s->x_in_place) {
-        b.x = (const float *)(const void *)p->a.at;
-        b.x_pitch = p->a.row;
-    } else {
-        gather_x(p, x);
-    }
-    if (s->y_in_place) {
-        b.y = (float *)(void *)p->c.at + n;
-        b.y_pitch = p->c.pitch;
-        b.add = p->c.add;
-    }
-    ISA(gemv)(&b);
-    for (int64_t i = 0; !s->y_in_place && i < p->M; i++)
-        v_narrow((uint16_t *)(void *)p->c.at + i * p->c.pitch + n, y + i * N,
-                 N);
-}
-
-/* Powers of two, so that they spread evenly over few threads. */
-void ISA(emit_gemv)(cpu_compiler *c, const gemv_product *p)
-{
-    gemv_step *s = CPU_ARGUMENT(c, gemv_step);
-    int64_t parts = 1;
-    while (2 * parts <= MOST_PARTS && 2 * parts * TASK_ELEMENTS <= p->N * p->K)
-        parts *= 2;
-    *s = (gemv_step){
-        .p = *p,
-        .slice = cpu_parts(cpu_parts(p->N, parts), TOGETHER) * TOGETHER,
-        .x_in_place = p->a.dtype == TN_F32 && (p->a.column == 1 || p->K == 1),
-        .y_in_place = p->c.dtype == TN_F32};
-    cpu_scratch(c, 4 * p->M * (p->K + s->slice));
-    cpu_step(c, run_gemv, s, cpu_parts(p->N, s->slice));
 }

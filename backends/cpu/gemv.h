@@ -28,12 +28,17 @@ typedef struct gemv_block {
 } gemv_block;
 void ISA(gemv)(const gemv_block *b);
 
-/* The same as a step: c (M, N) = a (M, K) b, M <= GEMV_ROWS, b.row = 1. */
-typedef struct gemv_product {
-    int64_t M, N, K;
-    gemm_any a, b;
-    gemm_into c;
-} gemv_product;
-void ISA(emit_gemv)(cpu_compiler *c, const gemv_product *p);
+/* c (M, N) = a (M, K) b (K, N) where b lies along either axis, of any dtypes.
+ * `scratch`: gemm_few_scratch bytes. */
+enum { GEMM_FEW_ROWS = 4 };
+void ISA(gemm_few)(int64_t M, int64_t N, int64_t K, gemm_any a, gemm_any b,
+                   gemm_into c, float *scratch);
+int64_t ISA(gemm_few_scratch)(int64_t M, int64_t N, int64_t K);
+
+/* Whether it takes it: more rows fit where b is read along K. */
+static inline int gemm_is_few(int64_t M, gemm_any b)
+{
+    return b.row == 1 ? M <= GEMV_ROWS : b.column == 1 && M <= GEMM_FEW_ROWS;
+}
 
 #endif

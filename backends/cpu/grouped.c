@@ -10,7 +10,7 @@
  * With transpose_a an expert's matrix is the sum over its rows, and is cut
  * into slices instead, which threads take in turn.
  */
-#include "gemm.h"
+#include "gemv.h"
 #include "kernels.h"
 #include "quant.h"
 
@@ -25,7 +25,6 @@ typedef struct grouped {
     const int32_t *offsets;
     char *c;
     tn_dtype c_dtype;
-    uint32_t is_f32; /* all of them */
     uint32_t add;
     uint32_t node;
     int64_t slice, parts; /* of N; with transpose_a of K */
@@ -69,14 +68,8 @@ static void multiply(const grouped *g, const cpu_worker *w, int64_t M,
 {
     const gemm_into into = {g->c + cpu_bytes(g->c_dtype) * at, g->c_dtype, g->N,
                             g->add};
-    float *c = (float *)(void *)into.at;
-    const gemm_matrix x = gemm_f32(a), y = gemm_f32(b);
-    if (!g->is_f32 && M <= GEMM_DOT_ROWS && b.dtype == TN_BF16)
-        ISA(gemm_thin)(M, N, K, a, b, into, w->scratch);
-    else if (g->is_f32 && M <= GEMM_DOT_ROWS && b.row == 1 && a.column == 1)
-        ISA(gemm_dot)(M, N, K, x, y, c, g->N, g->add);
-    else if (g->is_f32 && M <= GEMM_DOT_ROWS && b.column == 1)
-        ISA(gemm_direct)(M, N, K, x, y, c, g->N, g->add);
+    if (gemm_is_few(M, b))
+        ISA(gemm_few)(M, N, K, a, b, into, w->scratch);
     else
         ISA(gemm)(w, M, N, K, a, b, into, w->scratch);
 }
@@ -100,8 +93,7 @@ static void need_scratch(cpu_compiler *c, const grouped *g, int64_t M,
                          int64_t N, int64_t K)
 {
     cpu_scratch(c, ISA(gemm_scratch)(M, N, K, g->a, g->b, g->c_dtype));
-    if (!g->is_f32)
-        cpu_scratch(c, ISA(gemm_thin_scratch)(GEMM_DOT_ROWS, N, K));
+    cpu_scratch(c, ISA(gemm_few_scratch)(GEMV_ROWS, N, K));
 }
 
 static void compile_rows(cpu_compiler *c, grouped *g)
@@ -172,8 +164,6 @@ tn_status ISA(compile_grouped_matmul)(cpu_compiler *c, const tn_plan_node *node,
     g->offsets = cpu_at(c, &node->in[2]);
     g->c = cpu_at(c, out);
     g->c_dtype = out->dtype;
-    g->is_f32 =
-        a->dtype == TN_F32 && b->dtype == TN_F32 && out->dtype == TN_F32;
     g->add = node->accumulate & 1u;
     g->node = cpu_node(c);
     if (cpu_max(g->R, cpu_max(g->K, g->N)) > INT32_MAX)

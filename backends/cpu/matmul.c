@@ -5,7 +5,7 @@
  * follow from the number of threads and the bits do not: as many as there are
  * threads, cut so that they are even and little is copied twice.
  *
- * Up to four rows of A (decoding) are dot products over B, one pass of memory.
+ * A few rows of A (decoding) are one pass over B (gemv.h).
  */
 #include "gemv.h"
 #include "kernels.h"
@@ -18,8 +18,8 @@
 enum {
     COPIED = 24,
     READ = 6, /* a number, in products of two: measured */
-    THIN_ROUND = 64,
-    THIN_ELEMENTS = 32 * 1024, /* of B in a task of dot products */
+    FEW_ROUND = 64,
+    FEW_ELEMENTS = 32 * 1024, /* of B in a task of few rows */
 };
 
 /* Less than this is not worth another thread: 0.1 ms. */
@@ -37,7 +37,7 @@ typedef struct product {
     int64_t batch_a[TN_MAX_RANK], batch_b[TN_MAX_RANK]; /* strides */
     int64_t m_slice, n_slice, m_parts, n_parts;
     int64_t batches, batches_per_task;
-    enum { IN_BLOCKS, BY_DOT, BY_DIRECT, BY_THIN } how;
+    int few; /* rows */
 } product;
 
 /* ---- running ---- */
@@ -49,18 +49,12 @@ static void run_slice(const product *p, const cpu_worker *w, gemm_any a,
     const int64_t columns = cpu_min(p->n_slice, p->N - n);
     const gemm_into into = {c_at + cpu_bytes(p->c_dtype) * (m * p->N + n),
                             p->c_dtype, p->N, p->add};
-    float *c = (float *)(void *)into.at;
     a = gemm_from(a, m, 0);
     b = gemm_from(b, 0, n);
-    if (p->how == IN_BLOCKS)
+    if (p->few)
+        ISA(gemm_few)(rows, columns, p->K, a, b, into, w->scratch);
+    else
         ISA(gemm)(w, rows, columns, p->K, a, b, into, w->scratch);
-    else if (p->how == BY_THIN)
-        ISA(gemm_thin)(rows, columns, p->K, a, b, into, w->scratch);
-    else if (p->how == BY_DOT)
-        ISA(gemm_dot)
-    (rows, columns, p->K, gemm_f32(a), gemm_f32(b), c, p->N, p->add);
-    else ISA(gemm_direct)(rows, columns, p->K, gemm_f32(a), gemm_f32(b), c,
-                          p->N, p->add);
 }
 
 static void run_product(const void *argument, cpu_worker *w, int64_t task)
@@ -146,24 +140,6 @@ static void transpose_thin(product *p)
     }
 }
 
-static void choose_way(product *p)
-{
-    const int is_f32 =
-        p->a.dtype == TN_F32 && p->b.dtype == TN_F32 && p->c_dtype == TN_F32;
-    p->how = IN_BLOCKS;
-    if (p->M > GEMM_DOT_ROWS)
-        return;
-    if (!is_f32) {
-        if (p->b.dtype == TN_BF16)
-            p->how = BY_THIN;
-        return;
-    }
-    if (p->b.row == 1 && (p->a.column == 1 || p->K == 1))
-        p->how = BY_DOT;
-    else if (p->b.column == 1)
-        p->how = BY_DIRECT;
-}
-
 /* What a slice takes of each k, in products of two numbers. */
 static double price(const product *p, const gemm_order *order, int64_t m,
                     int64_t n)
@@ -206,12 +182,12 @@ static void choose_slices(product *p, uint32_t threads)
 
 static void choose_tasks(product *p, uint32_t threads)
 {
-    if (p->how == IN_BLOCKS) {
+    if (!p->few) {
         choose_slices(p, threads);
     } else {
         p->m_slice = p->M;
         p->n_slice = cpu_max(
-            THIN_ROUND, cpu_parts(THIN_ELEMENTS / cpu_max(1, p->K), 16) * 16);
+            FEW_ROUND, cpu_parts(FEW_ELEMENTS / cpu_max(1, p->K), 16) * 16);
     }
     p->m_parts = cpu_parts(p->M, p->m_slice);
     p->n_parts = cpu_parts(p->N, p->n_slice);
@@ -237,15 +213,13 @@ static tn_status check_sizes(const tn_plan_node *node, int64_t M, int64_t N,
 
 static void emit(cpu_compiler *c, product *p)
 {
-    choose_way(p);
+    p->few = gemm_is_few(p->M, p->b);
     choose_tasks(p, cpu_threads(c));
     const int64_t rows = cpu_min(p->M, p->m_slice);
     const int64_t columns = cpu_min(p->N, p->n_slice);
-    if (p->how == IN_BLOCKS)
-        cpu_scratch(
-            c, ISA(gemm_scratch)(rows, columns, p->K, p->a, p->b, p->c_dtype));
-    if (p->how == BY_THIN)
-        cpu_scratch(c, ISA(gemm_thin_scratch)(rows, columns, p->K));
+    cpu_scratch(c, p->few ? ISA(gemm_few_scratch)(rows, columns, p->K)
+                          : ISA(gemm_scratch)(rows, columns, p->K, p->a, p->b,
+                                              p->c_dtype));
     cpu_step(c, run_product, p,
              p->m_parts * p->n_parts *
                  cpu_parts(p->batches, p->batches_per_task));
@@ -293,15 +267,7 @@ tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
         cpu_step(c, run_zero, p, 1);
         return TN_OK;
     }
-    if (p->batches == 1 && p->M <= GEMV_ROWS && p->b.row == 1)
-        ISA(emit_gemv)
-    (c, &(gemv_product){.M = p->M,
-                        .N = p->N,
-                        .K = p->K,
-                        .a = p->a,
-                        .b = p->b,
-                        .c = {p->c, p->c_dtype, p->N, p->add}});
-    else emit(c, p);
+    emit(c, p);
     return TN_OK;
 }
 
