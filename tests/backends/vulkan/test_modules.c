@@ -40,7 +40,7 @@ static uint32_t expect_valid(void)
 
 /* ---- ops ---- */
 
-enum { DRAWS = 4, WORK = 20000 };
+enum { DRAWS = 3, WORK = 20000 };
 
 static void compile_family(tn_rig *rig, const family *f)
 {
