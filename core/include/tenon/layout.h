@@ -344,6 +344,13 @@ TN_AT_(tn_workspace_extension, struct_size, 0);
 TN_AT_(tn_workspace_extension, reserved, 4);
 TN_AT_(tn_workspace_extension, bytes, 8);
 
+TN_SIZE_(tn_ask_extension, 32);
+TN_AT_(tn_ask_extension, struct_size, 0);
+TN_AT_(tn_ask_extension, slots, 4);
+TN_AT_(tn_ask_extension, bytes, 8);
+TN_AT_(tn_ask_extension, ask, 16);
+TN_AT_(tn_ask_extension, take, 24);
+
 /* ---- arch.h ---- */
 
 TN_SIZE_(tn_init, 24);
