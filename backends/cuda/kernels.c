@@ -25,6 +25,9 @@
 GPU_FAMILY_MAP(XX)
 #undef XX
 
+_Static_assert((int)GPU_FAMILY_COUNT <= (int)GPU_MOST_FAMILIES,
+               "families have room in gpu_kernels");
+
 static const char *const fatbins[GPU_FAMILY_COUNT] = {
 #define XX(name) [GPU_FAMILY_##name] = gpu_fatbin_##name,
     GPU_FAMILY_MAP(XX)
