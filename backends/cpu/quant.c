@@ -309,31 +309,37 @@ void ISA(quant_dots)(const quant_product *p)
 
 /* ---- blocks to floats ---- */
 
+CPU_INLINE vi of_bytes(const int8_t *p)
+{
+#if defined(__AVX512F__)
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));
+#else
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p));
+#endif
+}
+
 static void decode_q8_0(const tn_q8_0 *b, float *to)
 {
     const vf d = w_half(b->d);
-    for (int i = 0; i < 32; i += VW) {
-#if defined(__AVX512F__)
-        const __m128i byte = _mm_loadu_si128((const __m128i *)(b->q + i));
-        v_store(to + i, d * v_from_i(_mm512_cvtepi8_epi32(byte)));
-#else
-        const __m128i byte = _mm_loadl_epi64((const __m128i *)(b->q + i));
-        v_store(to + i, d * v_from_i(_mm256_cvtepi8_epi32(byte)));
-#endif
-    }
+    for (int i = 0; i < 32; i += VW)
+        v_store(to + i, d * v_from_i(of_bytes(b->q + i)));
 }
 
+/* The low nibbles of 32 bytes are one stretch, the high ones the next. */
 static void decode_q4_k(const tn_q4_k *b, float *to)
 {
     const float d = tn_float_of_half(b->d), dmin = tn_float_of_half(b->dmin);
     for (int j = 0; j < 8; j++) {
         uint32_t scale, min;
         tn_q4_k_scale(b, j, &scale, &min);
-        const float step = d * (float)scale, offset = dmin * (float)min;
-        const uint8_t *both = b->q + j / 2 * 32;
-        const int shift = j & 1 ? 4 : 0;
-        for (int i = 0; i < 32; i++)
-            to[32 * j + i] = step * (float)(both[i] >> shift & 15) - offset;
+        const vf step = v_set(d * (float)scale);
+        const vf offset = v_set(dmin * (float)min);
+        const int8_t *both = (const int8_t *)b->q + j / 2 * 32;
+        for (int i = 0; i < 32; i += VW) {
+            const vi byte = i_shift_right(of_bytes(both + i), j & 1 ? 4 : 0);
+            v_store(to + 32 * j + i,
+                    step * v_from_i(i_and(byte, i_set(15))) - offset);
+        }
     }
 }
 
