@@ -12,7 +12,7 @@
  * after the second line. dW is summed over chunks in order by the tasks that
  * own its slices.
  *
- * R keeps Z below 96 MiB, within [128, 1024], and chunks even: each reads and
+ * R keeps Z below 128 MiB, within [128, 1024], and chunks even: each reads and
  * writes all of dW, which wants few.
  */
 #include "kernels.h"
@@ -20,7 +20,7 @@
 #include "vmath.h"
 
 enum {
-    LOGITS = 24 * 1024 * 1024, /* elements */
+    LOGITS = 32 * 1024 * 1024, /* elements */
     LEAST_ROWS = 128,
     MOST_ROWS = 1024,
     TASK_ELEMENTS = 16 * 1024,
