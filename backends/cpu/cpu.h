@@ -4,11 +4,11 @@
  * Compile time: each node of a plan becomes steps. A step is a function, its
  * argument and a number of tasks; tasks of a step may run at the same time on
  * any threads. Run time: all threads walk the list of steps inside one parallel
- * region and meet at the barriers that compile put between them (exec.c).
+ * region and meet at the barriers that compile put between them (run.c).
  *
- * Same bits for any number of threads: how a step is cut into tasks, and the
- * order of every sum, follows from shapes alone. Threads only decide who runs a
- * task.
+ * Same bits for any number of threads: the order of every sum follows from
+ * shapes alone, and so does how a step is cut into tasks, but for products, whose
+ * sums are the same in any slice (gemm.h). Threads only decide who runs a task.
  *
  * Nothing is allocated in a run. What a task needs beyond its operands is asked
  * for while compiling: scratch of its thread, or shared memory of its node.
