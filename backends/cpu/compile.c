@@ -123,6 +123,16 @@ uint32_t cpu_threads(const cpu_compiler *c)
     return c->exec->device->threads;
 }
 
+int cpu_generates(const cpu_compiler *c)
+{
+    return c->exec->device->generate != 0;
+}
+
+void *cpu_generated(cpu_compiler *c, const void *bytes, size_t count)
+{
+    return cpu_code_add(&c->exec->code, bytes, count);
+}
+
 uint32_t cpu_node(const cpu_compiler *c)
 {
     return c->node_index;
@@ -312,8 +322,7 @@ static tn_status allocate(cpu_compiler *c, tn_error *err)
                        x->plan->name, (long long)x->scratch_bytes, threads,
                        (long long)x->shared_bytes);
     for (uint32_t i = 0; i < threads; i++)
-        x->workers[i] =
-            (cpu_worker){.dot_bf16 = x->device->pairs, .exec = x};
+        x->workers[i] = (cpu_worker){.dot_bf16 = x->device->pairs, .exec = x};
     return TN_OK;
 }
 
@@ -343,6 +352,11 @@ static tn_status compile_plan(cpu_compiler *c, const tn_plan *plan,
         TN_TRY(compile_segment(c, plan, &plan->segments[i], err));
         s->count = x->step_count - s->first;
     }
+    if (!cpu_code_seal(x->code))
+        return tn_fail(err, TN_EDEVICE,
+                       "backend cpu: the system does not let plan %s run the "
+                       "code written for it; set jit: false",
+                       plan->name);
     for (uint32_t i = 0; i < plan->segment_count && x->steps; i++)
         settle_barriers(x->steps + x->segments[i].first, x->segments[i].count,
                         x->device->threads, &x->segments[i].parallel);
@@ -401,6 +415,7 @@ void cpu_exec_free(tn_device *device, tn_exec *x)
         next = chunk->next;
         free(chunk);
     }
+    cpu_code_free(x->code);
     free(x->steps);
     free(x->segments);
     free(x->workers);

@@ -16,6 +16,7 @@
  */
 #define _GNU_SOURCE /* MAP_ANONYMOUS, madvise */
 #include "cpu.h"
+#include "code.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ typedef struct cpu_options {
     int32_t vectors;
     int32_t native;
     int32_t bf16;
+    int32_t jit;
 } cpu_options;
 
 enum { VECTORS_AUTO, VECTORS_AVX2, VECTORS_AVX512 };
@@ -45,6 +47,9 @@ static const tn_option options[] = {
     TN_OPTION_ENUM(cpu_options, bf16, "auto|widened|pairs", BF16_AUTO,
                    "how bf16 operands are multiplied: widened to f32, or in "
                    "pairs by VDPBF16PS; auto takes what is faster here"),
+    TN_OPTION_BOOL(cpu_options, jit, 1,
+                   "write machine code for element-wise programs, where the "
+                   "system allows it; false: interpret them, to compare"),
 };
 
 /* ---- devices ---- */
@@ -119,6 +124,7 @@ static tn_status open_device(tn_device *d, const cpu_options *o, tn_error *err)
     TN_TRY(choose_kernels(d, o ? o->vectors : VECTORS_AUTO, err));
     TN_TRY(choose_products(d, o ? o->bf16 : BF16_AUTO, err));
     d->decompose = o && !o->native;
+    d->generate = (!o || o->jit) && cpu_code_allowed();
     d->pool = d->host->pool(d->host, o ? (uint32_t)o->threads : 0);
     if (!d->pool)
         return tn_fail(err, TN_EDEVICE,

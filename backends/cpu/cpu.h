@@ -7,8 +7,9 @@
  * region and meet at the barriers that compile put between them (run.c).
  *
  * Same bits for any number of threads: the order of every sum follows from
- * shapes alone, and so does how a step is cut into tasks, but for products, whose
- * sums are the same in any slice (gemm.h). Threads only decide who runs a task.
+ * shapes alone, and so does how a step is cut into tasks, but for products,
+ * whose sums are the same in any slice (gemm.h). Threads only decide who runs a
+ * task.
  *
  * Nothing is allocated in a run. What a task needs beyond its operands is asked
  * for while compiling: scratch of its thread, or shared memory of its node.
@@ -21,8 +22,8 @@
 /* ---- what kernels see while they run ---- */
 
 typedef struct cpu_worker {
-    float *scratch; /* this thread's, 64-byte aligned */
-    char *shared;   /* the exec's, 64-byte aligned; see cpu_shared */
+    float *scratch;    /* this thread's, 64-byte aligned */
+    char *shared;      /* the exec's, 64-byte aligned; see cpu_shared */
     uint32_t dot_bf16; /* the processor multiplies pairs of bf16 */
     tn_exec *exec;
 } cpu_worker;
@@ -62,6 +63,11 @@ void *cpu_at(const cpu_compiler *c, const tn_operand *operand);
  * how they are cut (gemm.h). */
 uint32_t cpu_threads(const cpu_compiler *c);
 
+/* Whether machine code may be written, and: a copy of it that can be called
+ * once the plan is compiled and lives as long as the exec; NULL: no memory. */
+int cpu_generates(const cpu_compiler *c);
+void *cpu_generated(cpu_compiler *c, const void *bytes, size_t count);
+
 /* The number of the node being compiled, for cpu_fault. */
 uint32_t cpu_node(const cpu_compiler *c);
 
@@ -73,7 +79,8 @@ tn_status cpu_refuse(const tn_plan_node *node, tn_error *err,
 /*
  * Kernel tables: one per instruction set, indexed by op. `in` and `out` say
  * which dtypes the op takes, a letter per operand: f F32, b F32 or BF16, i I32,
- * x any of them; w as b, or weights in blocks; a any; a '*' repeats the letter before it for all that follow.
+ * x any of them; w as b, or weights in blocks; a any; a '*' repeats the letter
+ * before it for all that follow.
  */
 typedef struct cpu_kernel {
     tn_status (*compile)(cpu_compiler *c, const tn_plan_node *node,
@@ -109,6 +116,7 @@ struct tn_device {
     uint32_t profiling;
     uint32_t decompose; /* claim no composite */
     uint32_t pairs;     /* multiply pairs of bf16 */
+    uint32_t generate;  /* machine code for element-wise programs */
     cpu_features features;
     const cpu_kernel *kernels;
     char *work; /* threads' scratch, then the shared: of one exec at a time */

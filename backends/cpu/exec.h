@@ -4,6 +4,7 @@
 #ifndef CPU_EXEC_H
 #define CPU_EXEC_H
 
+#include "code.h"
 #include "cpu.h"
 
 #include <stdatomic.h>
@@ -42,6 +43,7 @@ struct tn_exec {
     double *seconds; /* of each node; see profile/1 */
     cpu_fault_record fault;
     struct chunk *chunks; /* arguments of steps */
+    cpu_code *code;       /* that they call */
 };
 
 /* Before a run: the device's memory is this exec's now (compile.c). */

@@ -166,7 +166,9 @@ static void run_instructions(const tile_state *s, const tile_instruction *t,
 {
     const int64_t whole = v_round_up(n);
     for (uint32_t i = 0; i < count; i++, t++) {
-        if (t->function)
+        if (t->code)
+            t->code(s->at, (size_t)whole * sizeof(float));
+        else if (t->function)
             t->function(s->at[t->to], s->at[t->a], s->mask[t->a], s->at[t->b],
                         s->mask[t->b], s->at[t->c], s->mask[t->c], whole);
         else
@@ -192,17 +194,6 @@ void ISA(tile_begin)(tile_state *s, const tile_program *p, float *scratch,
     run_instructions(s, p->prelude, p->prelude_count, 0, VW);
 }
 
-/* Call for a dense input's next tile, all of it at once: the hardware does not
- * look past the work on this one. AdamW over more than the caches hold then
- * moves 14.5 GB/s a core instead of 12.5; what they do hold is slower by the
- * same share, so p->far asks first. */
-static void fetch_ahead(const tile_program *p, const float *here, int64_t from)
-{
-    const int64_t n = cpu_min(TILE, p->elements - from - TILE);
-    for (int64_t i = 0; i < n; i += 16)
-        _mm_prefetch((const char *)(here + TILE + i), _MM_HINT_T0);
-}
-
 static void move_rows(tile_state *s, int64_t from, int64_t n)
 {
     const tile_program *p = s->program;
@@ -217,8 +208,6 @@ static void move_rows(tile_state *s, int64_t from, int64_t n)
         if (!whole)
             memcpy(row, here, (size_t)n * sizeof *row);
         s->at[in->slot] = whole ? here : row;
-        if (p->far)
-            fetch_ahead(p, here, from);
     }
     for (uint32_t i = 0; i < p->output_count; i++) {
         const tile_output *out = &p->out[i];

@@ -2,9 +2,10 @@
  * tile.h - runs a map program over 512 elements at a time, all of them in L1.
  *
  * A program's registers become rows of TILE floats in the thread's scratch;
- * each instruction is one vector loop over its operands' rows. That costs a
- * function call per instruction per tile, some percent, and needs no code
- * generator. What keeps it near the speed of memory:
+ * each instruction is one vector loop over its operands' rows. Where the system
+ * lets us run code that we write, runs of simple instructions become one loop
+ * that keeps registers in registers (tile_code.c); it gives the same bits. What
+ * else keeps it near the speed of memory:
  *
  *  - a dense input is read, and where possible an output written, in place:
  *    its "row" is a pointer into the tensor that moves from tile to tile;
@@ -37,8 +38,12 @@ typedef void (*tile_function)(float *d, const float *a, size_t am,
                               const float *b, size_t bm, const float *c,
                               size_t cm, int64_t n);
 
+/* A run of instructions over the slots' memory, `bytes` of each row. */
+typedef void tile_code(float *const *at, size_t bytes);
+
 typedef struct tile_instruction {
-    tile_function function; /* NULL: a load, index or random (tile.c) */
+    tile_code *code;        /* or NULL: */
+    tile_function function; /* or NULL: a load, index or random (tile.c) */
     tn_map_op op;
     uint8_t to, a, b, c; /* slots; for leaves `a` is input, axis or input */
 } tile_instruction;
@@ -62,7 +67,7 @@ typedef struct tile_output {
 
 typedef struct tile_program {
     int64_t elements;
-    uint32_t far;  /* its dense inputs are larger than caches */
+    uint32_t far;  /* its dense inputs are larger than caches: prefetch them */
     uint32_t rank; /* of the merged shape, at least 1 */
     int64_t shape[TN_MAX_RANK];
     int64_t index_inner[TN_MAX_RANK]; /* of the shape before merging */
@@ -117,5 +122,28 @@ const float *ISA(tile_run)(tile_state *s, int64_t from, int64_t n);
 
 /* The function of an instruction, NULL for leaves (tile_ops.c). */
 tile_function ISA(tile_function_of)(tn_map_op op);
+
+/* How many registers it reads: 0 for leaves, negative if there is no such. */
+static inline int tile_operands(tn_map_op op)
+{
+    switch (op) {
+#define XX(name, number, arity, text, meaning)                                 \
+    case number:                                                               \
+        return arity;
+#include <tenon/map.def>
+#undef XX
+    default:
+        return -1;
+    }
+}
+
+/* The same program, instructions that code can be written for side by side
+ * (tile_order.c). */
+void ISA(tile_order)(const tn_program *from, tn_program *to);
+
+/* Whether code is written for it, and: replace runs of them by their code, if
+ * the device generates any (tile_code.c). */
+int ISA(tile_is_simple)(tn_map_op op);
+void ISA(tile_generate)(cpu_compiler *c, tile_program *p);
 
 #endif

@@ -22,19 +22,6 @@ typedef struct allocation {
     uint32_t free_count;
 } allocation;
 
-static int arity_of(tn_map_op op)
-{
-    switch (op) {
-#define XX(name, number, arity, text, meaning)                                 \
-    case number:                                                               \
-        return arity;
-#include <tenon/map.def>
-#undef XX
-    default:
-        return -1;
-    }
-}
-
 /* ---- the iteration space ---- */
 
 static int merges(const tn_plan_node *node, const uint8_t *is_key,
@@ -106,7 +93,7 @@ static tn_status check_instruction(const tn_plan_node *node,
                                    tn_error *err)
 {
     const tn_instruction *t = &program->instruction[i];
-    const int arity = arity_of(t->op);
+    const int arity = tile_operands(t->op);
     int ok = arity >= 0;
     ok = ok && (arity < 1 || t->a < i) && (arity < 2 || t->b < i) &&
          (arity < 3 || t->c < i);
@@ -175,7 +162,7 @@ static void find_last_uses(allocation *a)
         const uint8_t operand[3] = {t->a, t->b, t->c};
         if (a->last_use[i] == NEVER)
             continue;
-        for (int k = 0; k < arity_of(t->op); k++)
+        for (int k = 0; k < tile_operands(t->op); k++)
             if (a->last_use[operand[k]] < i)
                 a->last_use[operand[k]] = i;
     }
@@ -238,7 +225,7 @@ static int is_uniform_register(const allocation *a, const tn_instruction *t)
         return is_uniform_input(p, &p->in[t->a]);
     if (t->op == TN_MAP_INDEX || t->op == TN_MAP_RANDOM)
         return 0;
-    for (int k = 0; k < arity_of(t->op); k++)
+    for (int k = 0; k < tile_operands(t->op); k++)
         if (!p->slot_uniform[a->slot[operand[k]]])
             return 0;
     return 1;
@@ -249,7 +236,7 @@ static void free_dying(allocation *a, int i, const uint8_t *owns_row)
 {
     const tn_instruction *t = &a->program->instruction[i];
     const uint8_t operand[3] = {t->a, t->b, t->c};
-    for (int k = 0; k < arity_of(t->op); k++) {
+    for (int k = 0; k < tile_operands(t->op); k++) {
         const uint8_t r = operand[k];
         int repeated = 0;
         for (int j = 0; j < k; j++)
@@ -263,7 +250,7 @@ static void emit(allocation *a, int i, int uniform)
 {
     tile_program *p = a->p;
     const tn_instruction *t = &a->program->instruction[i];
-    const int leaf = arity_of(t->op) == 0;
+    const int leaf = tile_operands(t->op) == 0;
     tile_instruction *e =
         uniform ? &p->prelude[p->prelude_count++] : &p->body[p->body_count++];
     const uint8_t self = a->slot[i];
@@ -274,8 +261,8 @@ static void emit(allocation *a, int i, int uniform)
                             .b = t->b,
                             .c = self};
     if (!leaf) {
-        e->b = arity_of(t->op) > 1 ? a->slot[t->b] : self;
-        e->c = arity_of(t->op) > 2 ? a->slot[t->c] : self;
+        e->b = tile_operands(t->op) > 1 ? a->slot[t->b] : self;
+        e->c = tile_operands(t->op) > 2 ? a->slot[t->c] : self;
     }
 }
 
@@ -341,9 +328,12 @@ tn_status ISA(tile_compile)(cpu_compiler *c, const tn_plan_node *node,
         p->out[i].base = outputs ? cpu_at(c, &outputs[i]) : NULL;
         p->out[i].dtype = outputs ? outputs[i].dtype : TN_F32;
     }
-    allocation a = {.program = program, .p = p};
+    tn_program ordered;
+    ISA(tile_order)(program, &ordered);
+    allocation a = {.program = &ordered, .p = p};
     find_last_uses(&a);
     allocate_registers(&a);
+    ISA(tile_generate)(c, p);
     p->spread_row = (uint8_t)p->row_count++;
     return TN_OK;
 }

@@ -1,0 +1,211 @@
+/*
+ * x86.c - prefixes, opcodes and operands (see x86.h).
+ */
+#include "x86.h"
+
+#include <string.h>
+
+/* Which page of opcodes and which implied prefix, as both encodings have it. */
+enum { MAP_0F = 1, MAP_0F38 = 2, MAP_0F3A = 3 };
+enum { NO_PREFIX = 0, PREFIX_66 = 1 };
+
+typedef struct form {
+    uint8_t map, prefix, opcode;
+} form;
+
+static const form forms[] = {
+    [X86_ADD] = {MAP_0F, NO_PREFIX, 0x58},
+    [X86_SUB] = {MAP_0F, NO_PREFIX, 0x5c},
+    [X86_MUL] = {MAP_0F, NO_PREFIX, 0x59},
+    [X86_DIV] = {MAP_0F, NO_PREFIX, 0x5e},
+    [X86_MIN] = {MAP_0F, NO_PREFIX, 0x5d},
+    [X86_MAX] = {MAP_0F, NO_PREFIX, 0x5f},
+    [X86_AND] = {MAP_0F, NO_PREFIX, 0x54},
+    [X86_XOR] = {MAP_0F, NO_PREFIX, 0x57},
+    [X86_SQRT] = {MAP_0F, NO_PREFIX, 0x51},
+    [X86_MOVE] = {MAP_0F, NO_PREFIX, 0x28},
+    [X86_FMA] = {MAP_0F38, PREFIX_66, 0xb8},
+};
+
+static const form load = {MAP_0F, NO_PREFIX, 0x10};
+static const form store = {MAP_0F, NO_PREFIX, 0x11};
+static const form compare = {MAP_0F, NO_PREFIX, 0xc2};
+static const form move = {MAP_0F, NO_PREFIX, 0x28};
+static const form broadcast = {MAP_0F38, PREFIX_66, 0x58};    /* VEX */
+static const form blend_masked = {MAP_0F38, PREFIX_66, 0x65}; /* EVEX */
+static const form blend_signs = {MAP_0F3A, PREFIX_66, 0x4a};  /* VEX */
+static const form round_scale = {MAP_0F3A, PREFIX_66, 0x08};
+
+/* What EVEX says of masks. */
+enum { UNMASKED, MERGE_K1 = 1, ZERO_K1 = 0x81, K1 = 1 };
+
+/* What VEX says of the width. */
+enum { LANES_4 = 0, LANES_8 = 4 };
+
+static void byte(x86_code *x, uint32_t value)
+{
+    if (x->used < X86_BYTES)
+        x->bytes[x->used++] = (uint8_t)value;
+    else
+        x->full = 1;
+}
+
+static void word(x86_code *x, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        byte(x, value >> 8 * i);
+}
+
+static void evex(x86_code *x, form f, int d, int a, int b, uint32_t mask)
+{
+    byte(x, 0x62);
+    byte(x, (uint32_t)((~d >> 3 & 1) << 7 | (~b >> 4 & 1) << 6 |
+                       (~b >> 3 & 1) << 5 | (~d >> 4 & 1) << 4 | f.map));
+    byte(x, (uint32_t)((~a & 15) << 3 | 4 | f.prefix));
+    byte(x, (mask & 0x87) | 0x40 | (uint32_t)(~a >> 4 & 1) << 3);
+}
+
+static void vex(x86_code *x, form f, int d, int a, int b, uint32_t lanes)
+{
+    byte(x, 0xc4);
+    byte(x,
+         (uint32_t)((~d >> 3 & 1) << 7 | 1 << 6 | (~b >> 3 & 1) << 5 | f.map));
+    byte(x, (uint32_t)((~a & 15) << 3 | f.prefix) | lanes);
+}
+
+static void operands(x86_code *x, form f, int d, int a, int b, uint32_t mask)
+{
+    if (x->wide)
+        evex(x, f, d, a, b, mask);
+    else
+        vex(x, f, d, a, b, LANES_8);
+    byte(x, f.opcode);
+}
+
+static void registers(x86_code *x, form f, int d, int a, int b, uint32_t mask)
+{
+    operands(x, f, d, a, b, mask);
+    byte(x, (uint32_t)(0xc0 | (d & 7) << 3 | (b & 7)));
+}
+
+static void at_rax(x86_code *x, form f, int d, int rcx)
+{
+    operands(x, f, d, 0, 0, UNMASKED);
+    if (rcx) {
+        byte(x, (uint32_t)(0x04 | (d & 7) << 3));
+        byte(x, 0x08);
+    } else {
+        byte(x, (uint32_t)((d & 7) << 3));
+    }
+}
+
+/* ---- the function ---- */
+
+void x86_begin(x86_code *x, int wide)
+{
+    static const uint8_t head[] = {
+        0xf3, 0x0f, 0x1e, 0xfa, /* endbr64: we are called by pointer */
+        0x31, 0xc9,             /* xor ecx, ecx */
+    };
+    x->used = sizeof head;
+    x->wide = (uint32_t)wide;
+    x->full = 0;
+    memcpy(x->bytes, head, sizeof head);
+}
+
+void x86_body(x86_code *x)
+{
+    x->loop = x->used;
+}
+
+void x86_end(x86_code *x)
+{
+    static const uint8_t next[] = {0x48, 0x83, 0xc1}; /* add rcx, */
+    static const uint8_t again[] = {
+        0x48, 0x39, 0xf1, /* cmp rcx, rsi */
+        0x0f, 0x82,       /* jb */
+    };
+    for (size_t i = 0; i < sizeof next; i++)
+        byte(x, next[i]);
+    byte(x, x->wide ? 64 : 32);
+    for (size_t i = 0; i < sizeof again; i++)
+        byte(x, again[i]);
+    word(x, x->loop - (x->used + 4));
+    byte(x, 0xc5), byte(x, 0xf8), byte(x, 0x77); /* vzeroupper */
+    byte(x, 0xc3);
+}
+
+/* ---- registers ---- */
+
+void x86_operate(x86_code *x, x86_operation op, int d, int a, int b)
+{
+    registers(x, forms[op], d, a, b, UNMASKED);
+}
+
+void x86_set(x86_code *x, int d, uint32_t bits)
+{
+    static const form from_eax = {MAP_0F38, PREFIX_66, 0x7c}; /* EVEX */
+    static const form to_lane_0 = {MAP_0F, PREFIX_66, 0x6e};  /* vmovd */
+    byte(x, 0xb8), word(x, bits);                             /* mov eax, */
+    if (x->wide) {
+        registers(x, from_eax, d, 0, 0, UNMASKED);
+    } else {
+        vex(x, to_lane_0, d, 0, 0, LANES_4);
+        byte(x, to_lane_0.opcode), byte(x, (uint32_t)(0xc0 | (d & 7) << 3));
+        registers(x, broadcast, d, 0, d, UNMASKED);
+    }
+}
+
+void x86_round(x86_code *x, int d, int b, x86_rounding rounding)
+{
+    registers(x, round_scale, d, 0, b, UNMASKED);
+    byte(x, (uint32_t)rounding);
+}
+
+void x86_compare(x86_code *x, x86_comparison c, int mask, int a, int b)
+{
+    registers(x, compare, x->wide ? K1 : mask, a, b, UNMASKED);
+    byte(x, (uint32_t)c);
+}
+
+void x86_select(x86_code *x, int d, int mask, int yes, int no)
+{
+    if (x->wide) {
+        registers(x, blend_masked, d, no, yes, MERGE_K1);
+    } else {
+        registers(x, blend_signs, d, no, yes, UNMASKED);
+        byte(x, (uint32_t)mask << 4);
+    }
+}
+
+void x86_keep(x86_code *x, int d, int mask, int a)
+{
+    if (x->wide)
+        registers(x, move, d, 0, a, ZERO_K1);
+    else
+        registers(x, forms[X86_AND], d, mask, a, UNMASKED);
+}
+
+/* ---- memory ---- */
+
+void x86_pointer(x86_code *x, uint32_t index)
+{
+    byte(x, 0x48), byte(x, 0x8b), byte(x, 0x87); /* mov rax, [rdi + */
+    word(x, 8 * index);
+}
+
+void x86_load(x86_code *x, int d, int rcx)
+{
+    at_rax(x, load, d, rcx);
+}
+
+void x86_store(x86_code *x, int d)
+{
+    at_rax(x, store, d, 1);
+}
+
+void x86_prefetch(x86_code *x, int32_t ahead)
+{
+    byte(x, 0x0f), byte(x, 0x18), byte(x, 0x8c), byte(x, 0x08);
+    word(x, (uint32_t)ahead);
+}

@@ -1,0 +1,80 @@
+/*
+ * x86.h - writes the vector instructions that tile_code.c is made of.
+ *
+ * One operation on whole vectors of floats, in the encoding of AVX2 (VEX, 8
+ * lanes, 16 registers) or of AVX-512 (EVEX, 16 lanes, 32 registers). Memory is
+ * [rax], or [rax + rcx] where `rcx` is said; rdi is a table of pointers, from
+ * which rax is loaded. The function that comes out is
+ *
+ *     void f(float *const *table, size_t bytes);     System V's convention
+ *
+ * and does its body for rcx = 0, one vector's bytes, ... below `bytes`.
+ *
+ * Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume
+ * 2, 2.3 (VEX), 2.7 (EVEX) and the pages of the instructions.
+ */
+#ifndef CPU_X86_H
+#define CPU_X86_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { X86_BYTES = 16 * 1024 };
+
+typedef struct x86_code {
+    uint32_t used;
+    uint32_t wide; /* EVEX */
+    uint32_t full; /* something did not fit: the code is of no use */
+    uint32_t loop; /* where the body begins */
+    uint8_t bytes[X86_BYTES];
+} x86_code;
+
+/* d = a op b, registers. Square root and rounding have no `a`: give 0. */
+typedef enum x86_operation {
+    X86_ADD,
+    X86_SUB,
+    X86_MUL,
+    X86_DIV,
+    X86_MIN, /* b where either is NaN */
+    X86_MAX,
+    X86_AND,
+    X86_XOR,
+    X86_SQRT,
+    X86_MOVE,
+    X86_FMA, /* d = a b + d */
+} x86_operation;
+
+/* Of vcmpps. */
+typedef enum x86_comparison {
+    X86_EQ = 0x00,
+    X86_LT = 0x11,
+    X86_LE = 0x12,
+    X86_NE = 0x04, /* true where either is NaN */
+} x86_comparison;
+
+void x86_begin(x86_code *x, int wide);
+void x86_body(x86_code *x); /* the loop starts here */
+void x86_end(x86_code *x);
+
+void x86_operate(x86_code *x, x86_operation op, int d, int a, int b);
+void x86_set(x86_code *x, int d, uint32_t bits); /* every lane */
+
+/* rax = table[index] */
+void x86_pointer(x86_code *x, uint32_t index);
+void x86_load(x86_code *x, int d, int rcx);
+void x86_store(x86_code *x, int d);            /* at rax + rcx */
+void x86_prefetch(x86_code *x, int32_t ahead); /* rax + rcx + ahead */
+
+typedef enum x86_rounding {
+    X86_NEAREST = 8, /* to even; no exception */
+    X86_DOWN = 9,
+} x86_rounding;
+void x86_round(x86_code *x, int d, int b, x86_rounding rounding);
+
+/* A comparison, then one of what follows it, which reads its outcome. `mask` is
+ * a register that AVX2 keeps the outcome in. */
+void x86_compare(x86_code *x, x86_comparison c, int mask, int a, int b);
+void x86_select(x86_code *x, int d, int mask, int yes, int no);
+void x86_keep(x86_code *x, int d, int mask, int a); /* a where true, else 0 */
+
+#endif

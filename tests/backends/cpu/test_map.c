@@ -1,0 +1,271 @@
+/*
+ * test_map.c - machine code for element-wise programs computes what their
+ * interpreter does, to the bit.
+ */
+#include "cpu_bench.h"
+
+enum {
+    ROWS = 5,
+    COLUMNS = 331,
+    PROGRAMS = 120,
+    LARGEST_COUNT = ROWS * COLUMNS
+};
+
+/* ---- random programs ---- */
+
+static uint32_t random_word;
+
+static uint32_t below(uint32_t limit)
+{
+    random_word = random_word * 1664525u + 1013904223u;
+    return (random_word >> 8) % limit;
+}
+
+static const struct {
+    tn_map_op op;
+    int arity;
+} ops[] = {
+#define XX(name, number, arity, text, meaning) {number, arity},
+#include <tenon/map.def>
+#undef XX
+};
+
+enum { OPS = sizeof ops / sizeof *ops };
+
+/* An op of `least` operands or more; exp and its like `costly` times in eight.
+ */
+static tn_map_op some_op(int least, uint32_t costly)
+{
+    for (;;) {
+        const int i = (int)below(OPS);
+        const int far = ops[i].op >= TN_MAP_EXP && ops[i].op <= TN_MAP_COS;
+        if (ops[i].arity >= least && (!far || below(8) < costly))
+            return ops[i].op;
+    }
+}
+
+/* Instructions on operands of any age; then others that read each register
+ * nothing has read, oldest first: values live long, and there are more of them
+ * than the processor has registers. */
+static void random_body(tn_program *p, uint32_t costly)
+{
+    uint8_t n = p->instruction_count, oldest = 0;
+    const uint8_t middle = (uint8_t)(n + below(34u - n));
+    for (; n < middle; n++)
+        p->instruction[n] =
+            (tn_instruction){some_op(1, costly), (uint8_t)below(n),
+                             (uint8_t)below(n), (uint8_t)below(n)};
+    for (; n < TN_MAP_MAX_INSTRUCTIONS && oldest + 1 < n; n++, oldest += 2)
+        p->instruction[n] = (tn_instruction){
+            some_op(2, 0), oldest, (uint8_t)(oldest + 1), (uint8_t)below(n)};
+    p->instruction_count = n;
+}
+
+static tn_program random_program(uint32_t seed)
+{
+    tn_program p;
+    memset(&p, 0, sizeof p);
+    random_word = seed * 2654435761u;
+    p.input_count = (uint8_t)(1 + below(TN_MAP_MAX_INPUTS));
+    p.output_count = (uint8_t)(1 + below(TN_MAP_MAX_OUTPUTS));
+    p.constant_count = 2;
+    p.constant[0] = 0.75;
+    p.constant[1] = -3.0;
+    for (uint8_t i = 0; i < p.input_count; i++)
+        p.instruction[p.instruction_count++] =
+            (tn_instruction){TN_MAP_INPUT, i, 0, 0};
+    for (uint8_t i = 0; i < p.constant_count; i++)
+        p.instruction[p.instruction_count++] =
+            (tn_instruction){TN_MAP_CONST, i, 0, 0};
+    random_body(&p, seed % 3);
+    for (uint8_t i = 0; i < p.output_count; i++)
+        p.output[i] = (uint8_t)(p.instruction_count - 1 - i);
+    return p;
+}
+
+/* ---- numbers, strange ones among them ---- */
+
+static float some_number(void)
+{
+    static const float strange[] = {0.0f,   -0.0f, INFINITY, -INFINITY, NAN,
+                                    1e-42f, 3e38f, 1.0f,     -2.5f};
+    const uint32_t which = below(64);
+    if (which < sizeof strange / sizeof *strange)
+        return strange[which];
+    return ((float)below(1u << 16) - 32768.0f) * 0x1p-13f;
+}
+
+static void fill(bench *t)
+{
+    for (uint32_t i = 0; i < t->in_count; i++) {
+        char *at = t->memory + t->in[i].offset;
+        for (int k = 0; k < LARGEST_COUNT; k++) {
+            const float x = some_number();
+            uint32_t bits;
+            memcpy(&bits, &x, sizeof bits);
+            if (t->in[i].dtype == TN_BF16)
+                ((uint16_t *)(void *)at)[k] = (uint16_t)(bits >> 16);
+            else
+                ((float *)(void *)at)[k] = x;
+        }
+    }
+}
+
+/* ---- operands: dense, in bf16, one row, one column, one number ---- */
+
+static void set_strides(tn_operand *x, int64_t row, int64_t column)
+{
+    x->stride[0] = row;
+    x->stride[1] = column;
+}
+
+static void make_operands(bench *t, const tn_program *p)
+{
+    const int64_t shape[2] = {ROWS, COLUMNS};
+    for (int i = 0; i < p->input_count; i++) {
+        const uint32_t kind = below(8);
+        bench_in(t, kind == 0 ? TN_BF16 : TN_F32, 2, shape);
+        if (kind == 1)
+            set_strides(&t->in[i], 0, 1);
+        else if (kind == 2)
+            set_strides(&t->in[i], 1, 0);
+        else if (kind == 3)
+            set_strides(&t->in[i], 0, 0);
+    }
+    for (int i = 0; i < p->output_count; i++)
+        bench_out(t, below(8) == 0 ? TN_BF16 : TN_F32, 2, shape);
+}
+
+/* Output 0 takes the place of a dense input, as plans let it. */
+static void write_in_place(bench *t)
+{
+    for (uint32_t i = 0; i < t->in_count; i++)
+        if (t->in[i].dtype == TN_F32 && t->in[i].stride[0] == COLUMNS &&
+            t->in[i].stride[1] == 1) {
+            t->out[0].dtype = TN_F32;
+            t->out[0].offset = t->in[i].offset;
+            return;
+        }
+}
+
+typedef struct outcome {
+    char bytes[TN_MAP_MAX_OUTPUTS][LARGEST_COUNT * sizeof(float)];
+    tn_dtype dtype[TN_MAP_MAX_OUTPUTS];
+} outcome;
+
+static void compute(uint32_t seed, const char *options, outcome *to)
+{
+    const tn_map_attr attr = {.program = random_program(seed)};
+    bench t;
+    bench_open(&t, options);
+    make_operands(&t, &attr.program);
+    if (seed % 2)
+        write_in_place(&t);
+    fill(&t);
+    bench_run(&t, TN_OP_MAP, &attr);
+    for (uint32_t i = 0; i < t.out_count; i++) {
+        to->dtype[i] = t.out[i].dtype;
+        memcpy(to->bytes[i], t.memory + t.out[i].offset,
+               (size_t)tn_dtype_span(t.out[i].dtype, LARGEST_COUNT));
+    }
+    bench_close(&t);
+}
+
+/* Equal bits; of NaNs only that both are: which operand's payload comes out is
+ * the compiler's choice. */
+static int is_same_value(const outcome *a, const outcome *b, int output, int k)
+{
+    uint32_t x, y;
+    if (a->dtype[output] == TN_BF16) {
+        x = (uint32_t)((const uint16_t *)(const void *)a->bytes[output])[k]
+            << 16;
+        y = (uint32_t)((const uint16_t *)(const void *)b->bytes[output])[k]
+            << 16;
+    } else {
+        x = ((const uint32_t *)(const void *)a->bytes[output])[k];
+        y = ((const uint32_t *)(const void *)b->bytes[output])[k];
+    }
+    const uint32_t infinity = 0x7f800000u, unsigned_bits = 0x7fffffffu;
+    return x == y ||
+           ((x & unsigned_bits) > infinity && (y & unsigned_bits) > infinity);
+}
+
+static void expect_equal_outcomes(const char *vectors)
+{
+    static outcome code, interpreted;
+    char with[64], without[64];
+    snprintf(with, sizeof with, "{threads: 1, vectors: %s}", vectors);
+    snprintf(without, sizeof without, "{threads: 1, vectors: %s, jit: false}",
+             vectors);
+    for (uint32_t seed = 0; seed < PROGRAMS; seed++) {
+        const int outputs = random_program(seed).output_count;
+        compute(seed, with, &code);
+        compute(seed, without, &interpreted);
+        for (int o = 0; o < outputs; o++)
+            for (int k = 0; k < LARGEST_COUNT; k++)
+                if (!is_same_value(&code, &interpreted, o, k))
+                    fail_msg("%s: program %u, output %d, element %d", vectors,
+                             seed, o, k);
+    }
+}
+
+static void code_computes_what_the_interpreter_does(void **state)
+{
+    (void)state;
+    expect_equal_outcomes("avx2");
+    if (bench_has_avx512())
+        expect_equal_outcomes("avx512");
+}
+
+/* ---- that there is code at all ---- */
+
+/* Bytes of this process that can be executed and come from no file. */
+static long written_code(void)
+{
+    char line[512], may[5];
+    long total = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps)) {
+        unsigned long from, to, inode;
+        if (sscanf(line, "%lx-%lx %4s %*s %*s %lu", &from, &to, may, &inode) ==
+                4 &&
+            may[2] == 'x' && inode == 0 && !strchr(line, '['))
+            total += (long)(to - from);
+        assert_false(may[1] == 'w' && may[2] == 'x');
+    }
+    fclose(maps);
+    return total;
+}
+
+static long code_of_a_plan(const char *options)
+{
+    const tn_map_attr attr = {.program = random_program(1)};
+    tn_error err = TN_ERROR_NONE;
+    bench t;
+    bench_open(&t, options);
+    make_operands(&t, &attr.program);
+    const long before = written_code();
+    tn_assert_ok_err(bench_compile(&t, TN_OP_MAP, &attr, &err), err);
+    const long during = written_code();
+    t.rig->backend->exec_free(t.rig->device, t.exec);
+    assert_int_equal(written_code(), before);
+    bench_close(&t);
+    return during - before;
+}
+
+static void a_plan_has_code_while_it_lives_unless_told_not_to(void **state)
+{
+    (void)state;
+    assert_true(code_of_a_plan("{threads: 1}") > 0);
+    assert_int_equal(code_of_a_plan("{threads: 1, jit: false}"), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(code_computes_what_the_interpreter_does),
+        cmocka_unit_test(a_plan_has_code_while_it_lives_unless_told_not_to),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
