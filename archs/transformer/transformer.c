@@ -78,9 +78,14 @@ static tn_tensor heads(tn_layer *l, tn_tensor n, const char *name,
                       count, D);
 }
 
-static tn_tensor turn(tn_layer *l, tn_tensor x, const transformer_options *o)
+/* Queries or keys by their position, each head normed before if the layer does
+ * so. */
+static tn_tensor turn(tn_layer *l, tn_tensor x, const char *norm,
+                      const transformer_options *o)
 {
     const int64_t R = rotary_size(o, tn_dim(l->b, x, -1));
+    if (o->qk_norm)
+        x = tn_layer_norm(l, x, norm);
     if (!R)
         return x;
     return tn_rope(l->b, x, l->positions, .theta = o->rope_theta, .dims = R);
@@ -98,12 +103,9 @@ static tn_tensor attention(tn_layer *l, tn_tensor n,
     tn_tensor q = heads(l, n, "self_attn.q_proj", H, D, bias);
     tn_tensor k = heads(l, n, "self_attn.k_proj", G, D, bias);
     tn_tensor v = heads(l, n, "self_attn.v_proj", G, D, bias);
-    if (o->qk_norm) {
-        q = tn_layer_norm(l, q, "self_attn.q_norm");
-        k = tn_layer_norm(l, k, "self_attn.k_norm");
-    }
-    q = turn(l, q, o);
-    k = tn_cache(l, "k", turn(l, k, o)); /* (B, S, G, D) */
+    q = turn(l, q, "self_attn.q_norm", o);
+    k = turn(l, k, "self_attn.k_norm", o);
+    k = tn_cache(l, "k", k); /* (B, S, G, D) */
     v = tn_cache(l, "v", v);
 
     const tn_tensor y =

@@ -13,6 +13,7 @@ struct gpu_compiler {
     tn_exec *exec;
     tn_buffer *const *arenas;
     uint32_t node_index;
+    uint32_t joined; /* the node before it, too */
     uint32_t out_of_memory;
     /* scratch of the node so far: buffers before `scratch_at` are used up */
     uint32_t scratch_at;
@@ -36,6 +37,11 @@ static tn_status no_memory(const tn_exec *x, tn_error *err)
 tn_device *gpu_device_of(const gpu_compiler *c)
 {
     return c->exec->device;
+}
+
+const tn_plan *gpu_plan_of(const gpu_compiler *c)
+{
+    return c->exec->plan;
 }
 
 int gpu_is_measuring(const gpu_compiler *c)
@@ -124,7 +130,7 @@ static gpu_step *append_step(gpu_compiler *c)
         x->step_capacity = capacity;
     }
     gpu_step *step = &x->steps[x->step_count++];
-    *step = (gpu_step){.node = c->node_index};
+    *step = (gpu_step){.node = c->node_index, .joined = c->joined};
     return step;
 }
 
@@ -268,20 +274,34 @@ static tn_status compile_node(gpu_compiler *c, tn_error *err)
     if (!op || !op->compile)
         return gpu_refuse(node, err, "there is no kernel for this op");
     TN_TRY(gpu_check_dtypes(op, node, err));
+    return op->compile(c, node, err);
+}
+
+/* Node `i`, or it and the next; what belongs to both is the second's. */
+static tn_status compile_some(gpu_compiler *c, uint32_t i, uint32_t end,
+                              tn_error *err)
+{
+    c->joined = c->exec->device->join && i + 1 < end && gpu_joins_next(c, i);
+    c->node_index = i + c->joined;
     c->scratch_at = 0;
     c->scratch_used = 0;
-    return op->compile(c, node, err);
+    return c->joined ? gpu_compile_pair(c, i, err) : compile_node(c, err);
+}
+
+static tn_status compile_nodes(gpu_compiler *c, const tn_plan_segment *s,
+                               tn_error *err)
+{
+    const uint32_t end = s->first + s->count;
+    for (uint32_t i = s->first; i < end; i = c->node_index + 1)
+        TN_TRY(compile_some(c, i, end, err));
+    return TN_OK;
 }
 
 static tn_status compile_segment(gpu_compiler *c, uint32_t index, tn_error *err)
 {
     tn_exec *x = c->exec;
-    const tn_plan_segment *s = &x->plan->segments[index];
     x->segments[index].first_step = x->step_count;
-    for (uint32_t i = s->first; i < s->first + s->count; i++) {
-        c->node_index = i;
-        TN_TRY(compile_node(c, err));
-    }
+    TN_TRY(compile_nodes(c, &x->plan->segments[index], err));
     x->segments[index].step_count =
         x->step_count - x->segments[index].first_step;
     return TN_OK;
@@ -341,8 +361,8 @@ static tn_status workspace(tn_device *d, const tn_plan *plan, int64_t *bytes,
     tn_buffer *const none[TN_ARENA_COUNT] = {NULL};
     tn_exec x = {.device = d, .plan = plan};
     gpu_compiler c = {.exec = &x, .arenas = none, .measuring = 1};
-    for (; c.node_index < plan->node_count; c.node_index++)
-        TN_TRY(compile_node(&c, err));
+    for (uint32_t i = 0; i < plan->segment_count; i++)
+        TN_TRY(compile_nodes(&c, &plan->segments[i], err));
     if (d->scratch_wanted < c.scratch_most)
         d->scratch_wanted = c.scratch_most;
     *bytes = c.scratch_most;

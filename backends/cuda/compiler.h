@@ -6,6 +6,7 @@
  *
  *     ops.c        which file compiles which op, and the dtypes it takes
  *     op_*.c       families of ops
+ *     join.c       neighbours that have a kernel together
  *     emit.h       kernels made here, as text: map, reduce, copies, gathers
  *     kernels/     kernels written in CUDA C++
  *
@@ -20,6 +21,7 @@
 typedef struct gpu_compiler gpu_compiler;
 
 tn_device *gpu_device_of(const gpu_compiler *c);
+const tn_plan *gpu_plan_of(const gpu_compiler *c);
 
 /* Nothing is launched: the plan is only asked for its scratch. */
 int gpu_is_measuring(const gpu_compiler *c);
@@ -137,6 +139,34 @@ uint32_t gpu_scan_bwd_fits(const tn_device *d, const tn_plan_node *node);
 
 /* Whether the table has a kernel for this node. */
 uint32_t gpu_has_kernel(const tn_device *d, const tn_plan_node *node);
+
+/* ---- pairs of nodes: join.c ---- */
+
+typedef struct gpu_pair {
+    const tn_plan_node *first, *second;
+    uint32_t number; /* of the second in the plan */
+} gpu_pair;
+
+/* Dense tensors of the same bytes, number by number. */
+uint32_t gpu_is_same(const tn_operand *a, const tn_operand *b);
+/* No byte of one is a byte of the other. */
+uint32_t gpu_is_apart(const tn_operand *a, const tn_operand *b);
+/* Whether a node behind the pair reads this result of its first. */
+uint32_t gpu_is_read_later(const gpu_compiler *c, const gpu_pair *pair,
+                           const tn_operand *o);
+
+#define GPU_JOINT_MAP(XX)                                                      \
+    XX(map_norm)                                                               \
+    XX(norm_bwd_map)                                                           \
+    XX(norm_rope)                                                              \
+    XX(rope_norm_bwd)
+
+#define XX(name)                                                               \
+    uint32_t gpu_##name##_fits(const gpu_compiler *c, const gpu_pair *pair);   \
+    tn_status gpu_compile_##name(gpu_compiler *c, const gpu_pair *pair,        \
+                                 tn_error *err);
+GPU_JOINT_MAP(XX)
+#undef XX
 
 /* ---- small helpers of the op files ---- */
 

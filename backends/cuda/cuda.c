@@ -6,7 +6,7 @@
  *     loader.c, card.c               the driver, and which devices there are
  *     device.c, memory.c, transfer.c a stream, memory, bytes to and fro
  *     ask.c                          results, while the device goes on
- *     compile.c, op_*.c              a plan to launches
+ *     compile.c, op_*.c, join.c      a plan to launches
  *     kernels/, kernels.c            kernels that are written in CUDA C++
  *     emit*.c, nvrtc.c, cache.c      kernels made for a plan: map, reduce
  *     blas.c                         products by cuBLASLt, where it is there
@@ -39,6 +39,9 @@ static const tn_option options[] = {
     TN_OPTION_BOOL(gpu_options, tf32, 0,
                    "let cuBLASLt round operands of f32 products to TF32, which "
                    "has 10 bits of mantissa"),
+    TN_OPTION_BOOL(gpu_options, join, 1,
+                   "compute a residual and its norm by one kernel, and the "
+                   "norms of queries and keys with their rope; false: apart"),
 };
 
 /* ---- devices ---- */
@@ -98,7 +101,7 @@ static tn_status open_device(const tn_host *host, const void *given,
                              tn_device **device, tn_error *err)
 {
     static const gpu_options ordinary = {
-        .graph = 1, .native = 1, .cache = 1, .cublas = 1};
+        .graph = 1, .native = 1, .cache = 1, .cublas = 1, .join = 1};
     return gpu_device_open(host, given ? given : &ordinary, device, err);
 }
 

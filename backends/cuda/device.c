@@ -124,6 +124,7 @@ tn_status gpu_device_open(const tn_host *host, const gpu_options *options,
     d->host = host;
     d->graph = (uint32_t)options->graph;
     d->native = (uint32_t)options->native;
+    d->join = (uint32_t)options->join;
     const tn_status status = open_all(d, options, err);
     if (status != TN_OK)
         gpu_device_close(d);

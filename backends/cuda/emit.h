@@ -10,6 +10,7 @@
  *     emit.c         text, the frame, elements of every storage type
  *     emit_program.c a map program's instructions
  *     emit_map.c     a thread for each element, or for four in a row
+ *     emit_norm.c    a map and the norm of its rows, at once
  *     emit_reduce.c  a block's lanes share the elements of an output
  */
 #ifndef CUDA_EMIT_H
@@ -50,6 +51,21 @@ typedef struct gpu_reduce_spec {
     uint32_t by_rows; /* neighbouring threads are lanes, not columns */
 } gpu_reduce_spec;
 
+/*
+ * A map whose output `link` has rows of `columns` elements, which are normed;
+ * or, backward, one whose input `link` is the gradient that a norm passes on.
+ * `lanes` threads of a block share a row, at least a warp; the map's elements
+ * are `vector` in a row of it.
+ */
+typedef struct gpu_norm_spec {
+    gpu_map_spec map;
+    int64_t rows, columns;
+    uint32_t lanes, link;
+    uint32_t keep;  /* what else is written: outputs as bits; 1: the gradient */
+    tn_dtype dtype; /* of what the norm reads and makes */
+    double eps;
+} gpu_norm_spec;
+
 enum { GPU_BLOCK = 256 }; /* threads of an emitted kernel's block */
 
 /* Text in memory of the caller's; NULL where memory ran out. */
@@ -59,6 +75,10 @@ char *gpu_emit_map(const gpu_map_spec *spec);
  * element, whose bits are moved; an index outside the table gives 0. */
 char *gpu_emit_gather(const gpu_map_spec *spec, int64_t rows, uint32_t unit);
 char *gpu_emit_reduce(const gpu_reduce_spec *spec);
+/* Behind the map's addresses: weight, y, rstd. */
+char *gpu_emit_map_norm(const gpu_norm_spec *spec);
+/* Behind the map's addresses: dy, x, weight, rstd. */
+char *gpu_emit_norm_bwd_map(const gpu_norm_spec *spec);
 
 /* Join axes that every view walks through as one. Row-major numbers of elements
  * stay. Not where the program asks for coordinates. */
@@ -99,6 +119,17 @@ void gpu_emit_offset(gpu_text *t, const gpu_map_spec *spec,
 
 /* "float", "int" or "bf16": the pointer's type for a dtype */
 const char *gpu_type_name(tn_dtype dtype);
+
+/* ---- emit_map.c: V elements in a row, from number `e` on ---- */
+
+/* Input i as xi, but for input `but`. */
+void gpu_emit_loads(gpu_text *t, const gpu_map_spec *spec, uint32_t but);
+/* Output i as yi, a vec. */
+void gpu_emit_compute(gpu_text *t, const gpu_map_spec *spec);
+/* Of the outputs, those whose bits are set. */
+void gpu_emit_stores(gpu_text *t, const gpu_map_spec *spec, uint32_t which);
+/* Whether xi is one float and not a vec. */
+int gpu_is_single(const gpu_map_spec *spec, uint32_t input);
 
 /* ---- emit_program.c ---- */
 

@@ -29,7 +29,7 @@ static int goes_by_four(const gpu_map_spec *s, const gpu_view *view,
     return 1;
 }
 
-static uint32_t vector_of(const gpu_map_spec *s, const gpu_addresses *a)
+uint32_t gpu_vector_of(const gpu_map_spec *s, const gpu_addresses *a)
 {
     if (!s->rank || s->shape[s->rank - 1] % 4)
         return 1;
@@ -47,7 +47,7 @@ tn_status gpu_launch_map(gpu_compiler *c, gpu_map_spec *s,
                          const gpu_addresses *a, tn_error *err)
 {
     gpu_fold(s);
-    s->vector = vector_of(s, a);
+    s->vector = gpu_vector_of(s, a);
     const int64_t threads = gpu_size(s->shape, 0, s->rank) / s->vector;
     if (!threads)
         return TN_OK;

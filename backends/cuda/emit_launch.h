@@ -13,6 +13,13 @@ typedef struct gpu_addresses {
     uint32_t count;
 } gpu_addresses;
 
+/* Elements in a row that a thread can take of a folded map: 4 or 1. */
+uint32_t gpu_vector_of(const gpu_map_spec *spec, const gpu_addresses *a);
+
+/* What a map's node says, and its addresses. */
+gpu_map_spec gpu_map_of(gpu_compiler *c, const tn_plan_node *map,
+                        gpu_addresses *a);
+
 /* `spec` is folded, and told how many elements in a row a thread can take. */
 tn_status gpu_launch_map(gpu_compiler *c, gpu_map_spec *spec,
                          const gpu_addresses *a, tn_error *err);
@@ -29,6 +36,10 @@ tn_status gpu_launch_fill(gpu_compiler *c, uint64_t to, int64_t count,
 /* Everything but columns, lanes, splits and by_rows is given. */
 tn_status gpu_launch_reduce(gpu_compiler *c, gpu_reduce_spec *spec,
                             const gpu_addresses *a, tn_error *err);
+
+/* A norm's gradient of its weight: dw = sum over rows of dy x r. */
+tn_status gpu_sum_norm_weight(gpu_compiler *c, const tn_plan_node *norm_bwd,
+                              tn_error *err);
 
 /* `count` results of dtype from `parts` partial ones each, F32, which lie
  * parts x count. */

@@ -1,6 +1,9 @@
 /*
  * emit_map.c - element-wise kernels: a thread for each element, or for four
  * that lie in a row in everything the program touches.
+ *
+ * What is done for the elements from number e on is text that other kernels
+ * have inside, too (emit_norm.c).
  */
 #include "emit.h"
 
@@ -20,8 +23,7 @@ static int64_t elements_of(const gpu_map_spec *s)
     return elements;
 }
 
-/* Broadcast along the elements of a thread. */
-static int is_single(const gpu_map_spec *s, uint32_t input)
+int gpu_is_single(const gpu_map_spec *s, uint32_t input)
 {
     return s->vector == 1 || !s->in[input].stride[s->rank - 1];
 }
@@ -35,14 +37,15 @@ static void begin(gpu_text *t, const gpu_map_spec *s, int64_t reach)
             GPU_BLOCK, (long long)elements_of(s));
 }
 
-static void load_inputs(gpu_text *t, const gpu_map_spec *s,
-                        const gpu_walk *walk)
+void gpu_emit_loads(gpu_text *t, const gpu_map_spec *s, uint32_t but)
 {
+    const gpu_walk all = whole(s, "e"), *walk = &all;
+    gpu_emit_coordinates(t, s, walk);
     for (uint32_t i = 0; i < s->in_count; i++) {
-        if (gpu_is_rng(&s->program, i))
+        if (i == but || gpu_is_rng(&s->program, i))
             continue;
         const char *type = gpu_type_name(s->in[i].dtype);
-        if (is_single(s, i))
+        if (gpu_is_single(s, i))
             gpu_say(t, "const float x%u = get(((const %s *)a.at[%u])[", i, type,
                     i);
         else
@@ -51,15 +54,17 @@ static void load_inputs(gpu_text *t, const gpu_map_spec *s,
                     "a.at[%u] + (",
                     type, i, type, type, i);
         gpu_emit_offset(t, s, walk, s->in[i].stride);
-        gpu_say(t, is_single(s, i) ? "]);\n" : "));\n");
+        gpu_say(t, gpu_is_single(s, i) ? "]);\n" : "));\n");
     }
 }
 
-static void store_outputs(gpu_text *t, const gpu_map_spec *s,
-                          const gpu_walk *walk)
+void gpu_emit_stores(gpu_text *t, const gpu_map_spec *s, uint32_t which)
 {
+    const gpu_walk all = whole(s, "e"), *walk = &all;
     for (uint32_t i = 0; i < s->out_count; i++) {
         const char *type = gpu_type_name(s->out[i].dtype);
+        if (!(which >> i & 1u))
+            continue;
         gpu_say(t, "*(vec<%s> *)((%s *)a.at[%u] + (", type, type,
                 s->in_count + i);
         gpu_emit_offset(t, s, walk, s->out[i].stride);
@@ -67,14 +72,13 @@ static void store_outputs(gpu_text *t, const gpu_map_spec *s,
     }
 }
 
-/* Registers of element k of the thread's. */
-static void compute(gpu_text *t, const gpu_map_spec *s)
+void gpu_emit_compute(gpu_text *t, const gpu_map_spec *s)
 {
     char names[TN_MAP_MAX_INPUTS][24], coordinates[TN_MAX_RANK][16];
     gpu_element at = {.spec = s, .number = "e + k"};
     for (uint32_t i = 0; i < s->in_count; i++) {
         snprintf(names[i], sizeof names[i],
-                 is_single(s, i) ? "x%u" : "get(x%u.at[k])", i);
+                 gpu_is_single(s, i) ? "x%u" : "get(x%u.at[k])", i);
         at.input[i] = names[i];
     }
     for (uint32_t i = 0; i < TN_MAX_RANK; i++) {
@@ -85,6 +89,8 @@ static void compute(gpu_text *t, const gpu_map_spec *s)
                  i);
         at.coordinate[i] = coordinates[i];
     }
+    for (uint32_t i = 0; i < s->out_count; i++)
+        gpu_say(t, "vec<%s> y%u;\n", gpu_type_name(s->out[i].dtype), i);
     gpu_say(t, "#pragma unroll\nfor (int k = 0; k < V; k++) {\n");
     gpu_emit_program(t, &at);
     for (uint32_t i = 0; i < s->out_count; i++)
@@ -95,14 +101,10 @@ static void compute(gpu_text *t, const gpu_map_spec *s)
 char *gpu_emit_map(const gpu_map_spec *s)
 {
     gpu_text t = {.at = NULL};
-    const gpu_walk walk = whole(s, "e");
     begin(&t, s, 0);
-    gpu_emit_coordinates(&t, s, &walk);
-    load_inputs(&t, s, &walk);
-    for (uint32_t i = 0; i < s->out_count; i++)
-        gpu_say(&t, "vec<%s> y%u;\n", gpu_type_name(s->out[i].dtype), i);
-    compute(&t, s);
-    store_outputs(&t, s, &walk);
+    gpu_emit_loads(&t, s, UINT32_MAX);
+    gpu_emit_compute(&t, s);
+    gpu_emit_stores(&t, s, UINT32_MAX);
     gpu_say(&t, "}\n");
     return gpu_take_text(&t);
 }

@@ -15,6 +15,7 @@ typedef struct gpu_step {
     uint64_t zero, zero_bytes;
     uint32_t grid[3], threads, shared;
     uint32_t node;
+    uint32_t joined; /* 1: the node before it is in it */
 } gpu_step;
 
 typedef struct gpu_segment {
@@ -43,6 +44,16 @@ static inline const tn_plan_node *gpu_node(const tn_plan *plan, uint32_t i)
     return (const tn_plan_node *)(const void *)(base +
                                                 (size_t)i * plan->node_stride);
 }
+
+static inline gpu_pair gpu_pair_at(const tn_plan *plan, uint32_t i)
+{
+    return (gpu_pair){gpu_node(plan, i), gpu_node(plan, i + 1), i + 1};
+}
+
+/* join.c */
+/* Whether nodes i and i + 1 have a kernel together. */
+uint32_t gpu_joins_next(const gpu_compiler *c, uint32_t i);
+tn_status gpu_compile_pair(gpu_compiler *c, uint32_t i, tn_error *err);
 
 /* compile.c */
 tn_status gpu_compile(tn_device *d, const tn_plan *plan,

@@ -13,6 +13,7 @@
     XX(grouped)                                                                \
     XX(norm)                                                                   \
     XX(rope)                                                                   \
+    XX(norm_rope)                                                              \
     XX(loss)                                                                   \
     XX(attention)                                                              \
     XX(attention_few)                                                          \

@@ -184,9 +184,9 @@ struct tn_device {
     tn_buffer **scratch;   /* theirs together: one runs at a time */
     uint32_t scratch_count, scratch_capacity;
     int64_t scratch_wanted; /* of the largest plan that was asked about */
-    uint32_t next_plan; /* id of the next exec */
+    uint32_t next_plan;     /* id of the next exec */
     uint32_t profiling;
-    uint32_t graph, native;
+    uint32_t graph, native, join;
 };
 
 typedef struct gpu_options {
@@ -196,6 +196,7 @@ typedef struct gpu_options {
     int32_t cache;
     int32_t cublas;
     int32_t tf32;
+    int32_t join;
 } gpu_options;
 
 tn_status gpu_device_open(const tn_host *host, const gpu_options *options,

@@ -23,19 +23,26 @@ static void set_inputs(gpu_compiler *c, const tn_plan_node *n, gpu_map_spec *s,
     }
 }
 
-tn_status gpu_compile_map(gpu_compiler *c, const tn_plan_node *n, tn_error *err)
+gpu_map_spec gpu_map_of(gpu_compiler *c, const tn_plan_node *n,
+                        gpu_addresses *a)
 {
     const tn_map_attr *attr = n->attr;
-    const tn_operand *y = n->out;
-    gpu_map_spec s = {.rank = y->rank, .program = attr->program};
-    gpu_addresses a = {.count = 0};
-    memcpy(s.shape, y->shape, sizeof s.shape);
-    set_inputs(c, n, &s, &a);
+    gpu_map_spec s = {.rank = n->out->rank, .program = attr->program};
+    *a = (gpu_addresses){.count = 0};
+    memcpy(s.shape, n->out->shape, sizeof s.shape);
+    set_inputs(c, n, &s, a);
     s.out_count = n->out_count;
     for (uint32_t i = 0; i < n->out_count; i++) {
         set_view(&s.out[i], &n->out[i]);
-        a.at[a.count++] = gpu_at(c, &n->out[i]);
+        a->at[a->count++] = gpu_at(c, &n->out[i]);
     }
+    return s;
+}
+
+tn_status gpu_compile_map(gpu_compiler *c, const tn_plan_node *n, tn_error *err)
+{
+    gpu_addresses a;
+    gpu_map_spec s = gpu_map_of(c, n, &a);
     return gpu_launch_map(c, &s, &a, err);
 }
 

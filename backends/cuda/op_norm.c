@@ -60,11 +60,23 @@ tn_status gpu_compile_norm(gpu_compiler *c, const tn_plan_node *n,
                       &a, sizeof a, grid_of(a.rows), err);
 }
 
-/* dw = sum over rows of dy x r */
-static tn_status sum_weight(gpu_compiler *c, const tn_plan_node *n,
-                            const gpu_norm_args *a, tn_error *err)
+static gpu_norm_args backward_of(gpu_compiler *c, const tn_plan_node *n)
 {
-    const gpu_addresses at = {{a->dy, a->x, a->rstd, gpu_at(c, &n->out[1])}, 4};
+    const tn_operand *x = &n->in[1];
+    return (gpu_norm_args){.dy = gpu_at(c, &n->in[0]),
+                           .x = gpu_at(c, x),
+                           .weight = gpu_at(c, &n->in[2]),
+                           .rstd = gpu_at(c, &n->in[3]),
+                           .y = gpu_at(c, &n->out[0]),
+                           .rows = rows_of(x),
+                           .columns = x->shape[x->rank - 1]};
+}
+
+tn_status gpu_sum_norm_weight(gpu_compiler *c, const tn_plan_node *n,
+                              tn_error *err)
+{
+    const gpu_norm_args a = backward_of(c, n);
+    const gpu_addresses at = {{a.dy, a.x, a.rstd, gpu_at(c, &n->out[1])}, 4};
     gpu_reduce_spec s = {.axes = 1,
                          .kind = TN_REDUCE_SUM,
                          .accumulate = n->accumulate >> 1 & 1u};
@@ -72,10 +84,10 @@ static tn_status sum_weight(gpu_compiler *c, const tn_plan_node *n,
     s.map.rank = 2;
     s.map.in_count = 3;
     s.map.out_count = 1;
-    s.map.shape[0] = a->rows;
-    s.map.shape[1] = a->columns;
-    s.map.in[0] = (gpu_view){n->in[0].dtype, {a->columns, 1}};
-    s.map.in[1] = (gpu_view){n->in[1].dtype, {a->columns, 1}};
+    s.map.shape[0] = a.rows;
+    s.map.shape[1] = a.columns;
+    s.map.in[0] = (gpu_view){n->in[0].dtype, {a.columns, 1}};
+    s.map.in[1] = (gpu_view){n->in[1].dtype, {a.columns, 1}};
     s.map.in[2] = (gpu_view){TN_F32, {1, 0}};
     s.map.out[0].dtype = n->out[1].dtype;
     for (uint8_t i = 0; i < 3; i++)
@@ -90,18 +102,11 @@ static tn_status sum_weight(gpu_compiler *c, const tn_plan_node *n,
 tn_status gpu_compile_norm_bwd(gpu_compiler *c, const tn_plan_node *n,
                                tn_error *err)
 {
-    const tn_operand *x = &n->in[1];
-    const gpu_norm_args a = {.dy = gpu_at(c, &n->in[0]),
-                             .x = gpu_at(c, x),
-                             .weight = gpu_at(c, &n->in[2]),
-                             .rstd = gpu_at(c, &n->in[3]),
-                             .y = gpu_at(c, &n->out[0]),
-                             .rows = rows_of(x),
-                             .columns = x->shape[x->rank - 1]};
+    const gpu_norm_args a = backward_of(c, n);
     TN_TRY(gpu_launch(c, GPU_FAMILY_norm,
-                      named(x, "rms_norm_bwd_f", "rms_norm_bwd_b"), &a,
+                      named(&n->in[1], "rms_norm_bwd_f", "rms_norm_bwd_b"), &a,
                       sizeof a, grid_of(a.rows), err));
-    return sum_weight(c, n, &a, err);
+    return gpu_sum_norm_weight(c, n, err);
 }
 
 tn_status gpu_compile_softmax(gpu_compiler *c, const tn_plan_node *n,

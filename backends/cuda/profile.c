@@ -1,7 +1,7 @@
 /*
  * profile.c - extension "profile/1": seconds of each node, by events that the
  * device notes between nodes. While it is on, runs launch node by node and are
- * waited for.
+ * waited for. The seconds of two nodes that are one kernel are the second's.
  */
 #include "exec.h"
 

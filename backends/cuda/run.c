@@ -68,13 +68,27 @@ tn_status gpu_capture(tn_exec *x, gpu_segment *s, tn_error *err)
 
 /* ---- running ---- */
 
+/* "FILE:LINE: OP", of two where they are one kernel. */
+static void name_step(const tn_exec *x, const gpu_step *s, char *to,
+                      size_t size)
+{
+    int at = 0;
+    for (uint32_t i = s->node - s->joined; i <= s->node; i++) {
+        const tn_plan_node *n = gpu_node(x->plan, i);
+        if ((size_t)at < size)
+            at += snprintf(to + at, size - (size_t)at, "%s%s:%d: %s",
+                           at ? " with " : "", n->file ? n->file : "(graph)",
+                           (int)n->line, n->name);
+    }
+}
+
 /* Node by node, each waited for. */
 static tn_status run_slowly(tn_exec *x, const gpu_segment *s, tn_error *err)
 {
     const gpu_step *step = x->steps + s->first_step;
     const gpu_step *end = step + s->step_count;
     while (step < end) {
-        const tn_plan_node *node = gpu_node(x->plan, step->node);
+        const gpu_step *first = step;
         const uint32_t number = step->node;
         tn_error why = {0};
         tn_status status = TN_OK;
@@ -82,10 +96,11 @@ static tn_status run_slowly(tn_exec *x, const gpu_segment *s, tn_error *err)
             status = gpu_start_step(x, step, &why);
         if (status == TN_OK)
             status = gpu_finish(x->device, &why);
-        if (status != TN_OK)
-            return tn_fail(err, status, "%s:%d: %s: %s",
-                           node->file ? node->file : "(graph)", (int)node->line,
-                           node->name, why.message);
+        if (status != TN_OK) {
+            char name[256];
+            name_step(x, first, name, sizeof name);
+            return tn_fail(err, status, "%s: %s", name, why.message);
+        }
     }
     return TN_OK;
 }

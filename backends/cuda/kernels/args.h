@@ -145,6 +145,22 @@ typedef struct gpu_rope_args {
     float frequency[GPU_ROPE_PAIRS]; /* theta^(-2 pair / dims) */
 } gpu_rope_args;
 
+/* ---- norm_rope.cu ---- */
+
+enum { GPU_HEAD_WARPS = 8 }; /* of a block, which share the heads of a row */
+
+/* Forward: rope.x is normed, then turned to rope.y. Backward: rope.x is the
+ * gradient of rope.y and turned back, `x` what was normed, rope.y its gradient,
+ * and block b leaves its share of the weight's at partial + b size. */
+typedef struct gpu_norm_rope_args {
+    gpu_rope_args rope;
+    uint64_t weight, rstd;
+    uint64_t normed; /* forward: 0, or where what is not yet turned goes */
+    uint64_t x, partial;
+    float eps;
+    uint32_t reserved;
+} gpu_norm_rope_args;
+
 /* ---- loss.cu ---- */
 
 /* Rows of logits to their loss and, backward, to the gradient of the logits:

@@ -152,6 +152,26 @@ static void reductions_compile_along_rows_and_columns(void **state)
     }
 }
 
+/* Rows within a warp and of several, a thread with one piece and with more. */
+static void norms_compile_around_a_map(void **state)
+{
+    (void)state;
+    const tn_dtype dtypes[] = {TN_F32, TN_BF16};
+    for (uint32_t i = 0; i < 8; i++) {
+        const tn_dtype dtype = dtypes[i & 1];
+        gpu_norm_spec s = {.map = product(dtype, dtype, dtype),
+                           .rows = 40,
+                           .columns = 64,
+                           .lanes = i & 2 ? 32 : 128,
+                           .keep = 1,
+                           .dtype = dtype,
+                           .eps = 1e-5};
+        s.map.vector = i & 4 ? 4 : 1;
+        expect_compiles(gpu_emit_map_norm(&s));
+        expect_compiles(gpu_emit_norm_bwd_map(&s));
+    }
+}
+
 static void folding_joins_what_is_walked_through_as_one(void **state)
 {
     (void)state;
@@ -187,6 +207,7 @@ int main(void)
         cmocka_unit_test(tensors_beyond_32_bits_compile),
         cmocka_unit_test(gathers_compile_in_every_unit),
         cmocka_unit_test(reductions_compile_along_rows_and_columns),
+        cmocka_unit_test(norms_compile_around_a_map),
         cmocka_unit_test(folding_joins_what_is_walked_through_as_one),
         cmocka_unit_test(folding_keeps_axes_that_a_broadcast_tells_apart),
     };

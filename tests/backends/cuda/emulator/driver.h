@@ -67,8 +67,10 @@ void simt_break(CUresult why);
 TN_PRINTF(2, 3)
 CUresult simt_complain(CUresult why, const char *format, ...);
 
-/* How often a stream was waited for, for tests that count. */
+/* How often a stream was waited for, and how many kernels were carried out, for
+ * tests that count. */
 SIMT_EXPORT unsigned long simt_wait_count(void);
+SIMT_EXPORT unsigned long simt_kernel_count(void);
 
 /* ---- memory.c ---- */
 

@@ -189,6 +189,13 @@ static int stays_within(const struct CUmod_st *m, unsigned dynamic_bytes)
     return 1;
 }
 
+static unsigned long kernels;
+
+unsigned long simt_kernel_count(void)
+{
+    return kernels;
+}
+
 CUresult simt_call(const simt_kernel_call *call)
 {
     const CUfunction f = call->function;
@@ -202,6 +209,7 @@ CUresult simt_call(const simt_kernel_call *call)
         .shared_bytes = f->module->tls_bytes,
     };
     CUresult result = simt_fault("kernel");
+    kernels++;
     if (!result)
         result = simt_run_grid(&launch);
     if (!result && !stays_within(f->module, call->dynamic_bytes))
