@@ -51,9 +51,8 @@ static tn_status check_size(uint32_t slot, int64_t bytes, tn_error *err)
 static tn_status copy(const tn_device *d, char *to, uint64_t from,
                       int64_t bytes, tn_error *err)
 {
-    return gpu_check(
-        &d->driver,
-        d->driver.MemcpyDtoHAsync(to, from, (size_t)bytes, d->stream),
+    return gpu_check_run(
+        d, d->driver.MemcpyDtoHAsync(to, from, (size_t)bytes, d->stream),
         "copying a result", err);
 }
 
@@ -63,13 +62,14 @@ static tn_status ask(tn_device *d, uint32_t slot, const tn_buffer *from,
     TN_TRY(check_size(slot, bytes, err));
     TN_TRY(gpu_check_range(from, offset, bytes, "a result", err));
     TN_TRY(gpu_enter(d, err));
-    const gpu_question *q = &d->questions[slot];
+    gpu_question *q = &d->questions[slot];
+    q->runs = d->runs;
     TN_TRY(copy(d, q->bytes + GPU_QUESTION_BYTES, d->fault->address,
                 sizeof(gpu_fault), err));
     if (bytes)
         TN_TRY(copy(d, q->bytes, from->address + (uint64_t)offset, bytes, err));
-    return gpu_check(&d->driver, d->driver.EventRecord(q->answered, d->stream),
-                     "copying a result", err);
+    return gpu_check_run(d, d->driver.EventRecord(q->answered, d->stream),
+                         "copying a result", err);
 }
 
 static tn_status take(tn_device *d, uint32_t slot, void *to, int64_t bytes,
@@ -79,8 +79,9 @@ static tn_status take(tn_device *d, uint32_t slot, void *to, int64_t bytes,
     TN_TRY(check_size(slot, bytes, err));
     TN_TRY(gpu_enter(d, err));
     const gpu_question *q = &d->questions[slot];
-    TN_TRY(gpu_check(&d->driver, d->driver.EventSynchronize(q->answered),
-                     "waiting for a result", err));
+    TN_TRY(gpu_check_run(d, d->driver.EventSynchronize(q->answered),
+                         "waiting for a result", err));
+    d->over = q->runs > d->over ? q->runs : d->over;
     memcpy(&fault, q->bytes + GPU_QUESTION_BYTES, sizeof fault);
     memcpy(to, q->bytes, (size_t)bytes);
     return gpu_tell_fault(d, &fault, err);

@@ -134,9 +134,13 @@ static gpu_step *append_step(gpu_compiler *c)
     return step;
 }
 
+/* Behind the mark of the last step. */
 static int append_arguments(tn_exec *x, const void *arguments, size_t bytes)
 {
-    const size_t need = x->argument_bytes + bytes + ARGUMENT_ALIGNMENT;
+    const gpu_mark mark = {(uint64_t)(uintptr_t)x->device->begun,
+                           (uint64_t)x->id << 32 | x->step_count};
+    const size_t need =
+        x->argument_bytes + sizeof mark + bytes + ARGUMENT_ALIGNMENT;
     if (need > x->argument_capacity) {
         char *more = realloc(x->arguments, 2 * need);
         if (!more)
@@ -144,9 +148,11 @@ static int append_arguments(tn_exec *x, const void *arguments, size_t bytes)
         x->arguments = more;
         x->argument_capacity = 2 * need;
     }
-    memcpy(x->arguments + x->argument_bytes, arguments, bytes);
-    x->argument_bytes += (bytes + ARGUMENT_ALIGNMENT - 1) / ARGUMENT_ALIGNMENT *
-                         ARGUMENT_ALIGNMENT;
+    char *to = x->arguments + x->argument_bytes;
+    memcpy(to, &mark, sizeof mark);
+    memcpy(to + sizeof mark, arguments, bytes);
+    x->argument_bytes += (sizeof mark + bytes + ARGUMENT_ALIGNMENT - 1) /
+                         ARGUMENT_ALIGNMENT * ARGUMENT_ALIGNMENT;
     return 1;
 }
 
@@ -186,7 +192,7 @@ static tn_status append_launch(gpu_compiler *c, gpu_kernel *kernel,
         return no_memory(x, err);
     step->kernel = kernel;
     step->arguments = offset;
-    step->argument_bytes = bytes;
+    step->argument_bytes = sizeof(gpu_mark) + bytes;
     step->grid[0] = (uint32_t)grid->x;
     step->grid[1] = (uint32_t)grid->y;
     step->grid[2] = (uint32_t)grid->z;

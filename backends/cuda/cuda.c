@@ -42,6 +42,9 @@ static const tn_option options[] = {
     TN_OPTION_BOOL(gpu_options, join, 1,
                    "compute a residual and its norm by one kernel, and the "
                    "norms of queries and keys with their rope; false: apart"),
+    TN_OPTION_BOOL(gpu_options, mark, 1,
+                   "let each kernel leave word that it began, so that a "
+                   "failure within a graph is told with its op"),
 };
 
 /* ---- devices ---- */
@@ -101,7 +104,7 @@ static tn_status open_device(const tn_host *host, const void *given,
                              tn_device **device, tn_error *err)
 {
     static const gpu_options ordinary = {
-        .graph = 1, .native = 1, .cache = 1, .cublas = 1, .join = 1};
+        .graph = 1, .native = 1, .cache = 1, .cublas = 1, .join = 1, .mark = 1};
     return gpu_device_open(host, given ? given : &ordinary, device, err);
 }
 

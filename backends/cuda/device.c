@@ -63,11 +63,24 @@ tn_status gpu_enter(const tn_device *d, tn_error *err)
 
 tn_status gpu_finish(tn_device *d, tn_error *err)
 {
-    return gpu_check(&d->driver, d->driver.StreamSynchronize(d->stream),
-                     "waiting for the device", err);
+    TN_TRY(gpu_check_run(d, d->driver.StreamSynchronize(d->stream),
+                         "waiting for the device", err));
+    d->over = d->runs;
+    return TN_OK;
 }
 
 /* ---- opening ---- */
+
+static tn_status create_mark(tn_device *d, tn_error *err)
+{
+    void *pinned = NULL;
+    TN_TRY(gpu_check(&d->driver,
+                     d->driver.MemAllocHost(&pinned, sizeof *d->begun),
+                     "opening the device", err));
+    d->begun = pinned;
+    *d->begun = 0;
+    return TN_OK;
+}
 
 static tn_status create_fault(tn_device *d, tn_error *err)
 {
@@ -112,6 +125,8 @@ static tn_status open_all(tn_device *d, const gpu_options *o, tn_error *err)
         d->host->log(d->host, TN_LOG_WARNING,
                      "backend cuda: tf32: true changes nothing without "
                      "cuBLASLt; our own products of f32 are f32");
+    if (o->mark)
+        TN_TRY(create_mark(d, err));
     return create_fault(d, err);
 }
 
@@ -147,6 +162,8 @@ void gpu_device_close(tn_device *d)
         gpu_buffer_free(d, d->fault);
         if (d->fault_copy)
             d->driver.MemFreeHost(d->fault_copy);
+        if (d->begun)
+            d->driver.MemFreeHost(d->begun);
         if (d->stream)
             d->driver.StreamDestroy(d->stream);
     }

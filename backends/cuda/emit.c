@@ -100,9 +100,11 @@ void gpu_emit_begin(gpu_text *t, const gpu_map_spec *s, int64_t reach)
     gpu_say(t, "typedef %s index;\n",
             farthest(s, reach) < NARROW ? "unsigned" : "long long");
     gpu_say(t,
-            "struct arguments { unsigned long long at[%d]; };\n"
+            "struct arguments { unsigned long long word, value, at[%d]; };\n"
             "extern \"C\" __global__ void __launch_bounds__(%d)\n"
-            "kernel(const arguments a)\n{\n",
+            "kernel(const arguments a)\n{\n"
+            "if (a.word && !(blockIdx.x | threadIdx.x))\n"
+            "*(volatile unsigned long long *)a.word = a.value;\n",
             TN_MAP_MAX_INPUTS + TN_MAP_MAX_OUTPUTS, GPU_BLOCK);
 }
 

@@ -4,8 +4,8 @@
  * Shapes and strides of a plan never change, so they are written into the
  * kernel as numbers: an index that would be a chain of divisions by values from
  * memory becomes shifts and multiplications, and broadcasting costs nothing.
- * Only addresses travel in the argument block; nodes of the same program and
- * shapes (layers of a model) share a kernel.
+ * Only addresses travel in the argument block, behind a gpu_mark; nodes of the
+ * same program and shapes (layers of a model) share a kernel.
  *
  *     emit.c         text, the frame, elements of every storage type
  *     emit_program.c a map program's instructions

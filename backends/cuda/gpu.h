@@ -12,7 +12,8 @@
  *     cache.c      machine code of emitted text, kept on disk
  *     blas.c       cuBLASLt, where it is installed
  *
- * All work goes to one stream in the order of the calls.
+ * All work goes to one stream in the order of the calls; what is uploaded
+ * while it works comes to the device by a second one.
  */
 #ifndef CUDA_GPU_H
 #define CUDA_GPU_H
@@ -67,9 +68,14 @@ int64_t gpu_free_bytes(const tn_device *d);
 
 enum { GPU_STAGING_SLOTS = 4 };
 
+/* Slots of pinned memory, and as many on the device, where bytes wait for what
+ * was started before them. */
 typedef struct gpu_staging {
-    char *bytes[GPU_STAGING_SLOTS]; /* pinned */
-    CUevent done[GPU_STAGING_SLOTS];
+    char *bytes[GPU_STAGING_SLOTS];
+    tn_buffer *landed;                  /* the device's slots */
+    CUevent arrived[GPU_STAGING_SLOTS]; /* on the device */
+    CUevent done[GPU_STAGING_SLOTS];    /* free again */
+    CUstream stream;                    /* by which they arrive */
     uint32_t next;
 } gpu_staging;
 
@@ -90,6 +96,7 @@ enum { GPU_QUESTIONS = 2, GPU_QUESTION_BYTES = 4096 };
 typedef struct gpu_question {
     char *bytes; /* pinned, and a gpu_fault behind them */
     CUevent answered;
+    uint64_t runs; /* that had been started before it */
 } gpu_question;
 
 tn_status gpu_questions_open(tn_device *d, tn_error *err);
@@ -180,11 +187,14 @@ struct tn_device {
     gpu_blas *blas;        /* NULL: our own kernels multiply */
     tn_buffer *fault;      /* a gpu_fault */
     gpu_fault *fault_copy; /* pinned */
-    tn_exec *execs;        /* all there are */
-    tn_buffer **scratch;   /* theirs together: one runs at a time */
+    uint64_t *begun;     /* pinned: the gpu_mark of the last kernel that began;
+                            NULL:     kernels leave none */
+    tn_exec *execs;      /* all there are */
+    tn_buffer **scratch; /* theirs together: one runs at a time */
     uint32_t scratch_count, scratch_capacity;
     int64_t scratch_wanted; /* of the largest plan that was asked about */
     uint32_t next_plan;     /* id of the next exec */
+    uint64_t runs, over;    /* segments started, and known to have ended */
     uint32_t profiling;
     uint32_t graph, native, join;
 };
@@ -197,6 +207,7 @@ typedef struct gpu_options {
     int32_t cublas;
     int32_t tf32;
     int32_t join;
+    int32_t mark;
 } gpu_options;
 
 tn_status gpu_device_open(const tn_host *host, const gpu_options *options,
@@ -209,6 +220,10 @@ tn_status gpu_enter(const tn_device *d, tn_error *err);
 /* TN_OK, or a sentence on what a call that failed means for the user. */
 tn_status gpu_check(const gpu_driver *driver, CUresult result,
                     const char *doing, tn_error *err);
+
+/* The same for what a kernel may have broken: then with its op. */
+tn_status gpu_check_run(const tn_device *d, CUresult result, const char *doing,
+                        tn_error *err);
 
 /* Wait for all that was started. */
 tn_status gpu_finish(tn_device *d, tn_error *err);

@@ -3,8 +3,14 @@
  * wrong.
  *
  * A segment is one graph: starting it costs the CPU one call. With `graph:
- * false` launches go to the stream one by one and each node is waited for, so
- * that a failure has a name; that is what debuggers and compute-sanitizer want.
+ * false` launches go to the stream one by one and each node is waited for: that
+ * is what debuggers and compute-sanitizer want.
+ *
+ * A kernel that fails takes the context with it, and nothing can be asked of
+ * the device any more. But the CPU's memory stays: each kernel begins with
+ * writing its number there (gpu_mark), so that the last one that began has a
+ * name. Products of cuBLASLt leave no word; those behind that kernel are named
+ * with it.
  *
  * Kernels that read indices go on without the bad ones and leave the first in
  * the device's fault record, which the next wait reads.
@@ -66,25 +72,74 @@ tn_status gpu_capture(tn_exec *x, gpu_segment *s, tn_error *err)
     return status;
 }
 
-/* ---- running ---- */
+/* ---- who it was ---- */
 
-/* "FILE:LINE: OP", of two where they are one kernel. */
-static void name_step(const tn_exec *x, const gpu_step *s, char *to,
-                      size_t size)
+enum { NAME_BYTES = 400 };
+
+/* "FILE:LINE: OP", of two where they are one kernel, behind what is there. */
+static void add_name(const tn_exec *x, const gpu_step *s, const char *before,
+                     char name[NAME_BYTES])
 {
-    int at = 0;
     for (uint32_t i = s->node - s->joined; i <= s->node; i++) {
         const tn_plan_node *n = gpu_node(x->plan, i);
-        if ((size_t)at < size)
-            at += snprintf(to + at, size - (size_t)at, "%s%s:%d: %s",
-                           at ? " with " : "", n->file ? n->file : "(graph)",
-                           (int)n->line, n->name);
+        const size_t at = strlen(name);
+        snprintf(name + at, NAME_BYTES - at, "%s%s:%d: %s",
+                 i < s->node || !s->joined ? before : " with ",
+                 n->file ? n->file : "(graph)", (int)n->line, n->name);
     }
 }
+
+static const tn_exec *find_exec(const tn_device *d, uint32_t id)
+{
+    const tn_exec *x = d->execs;
+    while (x && x->id != id)
+        x = x->next;
+    return x;
+}
+
+/* What may have failed, by the word that was left last: that step, or one of
+ * the products behind it. */
+static void name_the_last(const tn_device *d, char name[NAME_BYTES])
+{
+    const uint64_t mark = d->begun ? *(volatile uint64_t *)d->begun : 0;
+    const uint32_t step = (uint32_t)mark;
+    const tn_exec *x = step ? find_exec(d, (uint32_t)(mark >> 32)) : NULL;
+    if (!x || step > x->step_count)
+        return;
+    add_name(x, &x->steps[step - 1], "", name);
+    for (uint32_t i = step; i < x->step_count && !x->steps[i].kernel; i++)
+        if (x->steps[i].call)
+            add_name(x, &x->steps[i], " or ", name);
+}
+
+/* Failures of kernels, as cuda.h numbers them: addresses, instructions, stacks,
+ * assertions, time. */
+static int is_of_a_kernel(CUresult result)
+{
+    return result == 700 || result == 702 || result == 710 ||
+           (result >= 714 && result <= 719);
+}
+
+tn_status gpu_check_run(const tn_device *d, CUresult result, const char *doing,
+                        tn_error *err)
+{
+    char name[NAME_BYTES] = "";
+    tn_error why = {0};
+    const tn_status status = gpu_check(&d->driver, result, doing, &why);
+    if (status == TN_OK)
+        return TN_OK;
+    if (is_of_a_kernel(result))
+        name_the_last(d, name);
+    return tn_fail(err, status, "%s%s%s", name, name[0] ? ": " : "",
+                   why.message);
+}
+
+/* ---- running ---- */
 
 /* Node by node, each waited for. */
 static tn_status run_slowly(tn_exec *x, const gpu_segment *s, tn_error *err)
 {
+    const tn_device *d = x->device;
     const gpu_step *step = x->steps + s->first_step;
     const gpu_step *end = step + s->step_count;
     while (step < end) {
@@ -95,10 +150,12 @@ static tn_status run_slowly(tn_exec *x, const gpu_segment *s, tn_error *err)
         for (; step < end && step->node == number && status == TN_OK; step++)
             status = gpu_start_step(x, step, &why);
         if (status == TN_OK)
-            status = gpu_finish(x->device, &why);
+            status =
+                gpu_check(&d->driver, d->driver.StreamSynchronize(d->stream),
+                          "waiting for the device", &why);
         if (status != TN_OK) {
-            char name[256];
-            name_step(x, first, name, sizeof name);
+            char name[NAME_BYTES] = "";
+            add_name(x, first, "", name);
             return tn_fail(err, status, "%s: %s", name, why.message);
         }
     }
@@ -119,19 +176,12 @@ tn_status gpu_run(tn_device *d, tn_exec *x, uint32_t segment, tn_error *err)
         return run_slowly(x, s, err);
     if (!s->graph)
         return TN_OK;
-    return gpu_check(&d->driver, d->driver.GraphLaunch(s->graph, d->stream),
-                     "starting a plan", err);
+    d->runs++;
+    return gpu_check_run(d, d->driver.GraphLaunch(s->graph, d->stream),
+                         "starting a plan", err);
 }
 
 /* ---- waiting ---- */
-
-static const tn_exec *find_exec(const tn_device *d, uint32_t id)
-{
-    const tn_exec *x = d->execs;
-    while (x && x->id != id)
-        x = x->next;
-    return x;
-}
 
 tn_status gpu_tell_fault(tn_device *d, const gpu_fault *fault, tn_error *err)
 {
@@ -151,11 +201,11 @@ tn_status gpu_tell_fault(tn_device *d, const gpu_fault *fault, tn_error *err)
 tn_status gpu_wait(tn_device *d, tn_error *err)
 {
     TN_TRY(gpu_enter(d, err));
-    TN_TRY(
-        gpu_check(&d->driver,
-                  d->driver.MemcpyDtoHAsync(d->fault_copy, d->fault->address,
-                                            sizeof *d->fault_copy, d->stream),
-                  "waiting for the device", err));
+    TN_TRY(gpu_check_run(
+        d,
+        d->driver.MemcpyDtoHAsync(d->fault_copy, d->fault->address,
+                                  sizeof *d->fault_copy, d->stream),
+        "waiting for the device", err));
     TN_TRY(gpu_finish(d, err));
     return gpu_tell_fault(d, d->fault_copy, err);
 }

@@ -9,6 +9,12 @@
 
 #include <stdint.h>
 
+/* What leads the arguments of every kernel: `value` is written to `word`, which
+ * the CPU sees, as the kernel begins; word 0: nowhere. */
+typedef struct gpu_mark {
+    uint64_t word, value;
+} gpu_mark;
+
 /* Where kernels leave word of an index out of range: the first one wins. */
 typedef struct gpu_fault {
     uint32_t node; /* 1 + its number in the plan; 0: none */

@@ -132,8 +132,9 @@ static __device__ __forceinline__ void attention(const gpu_attention_args &a)
 
 #define ATTENTION(name, T, C)                                                  \
     extern "C" __global__ void __launch_bounds__(256)                          \
-        attention_##name(const gpu_attention_args a)                           \
+        attention_##name(const marked<gpu_attention_args> m)                   \
     {                                                                          \
+        const gpu_attention_args &a = begin(m);                                \
         attention<T, C>(a);                                                    \
     }
 ATTENTION(64_f, float, 4)

@@ -209,13 +209,15 @@ attention_dkv(const gpu_attention_args &a)
 
 #define BACKWARD(name, T, C)                                                   \
     extern "C" __global__ void __launch_bounds__(256)                          \
-        attention_dq_##name(const gpu_attention_args a)                        \
+        attention_dq_##name(const marked<gpu_attention_args> m)                \
     {                                                                          \
+        const gpu_attention_args &a = begin(m);                                \
         attention_dq<T, C>(a);                                                 \
     }                                                                          \
     extern "C" __global__ void __launch_bounds__(256)                          \
-        attention_dkv_##name(const gpu_attention_args a)                       \
+        attention_dkv_##name(const marked<gpu_attention_args> m)               \
     {                                                                          \
+        const gpu_attention_args &a = begin(m);                                \
         attention_dkv<T, C>(a);                                                \
     }
 BACKWARD(64_f, float, 4)

@@ -307,13 +307,15 @@ static __device__ __forceinline__ void few_join(const gpu_attention_args &a)
 
 #define FEW(letter, T)                                                         \
     extern "C" __global__ void __launch_bounds__(128)                          \
-        attention_few_##letter(const gpu_attention_args a)                     \
+        attention_few_##letter(const marked<gpu_attention_args> m)             \
     {                                                                          \
+        const gpu_attention_args &a = begin(m);                                \
         few<T>(a);                                                             \
     }                                                                          \
     extern "C" __global__ void __launch_bounds__(128)                          \
-        attention_few_join_##letter(const gpu_attention_args a)                \
+        attention_few_join_##letter(const marked<gpu_attention_args> m)        \
     {                                                                          \
+        const gpu_attention_args &a = begin(m);                                \
         few_join<T>(a);                                                        \
     }
 FEW(f, float)

@@ -155,8 +155,9 @@ static __device__ __forceinline__ void attention(const gpu_attention_args &a)
 
 #define ATTENTION(D, E)                                                        \
     extern "C" __global__ void __launch_bounds__(MMA_THREADS)                  \
-        attention_mma_##D##_##E(const gpu_attention_args a)                    \
+        attention_mma_##D##_##E(const marked<gpu_attention_args> m)            \
     {                                                                          \
+        const gpu_attention_args &a = begin(m);                                \
         attention<D, E>(a);                                                    \
     }
 ATTENTION(64, 64)

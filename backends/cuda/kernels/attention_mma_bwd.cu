@@ -200,13 +200,15 @@ attention_dkv(const gpu_attention_args &a)
 
 #define BACKWARD(D, E)                                                         \
     extern "C" __global__ void __launch_bounds__(MMA_THREADS)                  \
-        attention_mma_dq_##D##_##E(const gpu_attention_args a)                 \
+        attention_mma_dq_##D##_##E(const marked<gpu_attention_args> m)         \
     {                                                                          \
+        const gpu_attention_args &a = begin(m);                                \
         attention_dq<D, E>(a);                                                 \
     }                                                                          \
     extern "C" __global__ void __launch_bounds__(MMA_THREADS)                  \
-        attention_mma_dkv_##D##_##E(const gpu_attention_args a)                \
+        attention_mma_dkv_##D##_##E(const marked<gpu_attention_args> m)        \
     {                                                                          \
+        const gpu_attention_args &a = begin(m);                                \
         attention_dkv<D, E>(a);                                                \
     }
 BACKWARD(64, 64)

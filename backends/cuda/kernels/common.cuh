@@ -1,6 +1,6 @@
 /*
- * common.cuh - what every kernel file shares: storage types, sums over a block,
- * and where an index out of range is told.
+ * common.cuh - what every kernel file shares: how a kernel begins, storage
+ * types, sums over a block.
  *
  * Kernels are plain CUDA C++: what needs a tensor core or PTX stands behind
  * __CUDA_ARCH__ and has a plain form beside it, so that the same files also
@@ -14,6 +14,24 @@
 #include "args.h"
 
 typedef long long int64;
+
+/* ---- how a kernel begins ---- */
+
+template <typename A> struct marked {
+    gpu_mark mark;
+    A a;
+};
+
+/* Its arguments; the CPU is told that it has begun. */
+template <typename A>
+static __device__ __forceinline__ const A &begin(const marked<A> &m)
+{
+    if (m.mark.word && !(blockIdx.x | blockIdx.y | blockIdx.z | threadIdx.x))
+        *(volatile unsigned long long *)m.mark.word = m.mark.value;
+    return m.a;
+}
+
+/* ---- storage types ---- */
 
 /* The upper half of a float. */
 struct bf16 {

@@ -150,8 +150,9 @@ static __device__ __forceinline__ void conv_dw(const gpu_conv_args &a)
 
 #define KERNEL(name, K, letter, T)                                             \
     extern "C" __global__ void __launch_bounds__(GPU_CONV_CHANNELS)            \
-        name##_##K##letter(const gpu_conv_args a)                              \
+        name##_##K##letter(const marked<gpu_conv_args> m)                      \
     {                                                                          \
+        const gpu_conv_args &a = begin(m);                                     \
         name<K, T>(a);                                                         \
     }
 #define TAPS(K)                                                                \

@@ -72,14 +72,16 @@ typedef tile_shape<64, 64, 16, 4, 4> small;
 
 #define ROWS(name, S, TA, TB, TY)                                              \
     extern "C" __global__ void __launch_bounds__(256)                          \
-        grouped_rows_##S##_##name(const gpu_grouped_args g)                    \
+        grouped_rows_##S##_##name(const marked<gpu_grouped_args> m)            \
     {                                                                          \
+        const gpu_grouped_args &g = begin(m);                                  \
         rows_of_experts<S, TA, TB, TY>(g);                                     \
     }
 #define WEIGHTS(name, S, TA, TB, TY)                                           \
     extern "C" __global__ void __launch_bounds__(256)                          \
-        grouped_weights_##S##_##name(const gpu_grouped_args g)                 \
+        grouped_weights_##S##_##name(const marked<gpu_grouped_args> m)         \
     {                                                                          \
+        const gpu_grouped_args &g = begin(m);                                  \
         weights_of_experts<S, TA, TB, TY>(g);                                  \
     }
 

@@ -58,13 +58,15 @@ static __device__ __forceinline__ void loss(const gpu_loss_args &a)
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    loss_f(const gpu_loss_args a)
+    loss_f(const marked<gpu_loss_args> m)
 {
+    const gpu_loss_args &a = begin(m);
     loss<float>(a);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    loss_b(const gpu_loss_args a)
+    loss_b(const marked<gpu_loss_args> m)
 {
+    const gpu_loss_args &a = begin(m);
     loss<bf16>(a);
 }

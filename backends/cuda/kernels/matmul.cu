@@ -23,8 +23,9 @@ typedef tile_shape<64, 64, 16, 4, 4> small;
 
 #define MATMUL(tile, name, TA, TB, TY)                                         \
     extern "C" __global__ void __launch_bounds__(256)                          \
-        matmul_##tile##_##name(const gpu_product_args p)                       \
+        matmul_##tile##_##name(const marked<gpu_product_args> m)               \
     {                                                                          \
+        const gpu_product_args &p = begin(m);                                  \
         matmul<tile, TA, TB, TY>(p);                                           \
     }
 
@@ -136,13 +137,15 @@ static __device__ __forceinline__ void matvec_n(const gpu_product_args &p)
 
 #define MATVEC(name, TA, TB, TY)                                               \
     extern "C" __global__ void __launch_bounds__(256)                          \
-        matvec_k_##name(const gpu_product_args p)                              \
+        matvec_k_##name(const marked<gpu_product_args> m)                      \
     {                                                                          \
+        const gpu_product_args &p = begin(m);                                  \
         matvec_k<TA, TB, TY>(p);                                               \
     }                                                                          \
     extern "C" __global__ void __launch_bounds__(256)                          \
-        matvec_n_##name(const gpu_product_args p)                              \
+        matvec_n_##name(const marked<gpu_product_args> m)                      \
     {                                                                          \
+        const gpu_product_args &p = begin(m);                                  \
         matvec_n<TA, TB, TY>(p);                                               \
     }
 

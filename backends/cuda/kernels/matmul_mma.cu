@@ -148,8 +148,9 @@ static __device__ __forceinline__ void matmul(const gpu_product_args &p)
 
 #define MATMUL(name, A_ALONG_K, B_ALONG_K, TY)                                 \
     extern "C" __global__ void __launch_bounds__(THREADS)                      \
-        matmul_mma_##name(const gpu_product_args p)                            \
+        matmul_mma_##name(const marked<gpu_product_args> m)                    \
     {                                                                          \
+        const gpu_product_args &p = begin(m);                                  \
         matmul<A_ALONG_K, B_ALONG_K, TY>(p);                                   \
     }
 MATMUL(kk_bf, true, true, float)

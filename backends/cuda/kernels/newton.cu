@@ -73,13 +73,15 @@ typedef tile_shape<128, 128, 16, 8, 8> large;
 typedef tile_shape<64, 64, 16, 4, 4> small;
 
 extern "C" __global__ void __launch_bounds__(256)
-    gram_large(const gpu_gram_args a)
+    gram_large(const marked<gpu_gram_args> m)
 {
+    const gpu_gram_args &a = begin(m);
     gram<large>(a);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    gram_small(const gpu_gram_args a)
+    gram_small(const marked<gpu_gram_args> m)
 {
+    const gpu_gram_args &a = begin(m);
     gram<small>(a);
 }

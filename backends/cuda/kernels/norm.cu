@@ -100,12 +100,16 @@ static __device__ __forceinline__ void softmax_bwd(const gpu_softmax_args &a)
 }
 
 #define KERNEL(name, args)                                                     \
-    extern "C" __global__ void __launch_bounds__(256) name##_f(const args a)   \
+    extern "C" __global__ void __launch_bounds__(256)                          \
+        name##_f(const marked<args> m)                                         \
     {                                                                          \
+        const args &a = begin(m);                                              \
         name<float>(a);                                                        \
     }                                                                          \
-    extern "C" __global__ void __launch_bounds__(256) name##_b(const args a)   \
+    extern "C" __global__ void __launch_bounds__(256)                          \
+        name##_b(const marked<args> m)                                         \
     {                                                                          \
+        const args &a = begin(m);                                              \
         name<bf16>(a);                                                         \
     }
 KERNEL(rms_norm, gpu_norm_args)

@@ -183,13 +183,15 @@ norm_rope_bwd(const gpu_norm_rope_args &a)
 
 #define KERNEL(name)                                                           \
     extern "C" __global__ void __launch_bounds__(256)                          \
-        name##_f(const gpu_norm_rope_args a)                                   \
+        name##_f(const marked<gpu_norm_rope_args> m)                           \
     {                                                                          \
+        const gpu_norm_rope_args &a = begin(m);                                \
         name<float>(a);                                                        \
     }                                                                          \
     extern "C" __global__ void __launch_bounds__(256)                          \
-        name##_b(const gpu_norm_rope_args a)                                   \
+        name##_b(const marked<gpu_norm_rope_args> m)                           \
     {                                                                          \
+        const gpu_norm_rope_args &a = begin(m);                                \
         name<bf16>(a);                                                         \
     }
 KERNEL(norm_rope)

@@ -40,12 +40,16 @@ static __device__ __forceinline__ void rope(const gpu_rope_args &a)
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) rope_f(const gpu_rope_args a)
+extern "C" __global__ void __launch_bounds__(256)
+    rope_f(const marked<gpu_rope_args> m)
 {
+    const gpu_rope_args &a = begin(m);
     rope<float>(a);
 }
 
-extern "C" __global__ void __launch_bounds__(256) rope_b(const gpu_rope_args a)
+extern "C" __global__ void __launch_bounds__(256)
+    rope_b(const marked<gpu_rope_args> m)
 {
+    const gpu_rope_args &a = begin(m);
     rope<bf16>(a);
 }

@@ -10,8 +10,9 @@
 /* ---- indices ---- */
 
 extern "C" __global__ void __launch_bounds__(256)
-    check_index(const gpu_check_args a)
+    check_index(const marked<gpu_check_args> m)
 {
+    const gpu_check_args &a = begin(m);
     const int64 i = (int64)blockIdx.x * 256 + threadIdx.x;
     if (i >= a.count)
         return;
@@ -37,8 +38,9 @@ static __device__ __forceinline__ int sort_key(const gpu_sort_args &a, int64 i)
 
 /* counts[digit][tile]: how often each digit stands in a tile */
 extern "C" __global__ void __launch_bounds__(256)
-    sort_count(const gpu_sort_args a)
+    sort_count(const marked<gpu_sort_args> m)
 {
+    const gpu_sort_args &a = begin(m);
     __shared__ int count[GPU_SORT_DIGITS];
     count[threadIdx.x] = 0;
     __syncthreads();
@@ -54,8 +56,9 @@ extern "C" __global__ void __launch_bounds__(256)
 /* Each count becomes the sum of those before it. One block: a thread sums its
  * digit's row, the rows' sums are scanned, then each row is. */
 extern "C" __global__ void __launch_bounds__(256)
-    sort_scan(const gpu_sort_args a)
+    sort_scan(const marked<gpu_sort_args> m)
 {
+    const gpu_sort_args &a = begin(m);
     __shared__ int before[GPU_SORT_DIGITS];
     int *row = (int *)a.counts + (int64)threadIdx.x * a.tiles;
     int sum = 0;
@@ -91,8 +94,9 @@ static __device__ __forceinline__ unsigned same_digit(int digit, int live)
 
 /* Move each key of a tile behind those of its digit that come before it. */
 extern "C" __global__ void __launch_bounds__(256)
-    sort_place(const gpu_sort_args a)
+    sort_place(const marked<gpu_sort_args> m)
 {
+    const gpu_sort_args &a = begin(m);
     __shared__ int next[GPU_SORT_DIGITS]; /* where the digit's next key goes */
     __shared__ int many[8][GPU_SORT_DIGITS]; /* of a digit, by warp */
     const int me = threadIdx.x, lane = me % 32, warp = me / 32;
@@ -189,8 +193,9 @@ static __device__ __forceinline__ void join_runs(const gpu_runs_args &a)
 
 #define RUNS(name, X, Y)                                                       \
     extern "C" __global__ void __launch_bounds__(128)                          \
-        sum_runs_##name(const gpu_runs_args a)                                 \
+        sum_runs_##name(const marked<gpu_runs_args> m)                         \
     {                                                                          \
+        const gpu_runs_args &a = begin(m);                                     \
         sum_runs<X, Y>(a);                                                     \
     }
 RUNS(ff, float, float)
@@ -199,14 +204,16 @@ RUNS(fb, float, bf16)
 RUNS(bb, bf16, bf16)
 
 extern "C" __global__ void __launch_bounds__(128)
-    join_runs_f(const gpu_runs_args a)
+    join_runs_f(const marked<gpu_runs_args> m)
 {
+    const gpu_runs_args &a = begin(m);
     join_runs<float>(a);
 }
 
 extern "C" __global__ void __launch_bounds__(128)
-    join_runs_b(const gpu_runs_args a)
+    join_runs_b(const marked<gpu_runs_args> m)
 {
+    const gpu_runs_args &a = begin(m);
     join_runs<bf16>(a);
 }
 
@@ -215,8 +222,9 @@ extern "C" __global__ void __launch_bounds__(128)
 /* keep[b, t] = 1 where no later row of the same b goes to the same place: of
  * two rows with one index the later one stays. */
 extern "C" __global__ void __launch_bounds__(256)
-    set_rows_last(const gpu_set_rows_args a)
+    set_rows_last(const marked<gpu_set_rows_args> m)
 {
+    const gpu_set_rows_args &a = begin(m);
     const int64 i = (int64)blockIdx.x * 256 + threadIdx.x;
     if (i >= a.count)
         return;
@@ -248,8 +256,9 @@ struct __align__(16) words4
 
 #define SET_ROWS(name, T)                                                      \
     extern "C" __global__ void __launch_bounds__(128)                          \
-        set_rows_##name(const gpu_set_rows_args a)                             \
+        set_rows_##name(const marked<gpu_set_rows_args> m)                     \
     {                                                                          \
+        const gpu_set_rows_args &a = begin(m);                                 \
         set_rows<T>(a);                                                        \
     }
 SET_ROWS(1, unsigned char)

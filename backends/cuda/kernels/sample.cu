@@ -302,8 +302,9 @@ static __device__ __forceinline__ unsigned bound_of_weight(const sample_row &r,
 }
 
 extern "C" __global__ void __launch_bounds__(1024)
-    sample(const gpu_sample_args a)
+    sample(const marked<gpu_sample_args> m)
 {
+    const gpu_sample_args &a = begin(m);
     __shared__ sample_room room;
     const int64 at = blockIdx.x;
     const float *how = (const float *)a.how + 3 * at;

@@ -68,14 +68,16 @@ static __device__ __forceinline__ void select(const gpu_select_args &a)
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    select_f(const gpu_select_args a)
+    select_f(const marked<gpu_select_args> m)
 {
+    const gpu_select_args &a = begin(m);
     select<float>(a);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    select_b(const gpu_select_args a)
+    select_b(const marked<gpu_select_args> m)
 {
+    const gpu_select_args &a = begin(m);
     select<bf16>(a);
 }
 
@@ -96,8 +98,9 @@ template <typename T> static __device__ __forceinline__ void scan(T *running)
 
 /* count[e] = how many choices are e: a block for each e */
 extern "C" __global__ void __launch_bounds__(256)
-    expert_count(const gpu_expert_args a)
+    expert_count(const marked<gpu_expert_args> m)
 {
+    const gpu_expert_args &a = begin(m);
     __shared__ int running[256];
     int sum = 0;
     for (int i = threadIdx.x; i < a.choices; i += 256)
@@ -112,8 +115,9 @@ extern "C" __global__ void __launch_bounds__(256)
  * e begins where the experts before it end, and numbers its positions by a
  * running count over 256 at a time. */
 extern "C" __global__ void __launch_bounds__(256)
-    expert_place(const gpu_expert_args a)
+    expert_place(const marked<gpu_expert_args> m)
 {
+    const gpu_expert_args &a = begin(m);
     __shared__ int running[256];
     const int e = blockIdx.x, me = threadIdx.x;
     int next = 0;
@@ -187,13 +191,15 @@ static __device__ __forceinline__ void cumsum_scan(const gpu_cumsum_args &a)
 
 #define CUMSUM(letter, T)                                                      \
     extern "C" __global__ void __launch_bounds__(256)                          \
-        cumsum_walk_##letter(const gpu_cumsum_args a)                          \
+        cumsum_walk_##letter(const marked<gpu_cumsum_args> m)                  \
     {                                                                          \
+        const gpu_cumsum_args &a = begin(m);                                   \
         cumsum_walk<T>(a);                                                     \
     }                                                                          \
     extern "C" __global__ void __launch_bounds__(256)                          \
-        cumsum_scan_##letter(const gpu_cumsum_args a)                          \
+        cumsum_scan_##letter(const marked<gpu_cumsum_args> m)                  \
     {                                                                          \
+        const gpu_cumsum_args &a = begin(m);                                   \
         cumsum_scan<T>(a);                                                     \
     }
 CUMSUM(f, float)

@@ -24,8 +24,10 @@ static __device__ __forceinline__ float dt_at(const gpu_ssd_args &a,
                       c.h * a.dt_stride[2]];
 }
 
-extern "C" __global__ void __launch_bounds__(64) ssd_steps(const gpu_ssd_args a)
+extern "C" __global__ void __launch_bounds__(64)
+    ssd_steps(const marked<gpu_ssd_args> m)
 {
+    const gpu_ssd_args &a = begin(m);
     const unsigned w = blockIdx.x * 64 + threadIdx.x;
     const ssd_chunk c = chunk_of(a, w, a.heads);
     if (c.b >= a.batch)
@@ -95,8 +97,9 @@ static __device__ __forceinline__ void ssd_states(const gpu_ssd_args &a)
  * from the first state to the last; backward E behind each, from zeros at the
  * end. */
 extern "C" __global__ void __launch_bounds__(256)
-    ssd_chain(const gpu_ssd_args a)
+    ssd_chain(const marked<gpu_ssd_args> m)
 {
+    const gpu_ssd_args &a = begin(m);
     const int64 size = (int64)a.states * a.width;
     const int64 i = (int64)blockIdx.x * 256 + threadIdx.x;
     const int64 head = i / size;
@@ -221,8 +224,9 @@ static __device__ __forceinline__ void ssd_few(const gpu_ssd_args &a)
 
 #define KERNEL_OF(name, letter, T, threads)                                    \
     extern "C" __global__ void __launch_bounds__(threads)                      \
-        name##_##letter(const gpu_ssd_args a)                                  \
+        name##_##letter(const marked<gpu_ssd_args> m)                          \
     {                                                                          \
+        const gpu_ssd_args &a = begin(m);                                      \
         name<T>(a);                                                            \
     }
 #define KERNEL(name)                                                           \

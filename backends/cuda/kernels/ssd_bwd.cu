@@ -231,8 +231,9 @@ static __device__ __forceinline__ void ssd_groups(const gpu_ssd_args &a)
  * matters that is 0, exactly, as Lion asks, which takes a sign.
  */
 extern "C" __global__ void __launch_bounds__(GPU_SSD_MOST_ROWS)
-    ssd_ddt(const gpu_ssd_args a)
+    ssd_ddt(const marked<gpu_ssd_args> m)
 {
+    const gpu_ssd_args &a = begin(m);
     __shared__ float room[32];
     __shared__ float read[GPU_SSD_MOST_ROWS], written[GPU_SSD_MOST_ROWS];
     __shared__ float arrived[GPU_SSD_MOST_ROWS];
@@ -273,8 +274,9 @@ extern "C" __global__ void __launch_bounds__(GPU_SSD_MOST_ROWS)
 
 #define KERNEL(name, letter, T, call)                                          \
     extern "C" __global__ void __launch_bounds__(ssd_tile<T>::THREADS)         \
-        name##letter(const gpu_ssd_args a)                                     \
+        name##letter(const marked<gpu_ssd_args> m)                             \
     {                                                                          \
+        const gpu_ssd_args &a = begin(m);                                      \
         call;                                                                  \
     }
 KERNEL(ssd_dx_, f, float, ssd_dx<float>(a))

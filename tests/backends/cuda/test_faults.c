@@ -80,20 +80,53 @@ static void a_device_lost_in_a_wait_leaves_the_checkpoint(void **state)
 
 /* ---- a kernel that fails ---- */
 
-/* Op by op the sentence names the op and who described it; as one graph it says
- * how to be told. */
+/* "FILE:LINE: OP" before the driver's words. */
+static void culprit(program *p, const char *fault, const char *backend,
+                    char name[256])
+{
+    static const char before[] = "tenon: ";
+    expect_fault(fault);
+    assert_int_equal(train(p, "12", backend, NULL), 1);
+    expect_none();
+    assert_non_null(strstr(p->err, "an illegal memory access"));
+    assert_non_null(strstr(p->err, "--resume auto"));
+    const char *end = strstr(p->err, ": backend cuda: the driver says");
+    assert_non_null(end);
+    const char *start = end;
+    while (start > p->err && start[-1] != '\n')
+        start--;
+    if (!strncmp(start, before, sizeof before - 1))
+        start += sizeof before - 1;
+    assert_true(end - start < 256);
+    snprintf(name, 256, "%.*s", (int)(end - start), start);
+}
+
+/* Within a graph, which is over before anybody looks, as op by op: forward,
+ * backward, in the update. */
 static void a_kernel_that_fails_is_told_with_its_op_and_line(void **state)
+{
+    static const char *const faults[] = {"kernel 3 700", "kernel 31 700",
+                                         "kernel 130 700"};
+    char within[256], by_op[256], seen[3][256];
+    for (int i = 0; i < 3; i++) {
+        culprit(*state, faults[i], "cuda", within);
+        culprit(*state, faults[i], "{plugin: cuda, graph: false}", by_op);
+        assert_string_equal(within, by_op);
+        assert_non_null(strstr(within, ".c:"));
+        snprintf(seen[i], sizeof seen[i], "%s", within);
+    }
+    assert_string_not_equal(seen[0], seen[1]);
+}
+
+static void without_marks_it_is_told_how_to_learn_it(void **state)
 {
     program *p = *state;
     expect_fault("kernel 130 700");
-    assert_int_equal(train(p, "12", "cuda", NULL), 1);
-    assert_non_null(strstr(p->err, "an illegal memory access"));
-    assert_non_null(strstr(p->err, "graph: false"));
-    assert_int_equal(train(p, "12", "{plugin: cuda, graph: false}", NULL), 1);
-    assert_non_null(strstr(p->err, "an illegal memory access"));
-    assert_non_null(strstr(p->err, ".c:"));
-    assert_non_null(strstr(p->err, ": backend cuda: the driver says"));
+    assert_int_equal(train(p, "12", "{plugin: cuda, mark: false}", NULL), 1);
     expect_none();
+    assert_non_null(strstr(p->err, "an illegal memory access"));
+    assert_null(strstr(p->err, ".c:"));
+    assert_non_null(strstr(p->err, "graph: false"));
 }
 
 /* ---- memory that runs out ---- */
@@ -126,7 +159,7 @@ static void memory_that_runs_out_is_told_before_the_first_step(void **state)
 static void an_arena_that_does_not_fit_is_told_with_the_table(void **state)
 {
     program *p = *state;
-    expect_fault("MemAlloc 4 2");
+    expect_fault("MemAlloc 5 2");
     assert_int_equal(train(p, "2", "cuda", NULL), 1);
     expect_none();
     assert_non_null(strstr(p->err, "bytes of memory free"));
@@ -152,6 +185,7 @@ int main(void)
         WITH_PROGRAM(a_device_lost_in_a_launch_leaves_the_checkpoint),
         WITH_PROGRAM(a_device_lost_in_a_wait_leaves_the_checkpoint),
         WITH_PROGRAM(a_kernel_that_fails_is_told_with_its_op_and_line),
+        WITH_PROGRAM(without_marks_it_is_told_how_to_learn_it),
         WITH_PROGRAM(memory_that_runs_out_is_told_before_the_first_step),
         WITH_PROGRAM(an_arena_that_does_not_fit_is_told_with_the_table),
         WITH_PROGRAM(tf32_without_its_library_is_told),

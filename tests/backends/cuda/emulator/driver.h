@@ -67,10 +67,12 @@ void simt_break(CUresult why);
 TN_PRINTF(2, 3)
 CUresult simt_complain(CUresult why, const char *format, ...);
 
-/* How often a stream was waited for, and how many kernels were carried out, for
- * tests that count. */
+/* For tests that count: how often a stream was waited for; kernels that were
+ * carried out; copies that were, while another stream had a graph
+ * still to run. */
 SIMT_EXPORT unsigned long simt_wait_count(void);
 SIMT_EXPORT unsigned long simt_kernel_count(void);
+SIMT_EXPORT unsigned long simt_beside_count(void);
 
 /* ---- memory.c ---- */
 

@@ -208,10 +208,11 @@ CUresult simt_call(const simt_kernel_call *call)
         .shared = shared_memory_of(f->module),
         .shared_bytes = f->module->tls_bytes,
     };
-    CUresult result = simt_fault("kernel");
+    const CUresult fault = simt_fault("kernel");
+    CUresult result = simt_run_grid(&launch);
     kernels++;
-    if (!result)
-        result = simt_run_grid(&launch);
+    if (fault) /* it has begun */
+        return fault;
     if (!result && !stays_within(f->module, call->dynamic_bytes))
         return simt_complain(ILLEGAL_ADDRESS,
                              "kernel %s uses more than its %u bytes of "

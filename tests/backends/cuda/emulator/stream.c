@@ -61,9 +61,25 @@ static int can_go(CUstream s)
     return w && (w->kind != SIMT_WAIT || w->event->done >= w->ticket);
 }
 
+static unsigned long beside;
+
+unsigned long simt_beside_count(void)
+{
+    return beside;
+}
+
+static int others_work(CUstream s)
+{
+    for (CUstream other = streams; other; other = other->next)
+        if (other != s && other->first && other->first->kind == SIMT_GRAPH)
+            return 1;
+    return 0;
+}
+
 static void do_first(CUstream s)
 {
     simt_work *w = s->first;
+    beside += w->kind == SIMT_COPY && others_work(s);
     s->first = w->next;
     if (!s->first)
         s->last = NULL;
