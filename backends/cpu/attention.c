@@ -13,6 +13,7 @@
  */
 #include "attention.h"
 #include "kernels.h"
+#include "turn.h"
 #include "vmath.h"
 
 #include <string.h>
@@ -108,13 +109,71 @@ void ISA(attention_lanes)(const attention *a, int64_t b, int64_t first,
 void ISA(attention_transpose)(const lanes *l, float *to, gemm_matrix from,
                               int64_t width, float scale)
 {
-    for (int64_t d = 0; d < width; d++) {
-        for (int64_t i = 0; i < l->count; i++)
-            to[d * l->padded + i] = scale * from.at[i * from.row + d];
+    turn_scaled(to, l->padded, from.at, from.row, l->count, width, scale);
+    for (int64_t d = 0; d < width; d++)
         for (int64_t i = l->count; i < l->padded; i++)
             to[d * l->padded + i] = 0.0f;
+}
+
+void ISA(attention_store)(const lanes *l, const lines *to, int64_t at,
+                          int64_t pitch, const float *from, int64_t width,
+                          float scale, float *room)
+{
+    const int in_place = to->dtype == TN_F32;
+    float *rows = in_place ? (float *)(void *)lines_at(to, at) : room;
+    turn_scaled(rows, in_place ? pitch : width, from, l->padded, width,
+                l->count, scale);
+    for (int64_t i = 0; i < l->count && !in_place; i++)
+        line_done(to, at + i * pitch, width, rows + i * width);
+}
+
+/* ---- what is visible ---- */
+
+void ISA(attention_visible)(const attention *a, const lanes *l, int64_t j,
+                            int64_t keys, visible *v)
+{
+    const int64_t count = l->padded / VW;
+    v->keys = keys;
+    v->whole = !a->causal || l->lowest >= j + keys - 1;
+    for (int64_t i = 0; i < count; i++) {
+        int32_t highest = -1;
+        for (int64_t k = i * VW; k < (i + 1) * VW; k++)
+            highest = l->position[k] > highest ? l->position[k] : highest;
+        v->limit[i] =
+            v->whole ? keys : cpu_max(0, cpu_min(keys, highest + 1 - j));
+    }
+    for (int64_t g = 0; g * KEY_GROUP < keys; g++) {
+        int64_t i = 0;
+        while (i < count && v->limit[i] <= g * KEY_GROUP)
+            i++;
+        v->skip[g] = i * VW;
     }
 }
+
+void ISA(attention_by_keys)(const lanes *l, const visible *v, int64_t width,
+                            gemm_matrix x, const float *y, float *c)
+{
+    const int64_t n = l->padded, step = v->whole ? v->keys : KEY_GROUP;
+    for (int64_t r = 0; r < v->keys; r += step) {
+        const int64_t skip = v->skip[r / KEY_GROUP];
+        ISA(gemm_direct)
+        (cpu_min(step, v->keys - r), n - skip, width,
+         (gemm_matrix){x.at + r * x.row, x.row, 1},
+         (gemm_matrix){y + skip, n, 1}, c + r * n + skip, n, 0);
+    }
+}
+
+void ISA(attention_over_keys)(const lanes *l, const visible *v, int64_t width,
+                              gemm_matrix x, const float *y, float *c)
+{
+    const int64_t n = l->padded, step = v->whole ? n : VW;
+    for (int64_t i = 0; i < n; i += step)
+        ISA(gemm_direct)
+    (width, step, v->limit[i / VW], (gemm_matrix){x.at, 1, x.row},
+     (gemm_matrix){y + i, n, 1}, c + i, n, 1);
+}
+
+/* ---- scores ---- */
 
 static void cap_scores(const attention *a, float *s, int64_t n)
 {
@@ -132,17 +191,17 @@ static int all_see(const attention *a, const lanes *l, int64_t j, int64_t end)
            (a->window <= 0 || l->highest - j < a->window);
 }
 
-static void mask_scores(const attention *a, const lanes *l, int64_t j,
-                        int64_t keys, float *s)
+static void mask_scores(const attention *a, const lanes *l, const visible *v,
+                        int64_t j, float *s)
 {
     const vf minus = v_set(-INFINITY);
-    for (int64_t r = 0; r < keys; r++, s += l->padded) {
+    for (int64_t r = 0; r < v->keys; r++, s += l->padded) {
         const int32_t key = (int32_t)(j + r);
         const vi before = i_set(a->causal ? key - 1 : -1);
         /* p < key + window; the sum may pass 2^31 where nothing is hidden */
         const int64_t past = a->window > 0 ? key + a->window : INT32_MAX;
         const vi after = i_set((int32_t)cpu_min(past, INT32_MAX));
-        for (int64_t i = 0; i < l->padded; i += VW) {
+        for (int64_t i = v->skip[r / KEY_GROUP]; i < l->padded; i += VW) {
             const vi p = i_load(l->position + i);
             const vm seen = m_and(i_gt(p, before), i_gt(after, p));
             v_store(s + i, v_select(seen, v_load(s + i), minus));
@@ -151,28 +210,31 @@ static void mask_scores(const attention *a, const lanes *l, int64_t j,
 }
 
 /* What lies before the document of a lane. */
-static void mask_neighbours(const lanes *l, int64_t j, int64_t keys, float *s)
+static void mask_neighbours(const lanes *l, const visible *v, int64_t j,
+                            float *s)
 {
     const vf minus = v_set(-INFINITY);
-    for (int64_t r = 0; r < keys; r++, s += l->padded) {
+    for (int64_t r = 0; r < v->keys; r++, s += l->padded) {
         const vi next = i_set((int32_t)(j + r + 1));
-        for (int64_t i = 0; i < l->padded; i += VW)
+        for (int64_t i = v->skip[r / KEY_GROUP]; i < l->padded; i += VW)
             v_store(s + i, v_select(i_gt(next, i_load(l->first_key + i)),
                                     v_load(s + i), minus));
     }
 }
 
-void ISA(attention_scores)(const attention *a, const lanes *l, gemm_matrix k,
-                           const float *q, int64_t j, int64_t keys, float *s)
+void ISA(attention_scores)(const attention *a, const lanes *l, const visible *v,
+                           gemm_matrix k, const float *q, int64_t j, float *s)
 {
-    ISA(gemm_direct)
-    (keys, l->padded, a->D, k, (gemm_matrix){q, l->padded, 1}, s, l->padded, 0);
-    if (a->cap > 0.0f)
-        cap_scores(a, s, keys * l->padded);
-    if (!all_see(a, l, j, j + keys))
-        mask_scores(a, l, j, keys, s);
+    const int64_t n = l->padded;
+    ISA(attention_by_keys)(l, v, a->D, k, q, s);
+    for (int64_t r = 0; a->cap > 0.0f && r < v->keys; r++) {
+        const int64_t skip = v->skip[r / KEY_GROUP];
+        cap_scores(a, s + r * n + skip, n - skip);
+    }
+    if (!all_see(a, l, j, j + v->keys))
+        mask_scores(a, l, v, j, s);
     if (l->latest_key > j)
-        mask_neighbours(l, j, keys, s);
+        mask_neighbours(l, v, j, s);
 }
 
 /* ---- forward over a block of queries ---- */
@@ -183,9 +245,10 @@ typedef struct online {
 
 /* Scores to probabilities under the new maximum; alpha: what everything before
  * shrinks by. Lanes that have seen nothing keep m = -infinity. */
-static void take_block(const lanes *l, online *n, float *s, int64_t keys)
+static void take_block(const lanes *l, const visible *seen, online *n, float *s)
 {
     for (int64_t i = 0; i < l->padded; i += VW) {
+        const int64_t keys = seen->limit[i / VW];
         const vf before = v_load(n->m + i);
         vf m = before;
         for (int64_t r = 0; r < keys; r++)
@@ -212,21 +275,25 @@ static void rescale(const lanes *l, const online *n, float *o, int64_t E)
             v_store(o + i, v_load(o + i) * v_load(n->alpha + i));
 }
 
+/* o / l, turned into rows of the output; lse. */
 static void finish(const attention *a, const lanes *l, const online *n,
-                   const float *o, int64_t b, int64_t h, float *room)
+                   float *o, int64_t b, int64_t h, float *room)
 {
+    float inverse[ATTENTION_LANES] = {0};
     for (int64_t i = 0; i < l->count; i++) {
-        const int64_t t = l->first + i;
-        const int64_t at = ((b * a->T + t) * a->H + h) * a->E;
-        float *to = line_out(&a->o, at, room);
         const int sees = n->l[i] != 0.0f; /* so that NaN stays NaN */
-        const float inverse = sees ? 1.0f / n->l[i] : 0.0f;
-        a->lse[(b * a->H + h) * a->T + t] =
+        inverse[i] = sees ? 1.0f / n->l[i] : 0.0f;
+        a->lse[(b * a->H + h) * a->T + l->first + i] =
             sees ? n->m[i] + logf(n->l[i]) : 0.0f;
-        for (int64_t e = 0; e < a->E; e++)
-            to[e] = o[e * l->padded + i] * inverse;
-        line_done(&a->o, at, a->E, to);
     }
+    for (int64_t e = 0; e < a->E; e++)
+        for (int64_t i = 0; i < l->padded; i += VW) {
+            float *at = o + e * l->padded + i;
+            v_store(at, v_load(at) * v_load(inverse + i));
+        }
+    ISA(attention_store)
+    (l, &a->o, ((b * a->T + l->first) * a->H + h) * a->E, a->H * a->E, o, a->E,
+     1.0f, room);
 }
 
 static void run_attention(const void *argument, cpu_worker *w, int64_t task)
@@ -254,15 +321,15 @@ static void run_attention(const void *argument, cpu_worker *w, int64_t task)
     memset(o, 0, (size_t)(a->E * l.padded) * sizeof *o);
     for (int64_t j = l.from; j < l.to; j += ATTENTION_KEYS) {
         const int64_t keys = cpu_min(ATTENTION_KEYS, l.to - j);
+        visible seen;
+        ISA(attention_visible)(a, &l, j, keys, &seen);
         ISA(attention_scores)
-        (a, &l, rows_of(&a->k, k, j, keys, a->D, room), q, j, keys, s);
-        take_block(&l, &n, s, keys);
+        (a, &l, &seen, rows_of(&a->k, k, j, keys, a->D, room), q, j, s);
+        take_block(&l, &seen, &n, s);
         if (j > l.from)
             rescale(&l, &n, o, a->E);
-        const gemm_matrix values = rows_of(&a->v, v, j, keys, a->E, room);
-        ISA(gemm_direct)
-        (a->E, l.padded, keys, (gemm_matrix){values.at, 1, values.row},
-         (gemm_matrix){s, l.padded, 1}, o, l.padded, 1);
+        ISA(attention_over_keys)
+        (&l, &seen, a->E, rows_of(&a->v, v, j, keys, a->E, room), s, o);
     }
     finish(a, &l, &n, o, b, h, room);
 }

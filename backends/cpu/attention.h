@@ -13,7 +13,10 @@
  *
  * Only blocks of keys that some query of the block sees are touched, and only
  * those that not all see are masked: of a row that holds many documents, what
- * lies before the queries' own is never read.
+ * lies before the queries' own is never read. Of a block on the diagonal, a
+ * vector of lanes meets the keys that one of its lanes sees, and 16 keys at a
+ * time the lanes behind the first that sees one of them (`visible`): 3/8 of its
+ * work falls away.
  */
 #ifndef CPU_ATTENTION_H
 #define CPU_ATTENTION_H
@@ -75,6 +78,22 @@ typedef struct lanes {
     int64_t from, to;        /* keys that some query sees */
 } lanes;
 
+/* Rows of `to` from element `at`, `pitch` apart = scale * from^T; from (width,
+ * padded). room: attention_room. */
+void ISA(attention_store)(const lanes *l, const lines *to, int64_t at,
+                          int64_t pitch, const float *from, int64_t width,
+                          float scale, float *room);
+
+enum { KEY_GROUP = 16, KEY_GROUPS = ATTENTION_KEYS / KEY_GROUP };
+
+/* What is to be computed of a block of keys. The rest is not even -infinity. */
+typedef struct visible {
+    int64_t keys;
+    int64_t limit[ATTENTION_LANES / VW]; /* keys that vector's lanes meet */
+    int64_t skip[KEY_GROUPS]; /* lanes before those that meet the group */
+    uint32_t whole; /* every lane meets every key, some may be masked */
+} visible;
+
 /* q, k and v are inputs q .. q + 2; input `optional` is positions, the next one
  * firsts. */
 void ISA(attention_fill)(attention *a, const cpu_compiler *c,
@@ -97,9 +116,21 @@ tn_status ISA(attention_check)(const tn_plan_node *node, uint32_t q,
 void ISA(attention_transpose)(const lanes *l, float *to, gemm_matrix from,
                               int64_t width, float scale);
 
-/* Scaled, capped, masked scores of keys [j, j + keys), whose vectors are the
- * rows of k: s (keys, padded). Masked ones are -infinity. */
-void ISA(attention_scores)(const attention *a, const lanes *l, gemm_matrix k,
-                           const float *q, int64_t j, int64_t keys, float *s);
+/* What lanes see of keys [j, j + keys). */
+void ISA(attention_visible)(const attention *a, const lanes *l, int64_t j,
+                            int64_t keys, visible *v);
+
+/* Scaled, capped, masked scores of keys from j on, whose vectors are the rows
+ * of k: s (keys, padded), what is visible of it. Masked ones are -infinity. */
+void ISA(attention_scores)(const attention *a, const lanes *l, const visible *v,
+                           gemm_matrix k, const float *q, int64_t j, float *s);
+
+/* c (keys, padded) = x (keys, width) y (width, padded), what is visible. */
+void ISA(attention_by_keys)(const lanes *l, const visible *v, int64_t width,
+                            gemm_matrix x, const float *y, float *c);
+
+/* c (width, padded) += x^T y: x (keys, width), y (keys, padded) as visible. */
+void ISA(attention_over_keys)(const lanes *l, const visible *v, int64_t width,
+                              gemm_matrix x, const float *y, float *c);
 
 #endif

@@ -95,12 +95,12 @@ static void load_queries(const attention *a, const lanes *l, work *k, int64_t b,
 }
 
 /* Scores in p become probabilities, dP in ds becomes dS. */
-static void probabilities(const attention *a, const lanes *l, const work *k,
-                          int64_t keys)
+static void probabilities(const attention *a, const lanes *l,
+                          const visible *seen, const work *k)
 {
     const float inverse = a->cap > 0.0f ? 1.0f / a->cap : 0.0f;
-    for (int64_t r = 0; r < keys; r++)
-        for (int64_t i = 0; i < l->padded; i += VW) {
+    for (int64_t r = 0; r < seen->keys; r++)
+        for (int64_t i = seen->skip[r / KEY_GROUP]; i < l->padded; i += VW) {
             const int64_t at = r * l->padded + i;
             const vf s = v_load(k->p + at);
             const vf p = v_exp(s - v_load(k->lse + i));
@@ -116,38 +116,35 @@ static void probabilities(const attention *a, const lanes *l, const work *k,
         }
 }
 
+/* c (keys, width) += x (keys, lanes) y (lanes, width), what is visible. */
+static void over_lanes(const lanes *l, const visible *v, int64_t width,
+                       const float *x, const float *y, float *c)
+{
+    const int64_t n = l->padded, step = v->whole ? v->keys : KEY_GROUP;
+    for (int64_t r = 0; r < v->keys; r += step) {
+        const int64_t skip = v->skip[r / KEY_GROUP];
+        ISA(gemm_direct)
+        (cpu_min(step, v->keys - r), width, n - skip,
+         (gemm_matrix){x + r * n + skip, n, 1},
+         (gemm_matrix){y + skip * width, width, 1}, c + r * width, width, 1);
+    }
+}
+
 static void block(const attention *a, const lanes *l, const work *k,
                   int64_t keys_at, int64_t values_at, int64_t j, int64_t keys)
 {
-    const int64_t D = v_round_up(a->D), E = v_round_up(a->E), n = l->padded;
+    const int64_t D = v_round_up(a->D), E = v_round_up(a->E);
     const gemm_matrix K = rows_of(&a->k, keys_at, j, keys, a->D, k->rows);
     const gemm_matrix V =
         rows_of(&a->v, values_at, j, keys, a->E, k->more_rows);
-    ISA(attention_scores)(a, l, K, k->qt, j, keys, k->p);
-    ISA(gemm_direct)
-    (keys, n, a->E, V, (gemm_matrix){k->gt, n, 1}, k->ds, n, 0);
-    probabilities(a, l, k, keys);
-    ISA(gemm_direct)
-    (keys, E, n, (gemm_matrix){k->p, n, 1}, (gemm_matrix){k->g, E, 1},
-     k->dv + j * E, E, 1);
-    ISA(gemm_direct)
-    (keys, D, n, (gemm_matrix){k->ds, n, 1}, (gemm_matrix){k->q, D, 1},
-     k->dk + j * D, D, 1);
-    ISA(gemm_direct)
-    (a->D, n, keys, (gemm_matrix){K.at, 1, K.row}, (gemm_matrix){k->ds, n, 1},
-     k->dqt, n, 1);
-}
-
-static void store_dq(const attention *a, const lanes *l, const work *k,
-                     int64_t b, int64_t h)
-{
-    for (int64_t i = 0; i < l->count; i++) {
-        const int64_t at = ((b * a->T + l->first + i) * a->H + h) * a->D;
-        float *dq = line_out(&a->dq, at, k->rows);
-        for (int64_t d = 0; d < a->D; d++)
-            dq[d] = a->scale * k->dqt[d * l->padded + i];
-        line_done(&a->dq, at, a->D, dq);
-    }
+    visible seen;
+    ISA(attention_visible)(a, l, j, keys, &seen);
+    ISA(attention_scores)(a, l, &seen, K, k->qt, j, k->p);
+    ISA(attention_by_keys)(l, &seen, a->E, V, k->gt, k->ds);
+    probabilities(a, l, &seen, k);
+    over_lanes(l, &seen, E, k->p, k->g, k->dv + j * E);
+    over_lanes(l, &seen, D, k->ds, k->q, k->dk + j * D);
+    ISA(attention_over_keys)(l, &seen, a->D, K, k->ds, k->dqt);
 }
 
 static void store_rows(const lines *to, int64_t at, int64_t pitch,
@@ -179,7 +176,9 @@ static void run_attention_bwd(const void *argument, cpu_worker *w, int64_t task)
             for (int64_t j = l.from; j < l.to; j += ATTENTION_KEYS)
                 block(a, &l, &k, k_at, v_at, j,
                       cpu_min(ATTENTION_KEYS, l.to - j));
-            store_dq(a, &l, &k, b, h);
+            ISA(attention_store)
+            (&l, &a->dq, ((b * a->T + t) * a->H + h) * a->D, a->H * a->D, k.dqt,
+             a->D, a->scale, k.rows);
         }
     store_rows(&a->dk, (b * a->S * a->G + g) * a->D, a->G * a->D, k.dk, a->D,
                a->S);
