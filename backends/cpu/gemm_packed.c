@@ -16,11 +16,12 @@
  * whatever the pitch, and not packing them is what makes products with few
  * columns fast.
  *
- * x is a, and y is b. Where a has few rows, copying b is not worth it: then x is
- * b^T, c^T is computed, and its tiles are turned as they are stored. The bits
- * are the same: x y + s is y x + s.
+ * x is a, and y is b. Where a has few rows, copying b is not worth it: then x
+ * is b^T, c^T is computed, and its tiles are turned as they are stored. The
+ * bits are the same: x y + s is y x + s.
  */
 #include "gemm_blocks.h"
+#include "turn.h"
 
 enum {
 #if defined(__AVX512F__)
@@ -92,29 +93,6 @@ static void pack_rows(float *to, gemm_any x, int64_t K, int64_t n)
 #endif
     pack_across(ROWS, to + whole * K, gemm_from(turned, 0, whole), K,
                 n - whole);
-}
-
-/* Eight lines of eight, turned: to[k * pitch + line]. */
-CPU_INLINE void turn_eight(float *to, int64_t pitch, const __m256 *line)
-{
-    __m256 a[8], b[8];
-    for (int i = 0; i < 8; i += 2) {
-        a[i] = _mm256_unpacklo_ps(line[i], line[i + 1]);
-        a[i + 1] = _mm256_unpackhi_ps(line[i], line[i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4)
-        for (int k = 0; k < 2; k++) {
-            const __m256d low = _mm256_castps_pd(a[i + k]);
-            const __m256d high = _mm256_castps_pd(a[i + k + 2]);
-            b[i + 2 * k] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, high));
-            b[i + 2 * k + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low, high));
-        }
-    for (int k = 0; k < 4; k++) {
-        _mm256_storeu_ps(to + k * pitch,
-                         _mm256_permute2f128_ps(b[k], b[k + 4], 0x20));
-        _mm256_storeu_ps(to + (k + 4) * pitch,
-                         _mm256_permute2f128_ps(b[k], b[k + 4], 0x31));
-    }
 }
 
 CPU_INLINE __m256 eight(gemm_any x, int64_t at)
@@ -205,6 +183,16 @@ CPU_INLINE vf broadcast(const float *at)
     return x;
 }
 
+/* Call for numbers of x before step k needs them: where they lie across, the
+ * line AHEAD steps on, else that of one of eight rows, so that each comes up in
+ * time. */
+CPU_INLINE void call_for(const rows *x, const float *at, int64_t k)
+{
+    const float *next = x->column == 1 ? at + (k & 7) * x->row + 3 * AHEAD
+                                       : at + AHEAD * x->column;
+    _mm_prefetch((const char *)next, _MM_HINT_T0);
+}
+
 CPU_INLINE void tile(int n, int vectors, int64_t K, const rows *x,
                      const float *at, const float *y, const tile_into *c)
 {
@@ -226,6 +214,7 @@ CPU_INLINE void tile(int n, int vectors, int64_t K, const rows *x,
             _mm_prefetch((const char *)(y + AHEAD * COLUMNS + j * VW),
                          _MM_HINT_T0);
         }
+        call_for(x, at, k);
 #pragma GCC unroll 8
         for (int i = 0; i < n; i++) {
             const vf number = broadcast(at + i * row);
