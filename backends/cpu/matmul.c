@@ -5,7 +5,9 @@
  * follow from the number of threads and the bits do not: as many as there are
  * threads, cut so that they are even and little is copied twice.
  *
- * A few rows of A (decoding) are one pass over B (gemv.h).
+ * A few rows of A (decoding) are one pass over B (gemv.h). Where its columns
+ * are contiguous each thread reads one stretch of them, so that its streams are
+ * long.
  */
 #include "gemv.h"
 #include "kernels.h"
@@ -180,14 +182,20 @@ static void choose_slices(product *p, uint32_t threads)
         slices /= 2;
 }
 
+static int64_t few_columns(const product *p, uint32_t threads)
+{
+    const int64_t least = cpu_parts(FEW_ELEMENTS / cpu_max(1, p->K), 16) * 16;
+    return p->b.row == 1 ? cpu_max(least, cpu_parts(p->N, 16 * threads) * 16)
+                         : cpu_max(least, FEW_ROUND);
+}
+
 static void choose_tasks(product *p, uint32_t threads)
 {
     if (!p->few) {
         choose_slices(p, threads);
     } else {
         p->m_slice = p->M;
-        p->n_slice = cpu_max(
-            FEW_ROUND, cpu_parts(FEW_ELEMENTS / cpu_max(1, p->K), 16) * 16);
+        p->n_slice = few_columns(p, threads);
     }
     p->m_parts = cpu_parts(p->M, p->m_slice);
     p->n_parts = cpu_parts(p->N, p->n_slice);
