@@ -367,6 +367,12 @@ static tile_code *code_of(cpu_compiler *c, const tile_program *p,
     return code;
 }
 
+/* One instruction by itself gains nothing but what it calls for early. */
+static int is_worth_it(const tile_program *p, uint32_t first, uint32_t end)
+{
+    return end - first > (p->far ? 0 : 1);
+}
+
 void ISA(tile_generate)(cpu_compiler *c, tile_program *p)
 {
     uint32_t count = 0, end;
@@ -377,7 +383,7 @@ void ISA(tile_generate)(cpu_compiler *c, tile_program *p)
         for (end = i;
              end < p->body_count && ISA(tile_is_simple)(p->body[end].op);)
             end++;
-        tile_code *code = end > i + 1 ? code_of(c, p, i, end) : NULL;
+        tile_code *code = is_worth_it(p, i, end) ? code_of(c, p, i, end) : NULL;
         if (code) {
             body[count++] = (tile_instruction){.code = code};
             continue;
