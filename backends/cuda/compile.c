@@ -255,6 +255,17 @@ tn_status gpu_launch_call(gpu_compiler *c, gpu_blas_call *call, tn_error *err)
     return TN_OK;
 }
 
+tn_status gpu_launch_dnn(gpu_compiler *c, gpu_dnn_call *call, tn_error *err)
+{
+    gpu_step *step = append_step(c);
+    if (!step) {
+        gpu_dnn_free(c->exec->device, call);
+        return no_memory(c->exec, err);
+    }
+    step->dnn = call;
+    return TN_OK;
+}
+
 tn_status gpu_launch_check(gpu_compiler *c, const tn_operand *index,
                            int64_t lowest, int64_t limit, tn_error *err)
 {
@@ -401,8 +412,10 @@ void gpu_exec_free(tn_device *d, tn_exec *x)
     for (uint32_t i = 0; x->segments && i < x->plan->segment_count; i++)
         if (x->segments[i].graph)
             d->driver.GraphExecDestroy(x->segments[i].graph);
-    for (uint32_t i = 0; i < x->step_count; i++)
+    for (uint32_t i = 0; i < x->step_count; i++) {
         gpu_blas_free(d, x->steps[i].call);
+        gpu_dnn_free(d, x->steps[i].dnn);
+    }
     free_scratch(d);
     free_events(x);
     free(x->segments);

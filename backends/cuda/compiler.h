@@ -53,6 +53,9 @@ tn_status gpu_launch_text(gpu_compiler *c, char *text, const void *arguments,
 /* Append a product by cuBLASLt, which is taken over. */
 tn_status gpu_launch_call(gpu_compiler *c, gpu_blas_call *call, tn_error *err);
 
+/* Append an attention by cuDNN, which is taken over. */
+tn_status gpu_launch_dnn(gpu_compiler *c, gpu_dnn_call *call, tn_error *err);
+
 /* Append a clearing of memory. */
 tn_status gpu_launch_zero(gpu_compiler *c, uint64_t address, int64_t bytes,
                           tn_error *err);

@@ -10,6 +10,7 @@
  *     kernels/, kernels.c            kernels that are written in CUDA C++
  *     emit*.c, nvrtc.c, cache.c      kernels made for a plan: map, reduce
  *     blas.c                         products by cuBLASLt, where it is there
+ *     dnn*.c                         attention by cuDNN, likewise
  *     run.c                          graphs: captured once, started often
  *
  * Nothing of CUDA is linked. Everything is computed in F32, of values that are
@@ -32,10 +33,14 @@ static const tn_option options[] = {
                    "their own; false: let the core decompose them"),
     TN_OPTION_BOOL(gpu_options, cache, 1,
                    "keep compiled kernels in the user's cache folder, and "
-                   "which of cuBLASLt's algorithms was fastest; false: take "
-                   "the one it recommends"),
+                   "which of cuBLASLt's algorithms and of cuDNN's plans was "
+                   "fastest; false: take the one cuBLASLt recommends, and "
+                   "none of cuDNN's"),
     TN_OPTION_BOOL(gpu_options, cublas, 1,
                    "multiply by cuBLASLt where it is installed"),
+    TN_OPTION_BOOL(gpu_options, cudnn, 1,
+                   "compute attention in bf16 by cuDNN where it is installed, "
+                   "and a trial shows it right and faster"),
     TN_OPTION_BOOL(gpu_options, tf32, 0,
                    "let cuBLASLt round operands of f32 products to TF32, which "
                    "has 10 bits of mantissa"),
@@ -103,8 +108,13 @@ static tn_status probe(const tn_host *host, uint32_t index,
 static tn_status open_device(const tn_host *host, const void *given,
                              tn_device **device, tn_error *err)
 {
-    static const gpu_options ordinary = {
-        .graph = 1, .native = 1, .cache = 1, .cublas = 1, .join = 1, .mark = 1};
+    static const gpu_options ordinary = {.graph = 1,
+                                         .native = 1,
+                                         .cache = 1,
+                                         .cublas = 1,
+                                         .cudnn = 1,
+                                         .join = 1,
+                                         .mark = 1};
     return gpu_device_open(host, given ? given : &ordinary, device, err);
 }
 

@@ -3,6 +3,7 @@
  * mean.
  */
 #include "blas.h"
+#include "dnn.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +141,7 @@ tn_status gpu_device_open(const tn_host *host, const gpu_options *options,
     d->graph = (uint32_t)options->graph;
     d->native = (uint32_t)options->native;
     d->join = (uint32_t)options->join;
+    d->cudnn = options->cudnn && options->cache;
     const tn_status status = open_all(d, options, err);
     if (status != TN_OK)
         gpu_device_close(d);
@@ -157,6 +159,7 @@ void gpu_device_close(tn_device *d)
             gpu_finish(d, NULL);
         gpu_kernels_close(d);
         gpu_blas_close(d, d->blas);
+        gpu_dnn_close(d);
         gpu_staging_close(d);
         gpu_questions_close(d);
         gpu_buffer_free(d, d->fault);

@@ -6,10 +6,12 @@
 
 #include "blas.h"
 #include "compiler.h"
+#include "dnn.h"
 
 typedef struct gpu_step {
     gpu_kernel *kernel;  /* or */
-    gpu_blas_call *call; /* or clear `zero_bytes` at `zero` */
+    gpu_blas_call *call; /* or */
+    gpu_dnn_call *dnn;   /* or clear `zero_bytes` at `zero` */
     size_t arguments;    /* offset in the exec's argument bytes */
     size_t argument_bytes;
     uint64_t zero, zero_bytes;

@@ -11,6 +11,7 @@
  *     kernels.c    kernels by name: those of kernels/, and emitted text
  *     cache.c      machine code of emitted text, kept on disk
  *     blas.c       cuBLASLt, where it is installed
+ *     dnn*.c       cuDNN's attention, likewise
  *
  * All work goes to one stream in the order of the calls; what is uploaded
  * while it works comes to the device by a second one.
@@ -141,6 +142,11 @@ tn_status gpu_translate(const tn_device *d, const char *text, void **code,
 typedef struct gpu_blas gpu_blas;
 typedef struct gpu_blas_call gpu_blas_call;
 
+/* ---- dnn.h: cuDNN ---- */
+
+typedef struct gpu_dnn gpu_dnn;
+typedef struct gpu_dnn_call gpu_dnn_call;
+
 /* ---- cache.c ---- */
 
 /* What was made of a text. */
@@ -185,6 +191,7 @@ struct tn_device {
     gpu_kernels kernels;
     gpu_cache cache;       /* kernels, by their text */
     gpu_blas *blas;        /* NULL: our own kernels multiply */
+    gpu_dnn *dnn;          /* NULL before an attention that it could take */
     tn_buffer *fault;      /* a gpu_fault */
     gpu_fault *fault_copy; /* pinned */
     uint64_t *begun;     /* pinned: the gpu_mark of the last kernel that began;
@@ -197,6 +204,7 @@ struct tn_device {
     uint64_t runs, over;    /* segments started, and known to have ended */
     uint32_t profiling;
     uint32_t graph, native, join;
+    uint32_t cudnn; /* 0: not wanted, or not there */
 };
 
 typedef struct gpu_options {
@@ -205,6 +213,7 @@ typedef struct gpu_options {
     int32_t native;
     int32_t cache;
     int32_t cublas;
+    int32_t cudnn;
     int32_t tf32;
     int32_t join;
     int32_t mark;

@@ -1,7 +1,9 @@
 /*
  * op_attention.c - attention and its gradients, without scores in memory: on
- * tensor cores where operands are BF16, else in f32.
+ * tensor cores where operands are BF16, else in f32; by cuDNN where that is
+ * there, right and faster (dnn.h).
  */
+#include "dnn.h"
 #include "emit_launch.h"
 
 #include <math.h>
@@ -193,6 +195,28 @@ static tn_status launch(gpu_compiler *c, const choice *kernel,
                       err);
 }
 
+/* ---- by cuDNN ---- */
+
+/* *done stays 0 where our kernels are to do it. */
+static tn_status launch_dnn(gpu_compiler *c, const tn_plan_node *n,
+                            const gpu_attention_args *a, int backward,
+                            int *done, tn_error *err)
+{
+    tn_device *d = gpu_device_of(c);
+    const gpu_dnn_plan *plan;
+    TN_TRY(gpu_dnn_choose(d, n, a, backward, &plan, err));
+    *done = plan != NULL;
+    if (!plan)
+        return TN_OK;
+    const uint64_t workspace =
+        plan->workspace ? gpu_scratch(c, plan->workspace) : 0;
+    if (gpu_is_measuring(c))
+        return TN_OK;
+    gpu_dnn_call *call = gpu_dnn_bind(d->dnn, plan, a, backward, workspace);
+    *done = call != NULL;
+    return call ? gpu_launch_dnn(c, call, err) : TN_OK;
+}
+
 /* ---- forward ---- */
 
 /* Stretches of keys, and what they came to together. */
@@ -228,6 +252,10 @@ tn_status gpu_compile_attention(gpu_compiler *c, const tn_plan_node *n,
     TN_TRY(check_positions(c, n, 3, err));
     if (is_few(q))
         return launch_few(c, q, &a, err);
+    int done;
+    TN_TRY(launch_dnn(c, n, &a, 0, &done, err));
+    if (done)
+        return TN_OK;
     const int64_t d = a.key_size + 8, e = a.value_size + 8; /* padded */
     const choice kernel =
         by_tensor_cores(&a, q)
@@ -287,13 +315,18 @@ tn_status gpu_compile_attention_bwd(gpu_compiler *c, const tn_plan_node *n,
                                     tn_error *err)
 {
     gpu_attention_args a = problem(c, n, 1, 6);
+    int done;
     a.d_out = gpu_at(c, &n->in[0]);
+    a.o = gpu_at(c, &n->in[4]);
     a.lse = gpu_at(c, &n->in[5]);
     a.delta = gpu_scratch(c, 4 * (int64_t)a.batch * a.rows * a.heads);
     a.dq = gpu_at(c, &n->out[0]);
     a.dk = gpu_at(c, &n->out[1]);
     a.dv = gpu_at(c, &n->out[2]);
     TN_TRY(check_positions(c, n, 6, err));
+    TN_TRY(launch_dnn(c, n, &a, 1, &done, err));
+    if (done)
+        return TN_OK;
     TN_TRY(launch_delta(c, n, a.delta, err));
     return launch_gradients(c, n, &a, err);
 }

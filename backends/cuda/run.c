@@ -9,8 +9,8 @@
  * A kernel that fails takes the context with it, and nothing can be asked of
  * the device any more. But the CPU's memory stays: each kernel begins with
  * writing its number there (gpu_mark), so that the last one that began has a
- * name. Products of cuBLASLt leave no word; those behind that kernel are named
- * with it.
+ * name. Products of cuBLASLt and attention of cuDNN leave no word; those behind
+ * that kernel are named with it.
  *
  * Kernels that read indices go on without the bad ones and leave the first in
  * the device's fault record, which the next wait reads.
@@ -28,6 +28,8 @@ tn_status gpu_start_step(const tn_exec *x, const gpu_step *s, tn_error *err)
                      CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes, CU_LAUNCH_PARAM_END};
     if (s->call)
         return gpu_blas_start(d, s->call, err);
+    if (s->dnn)
+        return gpu_dnn_start(d, s->dnn, err);
     const CUresult result =
         s->kernel
             ? d->driver.LaunchKernel(s->kernel->function, s->grid[0],
@@ -98,7 +100,7 @@ static const tn_exec *find_exec(const tn_device *d, uint32_t id)
 }
 
 /* What may have failed, by the word that was left last: that step, or one of
- * the products behind it. */
+ * the libraries' behind it. */
 static void name_the_last(const tn_device *d, char name[NAME_BYTES])
 {
     const uint64_t mark = d->begun ? *(volatile uint64_t *)d->begun : 0;
@@ -108,7 +110,7 @@ static void name_the_last(const tn_device *d, char name[NAME_BYTES])
         return;
     add_name(x, &x->steps[step - 1], "", name);
     for (uint32_t i = step; i < x->step_count && !x->steps[i].kernel; i++)
-        if (x->steps[i].call)
+        if (x->steps[i].call || x->steps[i].dnn)
             add_name(x, &x->steps[i], " or ", name);
 }
 

@@ -15,7 +15,7 @@
 
 typedef struct options {
     const char *device;
-    int32_t graph, native, cache, cublas, tf32, join, mark;
+    int32_t graph, native, cache, cublas, cudnn, tf32, join, mark;
 } options; /* as cuda.c declares them */
 
 static const tn_backend *backend;
@@ -24,7 +24,7 @@ static tn_host *host;
 static tn_status open_with(const char *device, int cache, tn_device **d,
                            tn_error *err)
 {
-    const options o = {device, 1, 1, cache, 1, 0, 1, 1};
+    const options o = {device, 1, 1, cache, 1, 1, 0, 1, 1};
     return backend->open(host, &o, d, err);
 }
 

@@ -67,6 +67,11 @@ void simt_break(CUresult why);
 TN_PRINTF(2, 3)
 CUresult simt_complain(CUresult why, const char *format, ...);
 
+/* A function of the host between kernels, which the backend has no use for and
+ * the cuDNN of the tests has (cudnn.c). */
+SIMT_EXPORT CUresult cuLaunchHostFunc(CUstream stream, void (*call)(void *data),
+                                      void *data);
+
 /* For tests that count: how often a stream was waited for; kernels that were
  * carried out; copies that were, while another stream had a graph
  * still to run. */
@@ -113,7 +118,8 @@ typedef enum {
     SIMT_FILL,
     SIMT_RECORD,
     SIMT_WAIT,
-    SIMT_GRAPH
+    SIMT_GRAPH,
+    SIMT_HOST
 } simt_kind;
 
 /* What a stream or a node of a graph does. */
@@ -131,6 +137,10 @@ typedef struct simt_work {
     CUevent event;
     uint64_t ticket; /* of the event */
     CUgraphExec graph;
+    struct {
+        void (*call)(void *data);
+        void *data;
+    } host;
 } simt_work;
 
 struct CUstream_st {

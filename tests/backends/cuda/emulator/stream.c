@@ -43,6 +43,9 @@ CUresult simt_do(const simt_work *w)
         return CUDA_SUCCESS;
     case SIMT_GRAPH:
         return simt_run_graph(w->graph);
+    case SIMT_HOST:
+        w->host.call(w->host.data);
+        return CUDA_SUCCESS;
     }
     return INVALID_VALUE;
 }
@@ -213,6 +216,13 @@ CUresult cu_MemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes,
     w.copy.bytes = bytes;
     w.copy.value = value;
     return simt_hand_in(stream, &w);
+}
+
+CUresult cuLaunchHostFunc(CUstream stream, void (*call)(void *data), void *data)
+{
+    const CUresult ready = simt_ready();
+    const simt_work w = {.kind = SIMT_HOST, .host = {call, data}};
+    return ready ? ready : simt_hand_in(stream, &w);
 }
 
 /* ---- streams ---- */
