@@ -70,7 +70,7 @@ static void print_summary(tni_cli *cli, const results *r)
                    (long long)(l->memory_working_set / 1000000));
     tni_table_add(&t, "memory, reading");
     tni_table_addf(&t, "%.1f GB/s", l->read_bytes / 1e9);
-    tni_table_addf(&t, "the limit of decoding (%lld MB read)",
+    tni_table_addf(&t, "the limit of reading (%lld MB read)",
                    (long long)(l->read_working_set / 1000000));
     if (r->wants_train) {
         const tni_bench_train *n = &r->train;
@@ -89,9 +89,11 @@ static void print_summary(tni_cli *cli, const results *r)
                               : "decoding");
         tni_table_addf(&t, "%.0f tokens/s", d->tokens_per_second);
         tni_table_addf(&t,
-                       "%.1f%% (%.1f GB/s of weights; %lld tokens in cache)",
-                       100 * d->bytes_per_second / l->read_bytes,
-                       d->bytes_per_second / 1e9, (long long)d->context);
+                       "%.1f%% of reading as much (%lld MB, weights and %lld "
+                       "tokens in cache, at %.1f GB/s of %.1f)",
+                       100 * d->bytes_per_second / d->read_bytes,
+                       (long long)(d->bytes / 1000000), (long long)d->context,
+                       d->bytes_per_second / 1e9, d->read_bytes / 1e9);
     }
     tni_table_print(&t, stdout);
 }
@@ -157,9 +159,10 @@ static int print_json(const results *r)
     if (r->wants_decode)
         json_object_set_new(
             root, "decode",
-            json_pack("{s:f, s:f, s:o}", "tokens_per_second",
-                      d->tokens_per_second, "of_memory",
-                      d->bytes_per_second / r->limits.read_bytes, "ops",
+            json_pack("{s:f, s:I, s:f, s:f, s:o}", "tokens_per_second",
+                      d->tokens_per_second, "bytes", (json_int_t)d->bytes,
+                      "read_bytes_per_second", d->read_bytes, "of_memory",
+                      d->bytes_per_second / d->read_bytes, "ops",
                       ops_json(&d->ops)));
     return tni_json_print(root);
 }

@@ -159,13 +159,48 @@ static tn_status time_graph(const tni_recipe *recipe,
     return status;
 }
 
+/* Rates of reading depend on how much is read, for as long as a cache holds
+ * some of it. */
+enum { SHORT_READ = 16 << 20, LONG_READ = 1 << 30, READ_COLUMNS = 8192 };
+
+/* Bytes a second of a sum of each row of so many bytes. */
+static tn_status time_sums(const tni_recipe *recipe, int64_t bytes,
+                           double *rate, tn_error *err)
+{
+    const int64_t row =
+        READ_COLUMNS * (recipe->precision == TNI_RECIPE_F64 ? 8 : 4);
+    double seconds;
+    TN_TRY(time_graph(recipe, describe_sums,
+                      (const int64_t[]){bytes / row, READ_COLUMNS, 0}, &seconds,
+                      err));
+    *rate = (double)(bytes / row * row) / seconds;
+    return TN_OK;
+}
+
+/* Of a product by one row, or of that sum where it is faster. */
+static tn_status time_reading(const tni_recipe *recipe, int64_t bytes,
+                              double *rate, tn_error *err)
+{
+    const int64_t row =
+        READ_COLUMNS * (recipe->precision == TNI_RECIPE_F64    ? 8
+                        : recipe->precision == TNI_RECIPE_BF16 ? 2
+                                                               : 4);
+    double seconds;
+    TN_TRY(time_sums(recipe, bytes, rate, err));
+    TN_TRY(time_graph(recipe, describe_gemm,
+                      (const int64_t[]){1, bytes / row, READ_COLUMNS}, &seconds,
+                      err));
+    const double product = (double)(bytes / row * row) / seconds;
+    *rate = *rate > product ? *rate : product;
+    return TN_OK;
+}
+
 tn_status tni_bench_measure_limits(const tni_recipe *recipe,
                                    tni_bench_limits *limits, tn_error *err)
 {
     static const int64_t shapes[][3] = {
         {1024, 1024, 1024}, {256, 4096, 768}, {512, 2048, 2048}};
     static const int64_t arrays[3] = {16 << 20, 0, 0};
-    static const int64_t rows[3] = {8192, 8192, 0};
     tni_bench_limits l = {0};
     double seconds;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
@@ -182,9 +217,8 @@ tn_status tni_bench_measure_limits(const tni_recipe *recipe,
     const int64_t real = recipe->precision == TNI_RECIPE_F64 ? 8 : 4;
     l.memory_working_set = 3 * real * arrays[0];
     l.memory_bytes = (double)l.memory_working_set / seconds;
-    TN_TRY(time_graph(recipe, describe_sums, rows, &seconds, err));
-    l.read_working_set = real * rows[0] * rows[1];
-    l.read_bytes = (double)l.read_working_set / seconds;
+    TN_TRY(time_sums(recipe, LONG_READ, &l.read_bytes, err));
+    l.read_working_set = LONG_READ;
     if (l.read_bytes < l.memory_bytes)
         l.read_bytes = l.memory_bytes;
     *limits = l;
@@ -341,9 +375,11 @@ tn_status tni_bench_measure_train(const tni_recipe *recipe,
 
 /* ---- decoding ---- */
 
+/* A token of each sequence; once the cache is half full it stays so. */
 static tn_status read_one(void *of, tn_error *err)
 {
     tni_decoder *d = of;
+    const int64_t half = d->capacity / 2;
     tni_sampler greedy = {.options = {.top_p = 1.0},
                           .vocab_size = d->vocab_size};
     tni_sampler *samplers[TNI_DECODER_ROWS];
@@ -351,14 +387,29 @@ static tn_status read_one(void *of, tn_error *err)
     for (int64_t i = 0; i < d->rows; i++) {
         samplers[i] = &greedy;
         tokens[i] = 1;
+        if (d->row_position[i] > half)
+            d->row_position[i] = half;
     }
-    /* the cache stays about half full */
-    for (int64_t i = 0; d->position == d->capacity && i < d->rows; i++)
-        d->row_position[i] = d->capacity / 2;
-    if (d->position == d->capacity)
-        d->position = d->capacity / 2;
+    if (d->position > half)
+        d->position = half;
     TN_TRY(tni_decoder_read_rows(d, tokens, err));
     return tni_decoder_draw_rows(d, samplers, tokens, err);
+}
+
+/* What a token of each sequence reads: weights, once, and what each remembers
+ * of `context` tokens. */
+static int64_t bytes_of_token(const tni_decoder *d, const tni_recipe *recipe,
+                              int64_t context)
+{
+    uint32_t count;
+    int64_t all;
+    const tni_state *s = tni_model_states(recipe->model, &count, &all);
+    int64_t bytes = tni_model_matrix_bytes(
+        recipe->model, d->session->real_bytes, (int)d->session->is_bf16);
+    for (uint32_t i = 0; i < count; i++)
+        bytes += s[i].bytes_per_token ? s[i].bytes_per_token * d->rows * context
+                                      : s[i].bytes;
+    return bytes;
 }
 
 static tn_status measure_decode(tni_decoder *d, const tni_recipe *recipe,
@@ -366,15 +417,13 @@ static tn_status measure_decode(tni_decoder *d, const tni_recipe *recipe,
 {
     const int64_t half = d->capacity / 2;
     double fastest, median;
-    for (int64_t i = 0; i < half; i++)
+    for (int64_t i = 0; i <= half; i++)
         TN_TRY(read_one(d, err));
     TN_TRY(repeat(read_one, d, 1.0, &fastest, &median, err));
+    const int64_t bytes = bytes_of_token(d, recipe, half);
     *result = (tni_bench_decode){.tokens_per_second = (double)d->rows / median,
-                                 .bytes_per_second =
-                                     (double)tni_model_matrix_bytes(
-                                         recipe->model, d->session->real_bytes,
-                                         (int)d->session->is_bf16) /
-                                     median,
+                                 .bytes = bytes,
+                                 .bytes_per_second = (double)bytes / median,
                                  .context = half,
                                  .rows = d->rows};
     const uint32_t plans[3] = {d->rows > 1 ? d->together
@@ -391,5 +440,9 @@ tn_status tni_bench_measure_decode(const tni_recipe *recipe, int64_t rows,
                                    rows, &d, err));
     const tn_status status = measure_decode(d, recipe, result, err);
     tni_decoder_destroy(d);
-    return status;
+    TN_TRY(status);
+    const int64_t read = result->bytes < SHORT_READ  ? SHORT_READ
+                         : result->bytes > LONG_READ ? LONG_READ
+                                                     : result->bytes;
+    return time_reading(recipe, read, &result->read_bytes, err);
 }

@@ -2,10 +2,12 @@
  * bench.h - how fast, as a fraction of what this machine can do.
  *
  * A bare time says nothing to somebody with another machine. So the limits are
- * measured first, in the same run and through the same backend: arithmetic by
- * large matrix products, memory by a map over arrays larger than caches, and by
- * a sum over one. Training is then compared with the first, decoding, which
- * reads every weight for each token, with the last.
+ * measured in the same run and through the same backend: arithmetic by large
+ * matrix products, memory by a map over arrays larger than caches, reading by
+ * the faster of a sum and of a product by one row. Training is compared with
+ * the first. Decoding reads every weight and all of its cache for each token,
+ * so it is compared with reading as many bytes over and over: of what a
+ * processor's last cache holds, some or all comes faster than memory gives it.
  */
 #ifndef TENON_BENCH_H
 #define TENON_BENCH_H
@@ -47,7 +49,9 @@ typedef struct tni_bench_train {
 
 typedef struct tni_bench_decode {
     double tokens_per_second; /* median, of all sequences */
-    double bytes_per_second;  /* of weights, read once for all sequences */
+    int64_t bytes;            /* read: weights, once for all, and caches */
+    double bytes_per_second;  /* bytes by the median's */
+    double read_bytes;        /* a second, when as many are only read */
     int64_t context;          /* tokens in the cache meanwhile */
     int64_t rows;             /* sequences that go on together */
     tni_bench_ops ops;        /* of a token of each */

@@ -144,9 +144,12 @@ static void bench_reports_fractions_of_measured_limits(void **state)
     share_of(op, "seconds", 60);
     share_of(op, "bytes", 1e9);
     share_of(root, "read_bytes_per_second", 1e13);
-    share_of(json_object_get(root, "decode"), "tokens_per_second", 1e9);
-    op = json_array_get(json_object_get(json_object_get(root, "decode"), "ops"),
-                        0);
+    const json_t *decode = json_object_get(root, "decode");
+    share_of(decode, "tokens_per_second", 1e9);
+    share_of(decode, "bytes", 1e9);
+    share_of(decode, "read_bytes_per_second", 1e13);
+    share_of(decode, "of_memory", 1.0);
+    op = json_array_get(json_object_get(decode, "ops"), 0);
     share_of(op, "seconds", 60);
     json_decref(root);
     assert_int_equal(RUN(p, "bench", "gem"), 2);
