@@ -26,7 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRIALS = 3 };
+enum { TRIALS = 3, LARGEST_PART = 16 };
 
 static const double close_enough = 0x1p-6, close_lse = 0x1p-10;
 static const double deviation = 3.0; /* of scores */
@@ -327,7 +327,8 @@ static tn_status compile(trial *t, const gpu_dnn_plan *tried, tn_exec **exec,
 }
 
 /* A plan that does not run is not taken; that is no failure, unless the device
- * does not work any more. */
+ * does not work any more. Nor is one that wants a large part of the memory,
+ * which a longer sequence or more of them are better for. */
 static tn_status try_plan(trial *t, const gpu_dnn_text *text, double *part,
                           tn_error *err)
 {
@@ -337,8 +338,10 @@ static tn_status try_plan(trial *t, const gpu_dnn_text *text, double *part,
     gpu_dnn_plan *plan =
         gpu_dnn_load_plan(d->dnn, text->bytes, (size_t)text->count);
     *part = HUGE_VAL;
-    if (!plan)
+    if (!plan || plan->workspace > d->card.memory_bytes / LARGEST_PART) {
+        gpu_dnn_unload_plan(d->dnn, plan);
         return TN_OK;
+    }
     tn_status status = compile(t, plan, &exec, &why);
     if (status == TN_OK)
         status = race(t, exec, part, &why);
@@ -409,9 +412,7 @@ static tn_status try_all(trial *t, const gpu_attention_args *a,
                   t->problem);
     else
         host->log(host, TN_LOG_INFO,
-                  "backend cuda: our kernels, which are faster than cuDNN or "
-                  "right where it is not: %s",
-                  t->problem);
+                  "backend cuda: our own kernels, not cuDNN: %s", t->problem);
     return TN_OK;
 }
 

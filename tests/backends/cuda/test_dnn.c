@@ -42,6 +42,12 @@ static int describe_h200(void **state)
            dnn.Finalize(dnn.properties);
 }
 
+static int forget_it(void **state)
+{
+    (void)state;
+    return dnn.DestroyDescriptor(dnn.properties);
+}
+
 /* ---- problems ---- */
 
 /* q, k and v side by side in one tensor, as a layer's products leave them, or
@@ -173,5 +179,5 @@ int main(void)
         return 0;
     }
     print_message("cuDNN %zu\n", dnn.version);
-    return cmocka_run_group_tests(tests, describe_h200, NULL);
+    return cmocka_run_group_tests(tests, describe_h200, forget_it);
 }
