@@ -5,6 +5,8 @@
  * copies lines. Where another axis has, the copy is a transposition and goes
  * in squares of 16 by 16, so that each cache line that is touched is used
  * whole on both sides. Casts between F32, BF16 and I32 go element by element.
+ *
+ * CONCAT is a copy of each input to its part of the output.
  */
 #include "kernels.h"
 #include "quant.h"
@@ -71,24 +73,51 @@ static void copy_line(const strided_copy *k, char *to, const char *from,
             memcpy(to + 4 * i, from + 4 * i * stride, 4);
 }
 
-/* Line number `line` of the output, counting over all axes but the last. */
+/* Where a line is, on all axes but the last. */
+typedef struct place {
+    int64_t at[TN_MAX_RANK];
+    int64_t from, to; /* in elements */
+} place;
+
+static void go_to(const strided_copy *k, int64_t line, place *p)
+{
+    p->from = p->to = 0;
+    for (uint32_t i = k->rank - 1; i-- > 0;) {
+        p->at[i] = line % k->shape[i];
+        line /= k->shape[i];
+        p->from += p->at[i] * k->stride[i];
+        p->to += p->at[i] * k->to_stride[i];
+    }
+}
+
+static void go_on(const strided_copy *k, place *p)
+{
+    for (uint32_t i = k->rank - 1; i-- > 0;) {
+        p->from += k->stride[i];
+        p->to += k->to_stride[i];
+        if (++p->at[i] < k->shape[i])
+            return;
+        p->from -= p->at[i] * k->stride[i];
+        p->to -= p->at[i] * k->to_stride[i];
+        p->at[i] = 0;
+    }
+}
+
+/* Lines of the output in order, counting over all axes but the last. */
 static void run_lines(const void *argument, cpu_worker *w, int64_t task)
 {
     const strided_copy *k = argument;
     const uint32_t last = k->rank - 1;
-    const int64_t n = k->shape[last];
-    const int64_t end = cpu_min((task + 1) * k->lines_per_task, k->lines);
+    const int64_t from_bytes = cpu_bytes(k->from_dtype);
+    const int64_t to_bytes = cpu_bytes(k->to_dtype);
+    const int64_t first = task * k->lines_per_task;
+    const int64_t end = cpu_min(first + k->lines_per_task, k->lines);
+    place p;
     (void)w;
-    for (int64_t line = task * k->lines_per_task; line < end; line++) {
-        int64_t rest = line, offset = 0;
-        for (uint32_t i = last; i-- > 0;) {
-            offset += rest % k->shape[i] * k->stride[i];
-            rest /= k->shape[i];
-        }
-        copy_line(k, k->to + cpu_bytes(k->to_dtype) * line * n,
-                  k->from + cpu_bytes(k->from_dtype) * offset, k->stride[last],
-                  n);
-    }
+    go_to(k, first, &p);
+    for (int64_t line = first; line < end; line++, go_on(k, &p))
+        copy_line(k, k->to + to_bytes * p.to, k->from + from_bytes * p.from,
+                  k->stride[last], k->shape[last]);
 }
 
 /* of words of 4 bytes, and of 2 */
@@ -134,28 +163,26 @@ static void run_squares(const void *argument, cpu_worker *w, int64_t task)
     }
 }
 
-static void merge_axes(const tn_operand *x, strided_copy *k)
+/* Axes that go on where the one before ends, on both sides, become one. */
+static void merge_axes(const tn_operand *x, const tn_operand *y,
+                       strided_copy *k)
 {
     for (uint32_t i = 0; i < x->rank; i++) {
         if (x->shape[i] == 1)
             continue;
         const uint32_t last = k->rank - 1;
-        if (k->rank && k->stride[last] == x->stride[i] * x->shape[i]) {
+        if (k->rank && k->stride[last] == x->stride[i] * x->shape[i] &&
+            k->to_stride[last] == y->stride[i] * x->shape[i])
             k->shape[last] *= x->shape[i];
-            k->stride[last] = x->stride[i];
-        } else {
-            k->shape[k->rank] = x->shape[i];
-            k->stride[k->rank++] = x->stride[i];
-        }
+        else
+            k->shape[k->rank++] = x->shape[i];
+        k->stride[k->rank - 1] = x->stride[i];
+        k->to_stride[k->rank - 1] = y->stride[i];
     }
-    if (k->rank == 0) {
-        k->shape[0] = k->stride[0] = 1;
-        k->rank = 1;
-    }
-    int64_t stride = 1;
-    for (uint32_t i = k->rank; i-- > 0;) {
-        k->to_stride[i] = stride;
-        stride *= k->shape[i];
+    /* a line is contiguous in y: one element of a part that is no wider */
+    if (k->rank == 0 || k->to_stride[k->rank - 1] != 1) {
+        k->shape[k->rank] = k->stride[k->rank] = k->to_stride[k->rank] = 1;
+        k->rank++;
     }
 }
 
@@ -178,25 +205,25 @@ static void cut_single_line(strided_copy *k)
         return;
     k->shape[1] = TASK_ELEMENTS;
     k->stride[1] = k->stride[0];
+    k->to_stride[1] = k->to_stride[0];
     k->shape[0] /= TASK_ELEMENTS;
     k->stride[0] *= TASK_ELEMENTS;
+    k->to_stride[0] *= TASK_ELEMENTS;
     k->rank = 2;
 }
 
-tn_status ISA(compile_copy)(cpu_compiler *c, const tn_plan_node *node,
-                            tn_error *err)
+/* x to where `to` is, in a tensor with y's dtype and strides. */
+static void emit_copy(cpu_compiler *c, const tn_operand *x, const tn_operand *y,
+                      char *to)
 {
-    const tn_operand *x = &node->in[0];
-    if (is_quant(x))
-        return ISA(compile_quant_copy)(c, node, err);
     if (cpu_elements(x) == 0)
-        return TN_OK;
+        return;
     strided_copy *k = CPU_ARGUMENT(c, strided_copy);
     k->from = cpu_at(c, x);
-    k->to = cpu_at(c, &node->out[0]);
+    k->to = to;
     k->from_dtype = x->dtype;
-    k->to_dtype = node->out[0].dtype;
-    merge_axes(x, k);
+    k->to_dtype = y->dtype;
+    merge_axes(x, y, k);
     k->across = find_across(k);
     const int squares = k->across != k->rank - 1;
     if (!squares)
@@ -209,51 +236,31 @@ tn_status ISA(compile_copy)(cpu_compiler *c, const tn_plan_node *node,
     k->lines_per_task = cpu_max(1, TASK_ELEMENTS / n);
     cpu_step(c, squares ? run_squares : run_lines, k,
              cpu_parts(k->lines, k->lines_per_task));
-    return TN_OK;
 }
 
-/* ---- concat: for each outer position a piece of every input ---- */
-
-typedef struct piece {
-    const char *from;
-    char *to;
-    int64_t outer;    /* how many pieces */
-    int64_t bytes;    /* of one */
-    int64_t to_pitch; /* bytes */
-    int64_t per_task;
-} piece;
-
-static void run_piece(const void *argument, cpu_worker *w, int64_t task)
+tn_status ISA(compile_copy)(cpu_compiler *c, const tn_plan_node *node,
+                            tn_error *err)
 {
-    const piece *p = argument;
-    const int64_t end = cpu_min((task + 1) * p->per_task, p->outer);
-    (void)w;
-    for (int64_t i = task * p->per_task; i < end; i++)
-        memcpy(p->to + i * p->to_pitch, p->from + i * p->bytes,
-               (size_t)p->bytes);
+    if (is_quant(&node->in[0]))
+        return ISA(compile_quant_copy)(c, node, err);
+    emit_copy(c, &node->in[0], &node->out[0], cpu_at(c, &node->out[0]));
+    return TN_OK;
 }
 
 tn_status ISA(compile_concat)(cpu_compiler *c, const tn_plan_node *node,
                               tn_error *err)
 {
     const uint32_t axis = ((const tn_concat_attr *)node->attr)->axis;
-    const tn_operand *out = &node->out[0];
-    char *to = cpu_at(c, out);
+    const tn_operand *y = &node->out[0];
+    int64_t before = 0; /* on the axis */
     for (uint32_t i = 0; i < node->in_count; i++) {
         const tn_operand *x = &node->in[i];
-        if (x->dtype != out->dtype)
+        if (x->dtype != y->dtype)
             return cpu_refuse(node, err, "input %u differs in dtype", i);
-        piece *p = CPU_ARGUMENT(c, piece);
-        p->from = cpu_at(c, x);
-        p->to = to;
-        p->outer = cpu_product(x, 0, axis);
-        const int64_t elements = cpu_product(x, axis, x->rank);
-        p->bytes = cpu_bytes(x->dtype) * elements;
-        p->to_pitch = cpu_bytes(x->dtype) * cpu_product(out, axis, out->rank);
-        p->per_task = cpu_max(1, TASK_ELEMENTS / cpu_max(1, elements));
-        if (elements)
-            cpu_step(c, run_piece, p, cpu_parts(p->outer, p->per_task));
-        to += p->bytes;
+        tn_operand part = *y;
+        part.offset += cpu_bytes(y->dtype) * before * y->stride[axis];
+        emit_copy(c, x, y, cpu_at(c, &part));
+        before += x->shape[axis];
     }
     return TN_OK;
 }

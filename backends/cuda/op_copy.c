@@ -47,23 +47,38 @@ tn_status gpu_compile_assign(gpu_compiler *c, const tn_plan_node *n,
     return copy(c, &n->in[1], &n->out[0], err);
 }
 
-/* Seen from outside the axis, each input is a run of consecutive elements of
- * the output's: its part of the axis times everything inside it. */
+/* Axes of x and of its part of y that go on where the one before ends become
+ * one. Their number. */
+static uint32_t join_axes(const tn_operand *x, const tn_operand *y,
+                          int64_t *shape, int64_t *from, int64_t *to)
+{
+    uint32_t rank = 0;
+    for (uint32_t i = 0; i < x->rank; i++) {
+        if (rank && from[rank - 1] == x->stride[i] * x->shape[i] &&
+            to[rank - 1] == y->stride[i] * x->shape[i])
+            shape[rank - 1] *= x->shape[i];
+        else
+            shape[rank++] = x->shape[i];
+        from[rank - 1] = x->stride[i];
+        to[rank - 1] = y->stride[i];
+    }
+    return rank;
+}
+
 tn_status gpu_compile_concat(gpu_compiler *c, const tn_plan_node *n,
                              tn_error *err)
 {
-    const tn_concat_attr *attr = n->attr;
+    const uint32_t axis = ((const tn_concat_attr *)n->attr)->axis;
     const tn_operand *y = n->out;
-    const int64_t outer = gpu_size(y->shape, 0, attr->axis);
-    const int64_t pitch = gpu_size(y->shape, attr->axis, y->rank);
     uint64_t to = gpu_at(c, y);
     for (uint32_t i = 0; i < n->in_count; i++) {
         const tn_operand *x = &n->in[i];
-        const int64_t run = gpu_size(x->shape, attr->axis, x->rank);
-        const int64_t shape[] = {outer, run};
-        TN_TRY(move(c, 2, shape, gpu_at(c, x), (gpu_view){x->dtype, {run, 1}},
-                    to, (gpu_view){y->dtype, {pitch, 1}}, err));
-        to += (uint64_t)run * gpu_bytes(y->dtype);
+        int64_t shape[TN_MAX_RANK];
+        gpu_view from = {.dtype = x->dtype}, part = {.dtype = y->dtype};
+        const uint32_t rank = join_axes(x, y, shape, from.stride, part.stride);
+        TN_TRY(move(c, rank, shape, gpu_at(c, x), from, to, part, err));
+        to +=
+            (uint64_t)(x->shape[axis] * y->stride[axis] * gpu_bytes(y->dtype));
     }
     return TN_OK;
 }

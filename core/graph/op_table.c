@@ -117,6 +117,7 @@ static const own_facts own[TN_OP_COUNT] = {
                       .strided = 3,
                       .accepts = tni_is_matmul_operand},
     [TN_OP_COPY] = {.strided = 1},
+    [TN_OP_CONCAT] = {.strided = ~0u, .accepts = tni_has_dense_vectors},
     [TN_OP_GATHER_ROWS] = {.strided = 1, /* its table */
                            .accepts = tni_has_dense_rows,
                            .picks = 1},

@@ -171,18 +171,41 @@ void draw_cast(dice *d, op_case *c, uint32_t dtype)
 
 /* ---- concat, and its inverse ---- */
 
+/* What is joined may be a part of something larger, or lie turned. */
+enum { WHOLE, PARTS };
+
 static void describe_concat(tn_builder *b, const tn_tensor *in, tn_tensor *out,
                             const void *data)
 {
     const with *w = data;
-    out[0] = tn_concat_at(b, w->attr.concat.axis, w->in_count, in, TN_HERE);
+    tn_tensor x[4];
+    for (uint32_t i = 0; i < w->in_count; i++) {
+        x[i] = in[i];
+        if (w->variant == PARTS)
+            x[i] = tn_slice(b, x[i], -1, 1, tn_dim(b, x[i], -1) - 1);
+        if (w->variant == PARTS && i % 2 && tn_rank(b, x[i]) > 1)
+            x[i] = tn_transpose(b, x[i]);
+    }
+    out[0] = tn_concat_at(b, w->attr.concat.axis, w->in_count, x, TN_HERE);
 }
 
-void draw_concat(dice *d, op_case *c, uint32_t parameter)
+static void add_part(op_case *c, uint32_t rank, const int64_t *part, int turned)
+{
+    int64_t shape[4];
+    memcpy(shape, part, rank * sizeof *shape);
+    if (turned && rank > 1) {
+        shape[rank - 1] = part[rank - 2];
+        shape[rank - 2] = part[rank - 1];
+    }
+    shape[rank - 1] += 1;
+    add_leaf(c, rank, shape);
+}
+
+void draw_concat(dice *d, op_case *c, uint32_t variant)
 {
     int64_t shape[4];
     const uint32_t rank = 1 + roll(d, 4), axis = roll(d, rank);
-    (void)parameter;
+    c->with.variant = variant;
     c->with.in_count = 1 + roll(d, 4);
     c->with.attr.concat.axis = axis;
     c->rig.describe = describe_concat;
@@ -190,7 +213,10 @@ void draw_concat(dice *d, op_case *c, uint32_t parameter)
     draw_shape(d, rank, shape);
     for (uint32_t i = 0; i < c->with.in_count; i++) {
         shape[axis] = i ? size_upto(d, shape[axis]) : shape[axis];
-        add_leaf(c, rank, shape);
+        if (variant == PARTS)
+            add_part(c, rank, shape, i % 2);
+        else
+            add_leaf(c, rank, shape);
         wants(c, i);
     }
 }

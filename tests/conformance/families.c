@@ -72,6 +72,7 @@ const family families[] = {
     {"cast to bf16", TN_OP_COPY, draw_cast, TN_BF16, SAME_BITS},
     {"cast to i32", TN_OP_COPY, draw_cast, TN_I32, SAME_BITS},
     {"concat", TN_OP_CONCAT, draw_concat, 0, SAME_BITS},
+    {"concat of parts", TN_OP_CONCAT, draw_concat, 1, SAME_BITS},
     {"slices", TN_OP_CONCAT, draw_slices, 0, {0, 4, 4, 8}},
     {"gather_rows", TN_OP_GATHER_ROWS, draw_gather, 0, SAME_BITS},
     {"scatter_add_rows", TN_OP_SCATTER_ADD_ROWS, draw_scatter, 0, {1, 1, 1, 1}},
