@@ -9,6 +9,8 @@
  *     kernels.h         which file computes which op; compiled twice, for AVX2
  *                       and for AVX-512, into one binary
  *     gemm.h            matrix products, a block of one thread at a time
+ *     tile.h            element-wise programs, interpreted or as machine code
+ *                       (x86.h writes it, code.h keeps it)
  *     vec.h, vmath.h    a vector of floats, and its exp, log, tanh ...
  *
  * Everything is computed in F32, stored in F32 or BF16. Memory is the process's
