@@ -59,7 +59,7 @@ void gpu_dnn_open(tn_device *d)
         return;
     if (!can_use(d, dnn)) {
         d->host->log(d->host, TN_LOG_DEBUG,
-                     "backend cuda: without cuDNN (libcudnn.so.9 of 9.11 or "
+                     "backend cuda: without cuDNN (libcudnn.so.9 of 9.12 or "
                      "newer) attention is our own kernels'");
         gpu_dnn_close(d);
         return;

@@ -22,7 +22,7 @@
 
 #include "compiler.h"
 
-enum { GPU_DNN_LEAST = 91100 }; /* reductions can be asked to keep an order */
+enum { GPU_DNN_LEAST = 91200 }; /* the oldest seen to take our graphs */
 
 enum { /* cudnnBackendDescriptorType_t */
        DNN_POINTWISE = 0,

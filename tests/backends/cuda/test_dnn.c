@@ -175,7 +175,7 @@ int main(void)
         cmocka_unit_test(a_text_that_is_no_plan_is_not_loaded),
     };
     if (!gpu_dnn_load(&dnn)) {
-        print_message("passed over: cuDNN 9.11 or newer is not installed\n");
+        print_message("passed over: cuDNN 9.12 or newer is not installed\n");
         return 0;
     }
     print_message("cuDNN %zu\n", dnn.version);

@@ -240,6 +240,33 @@ static void where_no_plan_is_recommended_another_day_may_bring_one(void **state)
     assert_int_equal(look("{}", &plain).run, 2);
 }
 
+static int64_t workspace_of(tn_rig *rig, const tn_plan *plan)
+{
+    const tn_workspace_extension *x =
+        rig->backend->extension(rig->device, "workspace/1");
+    tn_error err = TN_ERROR_NONE;
+    int64_t bytes = 0;
+    tn_assert_ok_err(x->bytes(rig->device, plan, &bytes, &err), err);
+    return bytes;
+}
+
+/* The choice is made when the plan is only asked about. */
+static void what_a_plan_of_cudnn_wants_is_told_before(void **state)
+{
+    (void)state;
+    tn_rig *without = tn_rig_open("cuda", "{cudnn: false}");
+    tn_rig *with = tn_rig_open("cuda", "{}");
+    tn_rig_program *p = build_on(without, &plain, TN_F32);
+    const unsigned long before = runs();
+    const int64_t theirs = workspace_of(with, tn_rig_plan(p));
+    assert_true(runs() > before);
+    assert_true(theirs > workspace_of(without, tn_rig_plan(p)));
+    tn_rig_free(p);
+    tn_rig_close(with);
+    tn_rig_close(without);
+    assert_int_equal(look("{}", &plain).trial, 0);
+}
+
 static void without_a_cache_no_clock_decides(void **state)
 {
     (void)state;
@@ -294,6 +321,7 @@ int main(void)
         EACH(what_is_slower_is_not_taken),
         EACH(a_plan_that_fails_to_run_is_not_taken),
         EACH(where_no_plan_is_recommended_another_day_may_bring_one),
+        EACH(what_a_plan_of_cudnn_wants_is_told_before),
         EACH(without_a_cache_no_clock_decides),
         EACH(the_option_does_without),
         EACH(it_runs_outside_of_a_graph_as_well),
