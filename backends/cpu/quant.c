@@ -13,7 +13,12 @@
 
 #include <tenon/blocks.h>
 
-enum { MOST_WORD = 32767, AHEAD_BYTES = 16 * 1024 };
+enum {
+    MOST_WORD = 32767,
+    STREAMS = 8,        /* as gemv.c has them, but a row of each in turn */
+    AHEAD_BYTES = 2048, /* of each */
+    Q8_0_BLOCKS = 8,    /* whose scales are multiplied together */
+};
 
 /* ---- 32 words ---- */
 
@@ -48,6 +53,11 @@ CPU_INLINE words w_multiply(words a, int32_t twice)
 CPU_INLINE vi w_dot(words a, words b)
 {
     return _mm512_madd_epi16(a, b);
+}
+/* a with b taken from its first eight lanes. */
+CPU_INLINE vf v_less(vf a, __m256 b)
+{
+    return a - _mm512_insertf32x8(_mm512_setzero_ps(), b, 0);
 }
 CPU_INLINE vf w_half(uint16_t half)
 {
@@ -101,6 +111,10 @@ CPU_INLINE vi w_dot(words a, words b)
 {
     return _mm256_add_epi32(_mm256_madd_epi16(a.low, b.low),
                             _mm256_madd_epi16(a.high, b.high));
+}
+CPU_INLINE vf v_less(vf a, __m256 b)
+{
+    return a - b;
 }
 CPU_INLINE vf w_half(uint16_t half)
 {
@@ -175,33 +189,63 @@ void ISA(quant_row_put)(const quant_rows *to, int64_t i, const float *x)
 
 /* ---- dot products ---- */
 
-CPU_INLINE void ahead(const void *p)
+CPU_INLINE void ahead(const void *p, int64_t bytes)
 {
-    _mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T1);
+    for (int64_t at = 0; at < bytes; at += 64)
+        _mm_prefetch((const char *)p + at + AHEAD_BYTES, _MM_HINT_T0);
 }
 
-CPU_INLINE void dot_q8_0(int rows, const quant_rows *x, const char *w, float *y)
+/* A row of blocks with each row of x, so far. */
+typedef struct sums {
+    vf whole[QUANT_ROWS];
+    __m256 minima[QUANT_ROWS]; /* Q4_K */
+} sums;
+
+/* The scales of eight blocks together, times those of x. */
+CPU_INLINE void scales_of_blocks(int rows, const tn_q8_0 *b, int count,
+                                 const float *scale, int64_t pitch,
+                                 float to[][Q8_0_BLOCKS])
+{
+    if (count < Q8_0_BLOCKS) {
+        for (int i = 0; i < rows; i++)
+            for (int u = 0; u < count; u++)
+                to[i][u] = _cvtsh_ss(b[u].d) * scale[i * pitch + u];
+        return;
+    }
+    uint64_t low = 0, high = 0;
+#pragma GCC unroll 4
+    for (int u = 0; u < 4; u++) {
+        low |= (uint64_t)b[u].d << 16 * u;
+        high |= (uint64_t)b[u + 4].d << 16 * u;
+    }
+    const __m256 d =
+        _mm256_cvtph_ps(_mm_set_epi64x((int64_t)high, (int64_t)low));
+#pragma GCC unroll 2
+    for (int i = 0; i < rows; i++)
+        _mm256_storeu_ps(to[i],
+                         _mm256_mul_ps(d, _mm256_loadu_ps(scale + i * pitch)));
+}
+
+/* Blocks [k, k + count) of a row. */
+CPU_INLINE void take_q8_0(int rows, const quant_rows *x, int64_t k, int count,
+                          const char *w, sums *s)
 {
     const int64_t K = x->K, blocks = K / 32;
-    const tn_q8_0 *b = (const tn_q8_0 *)(const void *)w;
-    const int16_t *q = x->q;
-    const float *scale = x->scale;
-    vf sum[QUANT_ROWS];
-#pragma GCC unroll 2
-    for (int i = 0; i < rows; i++)
-        sum[i] = v_zero();
-    for (int64_t k = 0; k < blocks; k++, b++, q += 32, scale++) {
-        const words integers = w_of_bytes(b->q);
-        const vf d = w_half(b->d);
-        ahead(b);
+    const tn_q8_0 *b = (const tn_q8_0 *)(const void *)w + k;
+    const int16_t *q = x->q + 32 * k;
+    float factor[QUANT_ROWS][Q8_0_BLOCKS];
+    scales_of_blocks(rows, b, count, x->scale + k, blocks, factor);
+    /* read back one by one, which costs a load each and no shuffle */
+    __asm__("" : "+m"(factor));
+    ahead(b, (int64_t)sizeof *b * count);
+#pragma GCC unroll 8
+    for (int u = 0; u < count; u++, q += 32) {
+        const words integers = w_of_bytes(b[u].q);
 #pragma GCC unroll 2
         for (int i = 0; i < rows; i++)
-            sum[i] = v_fma(v_from_i(w_dot(integers, w_load(q + i * K))),
-                           d * v_set(scale[i * blocks]), sum[i]);
+            s->whole[i] = v_fma(v_from_i(w_dot(integers, w_load(q + i * K))),
+                                v_set(factor[i][u]), s->whole[i]);
     }
-#pragma GCC unroll 2
-    for (int i = 0; i < rows; i++)
-        y[i] = v_sum(sum[i]);
 }
 
 /* Six bits each, at their places of tn_q4_k_scale: scales twice in a word of
@@ -209,7 +253,8 @@ CPU_INLINE void dot_q8_0(int rows, const quant_rows *x, const char *w, float *y)
 CPU_INLINE __m256 spread_scales(const tn_q4_k *b, int32_t twice[8])
 {
     uint32_t word[3];
-    __builtin_memcpy(word, b->s, sizeof word);
+    for (int i = 0; i < 3; i++)
+        __builtin_memcpy(&word[i], b->s + 4 * i, sizeof word[i]);
     const uint64_t six = 0x3f3f3f3fu, four = 0x0f0f0f0fu, two = 0x30303030u;
     const uint64_t scales =
         (word[0] & six) | ((word[2] & four) | (word[0] >> 2 & two)) << 32;
@@ -222,89 +267,93 @@ CPU_INLINE __m256 spread_scales(const tn_q4_k *b, int32_t twice[8])
         _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)minima)));
 }
 
-CPU_INLINE float sum_of_eight(__m256 a)
-{
-    const __m128 four =
-        _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    const __m128 pair = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps(pair, pair, 1)));
-}
-
-CPU_INLINE void dot_q4_k(int rows, const quant_rows *x, const char *w, float *y)
+/* Block k of a row. */
+CPU_INLINE void take_q4_k(int rows, const quant_rows *x, int64_t k,
+                          const char *w, sums *s)
 {
     const int64_t K = x->K, blocks = K / 256;
-    const tn_q4_k *b = (const tn_q4_k *)(const void *)w;
-    const int16_t *q = x->q;
-    const float *scale = x->scale;
-    const float *part = x->sum;
-    vf sum[QUANT_ROWS];
-    __m256 minus[QUANT_ROWS];
+    const tn_q4_k *b = (const tn_q4_k *)(const void *)w + k;
+    const int16_t *q = x->q + 256 * k;
+    int32_t twice[8];
+    float d[4]; /* d and dmin, zeros */
+    const __m256 minima = spread_scales(b, twice);
+    uint32_t halves;
+    __builtin_memcpy(&halves, &b->d, sizeof halves);
+    _mm_storeu_ps(d, _mm_cvtph_ps(_mm_cvtsi32_si128((int)halves)));
+    /* read back one by one, which costs a load each and no shuffle */
+    __asm__("" : "+m"(twice), "+m"(d));
+    vi whole[QUANT_ROWS];
 #pragma GCC unroll 2
     for (int i = 0; i < rows; i++)
-        sum[i] = v_zero(), minus[i] = _mm256_setzero_ps();
-    for (int64_t k = 0; k < blocks; k++, b++, scale++, part += 8) {
-        int32_t twice[8];
-        const __m256 minima = spread_scales(b, twice);
-        /* read back one by one, which costs a load each and no shuffle */
-        __asm__("" : "+m"(twice));
-        vi whole[QUANT_ROWS];
+        whole[i] = i_set(0);
+    ahead(b, sizeof *b);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++, q += 64) {
+        const words both = w_of_unsigned_bytes(b->q + 32 * j);
+        const words low = w_multiply(w_low_nibbles(both), twice[2 * j]);
+        const words high = w_multiply(w_high_nibbles(both), twice[2 * j + 1]);
 #pragma GCC unroll 2
         for (int i = 0; i < rows; i++)
-            whole[i] = i_set(0);
-        ahead(b);
-        ahead((const char *)b + 64);
-        ahead((const char *)b + 128);
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++, q += 64) {
-            const words both = w_of_unsigned_bytes(b->q + 32 * j);
-            const words low = w_multiply(w_low_nibbles(both), twice[2 * j]);
-            const words high =
-                w_multiply(w_high_nibbles(both), twice[2 * j + 1]);
-#pragma GCC unroll 2
-            for (int i = 0; i < rows; i++)
-                whole[i] =
-                    i_add(whole[i], i_add(w_dot(low, w_load(q + i * K)),
-                                          w_dot(high, w_load(q + i * K + 32))));
-        }
-        const vf d = w_half(b->d);
-        const __m256 dmin = _mm256_cvtph_ps(_mm_set1_epi16((int16_t)b->dmin));
-#pragma GCC unroll 2
-        for (int i = 0; i < rows; i++) {
-            sum[i] =
-                v_fma(v_from_i(whole[i]), d * v_set(scale[i * blocks]), sum[i]);
-            minus[i] =
-                _mm256_fmadd_ps(_mm256_mul_ps(dmin, minima),
-                                _mm256_loadu_ps(part + i * K / 32), minus[i]);
-        }
+            whole[i] =
+                i_add(whole[i], i_add(w_dot(low, w_load(q + i * K)),
+                                      w_dot(high, w_load(q + i * K + 32))));
     }
 #pragma GCC unroll 2
-    for (int i = 0; i < rows; i++)
-        y[i] = v_sum(sum[i]) - sum_of_eight(minus[i]);
+    for (int i = 0; i < rows; i++) {
+        const __m256 sum = _mm256_loadu_ps(x->sum + (i * K + 256 * k) / 32);
+        s->whole[i] =
+            v_fma(v_from_i(whole[i]), v_set(d[0] * x->scale[i * blocks + k]),
+                  s->whole[i]);
+        s->minima[i] = _mm256_fmadd_ps(
+            _mm256_mul_ps(_mm256_set1_ps(d[1]), minima), sum, s->minima[i]);
+    }
 }
 
-#define DOTS(rows)                                                             \
-    static void dots_##rows(const quant_product *p)                            \
+/* Row n of w with all rows of x. */
+CPU_INLINE void dot(int rows, tn_dtype dtype, const quant_product *p, int64_t n)
+{
+    const int64_t blocks = p->x->K / tn_dtype_block(dtype);
+    const int step = dtype == TN_Q8_0 ? Q8_0_BLOCKS : 1;
+    const char *w = p->w + n * p->w_pitch;
+    sums s = {0};
+    int64_t k = 0;
+    for (; k + step <= blocks; k += step)
+        if (dtype == TN_Q8_0)
+            take_q8_0(rows, p->x, k, step, w, &s);
+        else
+            take_q4_k(rows, p->x, k, w, &s);
+    if (k < blocks)
+        take_q8_0(rows, p->x, k, (int)(blocks - k), w, &s);
+#pragma GCC unroll 2
+    for (int i = 0; i < rows; i++)
+        p->c[i * p->c_pitch + n] = dtype == TN_Q8_0
+                                       ? v_sum(s.whole[i])
+                                       : v_sum(v_less(s.whole[i], s.minima[i]));
+}
+
+/* A row of each stream in turn. */
+#define DOTS(rows, dtype)                                                      \
+    static void dots_##rows##_##dtype(const quant_product *p)                  \
     {                                                                          \
-        float y[QUANT_ROWS];                                                   \
-        for (int64_t n = 0; n < p->N; n++) {                                   \
-            const char *w = p->w + n * p->w_pitch;                             \
-            if (p->x->dtype == TN_Q8_0)                                        \
-                dot_q8_0(rows, p->x, w, y);                                    \
-            else                                                               \
-                dot_q4_k(rows, p->x, w, y);                                    \
-            for (int i = 0; i < (rows); i++)                                   \
-                p->c[i * p->c_pitch + n] = y[i];                               \
-        }                                                                      \
+        const int64_t each = p->N / STREAMS;                                   \
+        for (int64_t n = 0; n < each; n++)                                     \
+            for (int64_t j = 0; j < STREAMS; j++)                              \
+                dot(rows, dtype, p, j *each + n);                              \
+        for (int64_t n = STREAMS * each; n < p->N; n++)                        \
+            dot(rows, dtype, p, n);                                            \
     }
-DOTS(1)
-DOTS(2)
+DOTS(1, TN_Q8_0)
+DOTS(2, TN_Q8_0)
+DOTS(1, TN_Q4_K)
+DOTS(2, TN_Q4_K)
 
 void ISA(quant_dots)(const quant_product *p)
 {
-    if (p->rows == 1)
-        dots_1(p);
+    const int one = p->rows == 1;
+    if (p->x->dtype == TN_Q8_0)
+        (one ? dots_1_TN_Q8_0 : dots_2_TN_Q8_0)(p);
     else
-        dots_2(p);
+        (one ? dots_1_TN_Q4_K : dots_2_TN_Q4_K)(p);
 }
 
 /* ---- blocks to floats ---- */

@@ -20,7 +20,7 @@ enum {
     FEW = 2 * GEMV_ROWS,          /* rows of x */
     AT_ONCE = 16,                 /* rows of blocks that are decoded for them */
     TASK_ELEMENTS = 64 * 1024,    /* of the weights, at least */
-    MOST_PARTS = 64,              /* of one product */
+    MOST_COLUMNS = 4096,          /* of the result */
     DECODED_ELEMENTS = 64 * 1024, /* of a slice in floats */
     COPY_ELEMENTS = 16 * 1024,
 };
@@ -165,13 +165,14 @@ static void run_few(const void *argument, cpu_worker *w, int64_t task)
         multiply_few(p, w, p->b, i, cpu_min(GEMV_ROWS, p->M - i), task);
 }
 
-/* Powers of two, so that they spread evenly over few threads. */
+/* As many for each thread, of columns that lie together. */
 static void compile_few(cpu_compiler *c, product *p)
 {
-    int64_t parts = 1;
-    while (2 * parts <= MOST_PARTS && 2 * parts * TASK_ELEMENTS <= p->N * p->K)
-        parts *= 2;
-    p->slice = cpu_parts(p->N, parts);
+    const int64_t threads = cpu_threads(c);
+    const int64_t parts = threads * cpu_parts(p->N, threads * MOST_COLUMNS);
+    p->slice = cpu_max(cpu_parts(p->N, parts),
+                       cpu_parts(TASK_ELEMENTS, cpu_max(1, p->K)));
+    p->slice = cpu_min(p->slice, p->N);
     cpu_scratch(c, few_scratch(p));
     cpu_step(c, run_few, p, cpu_parts(p->N, p->slice));
 }

@@ -103,10 +103,65 @@ static void each_row_is_what_it_is_alone(void **state)
     }
 }
 
+/* Keys of one head: rows with those of other heads between them. */
+static void rows_may_lie_apart(void **state)
+{
+    enum { N = 77, K = 48, PITCH = 200 };
+    static const char *const machines[] = {"{threads: 1, vectors: avx2}",
+                                           "{threads: 1}"};
+    (void)state;
+    for (int m = 0; m < 4; m++) {
+        const tn_dtype dtype = m & 1 ? TN_BF16 : TN_F32;
+        static float x[MOST * K], w[N * PITCH];
+        float dense[N * K];
+        bench t;
+        bench_open(&t, machines[m >> 1]);
+        for (int64_t M = 1; M <= MOST; M++) {
+            t.used = 0;
+            t.in_count = t.out_count = 0;
+            add_input(&t, dtype, M, K, 3, x);
+            add_input(&t, dtype, N, PITCH, 4, w);
+            for (int64_t n = 0; n < N; n++)
+                memcpy(dense + n * K, w + n * PITCH, K * sizeof *w);
+            tn_operand *o = &t.in[1];
+            o->shape[0] = K;
+            o->shape[1] = N;
+            o->stride[0] = 1;
+            o->stride[1] = PITCH;
+            const float *y = bench_out(&t, TN_F32, 2, (int64_t[]){M, N});
+            bench_run(&t, TN_OP_MATMUL, NULL);
+            expect_products(y, x, dense, M, (sizes){N, K});
+        }
+        bench_close(&t);
+    }
+}
+
+/* However the columns are shared out. */
+static void threads_do_not_change_bits(void **state)
+{
+    static const char *const machines[] = {"{threads: 1}", "{threads: 2}",
+                                           "{threads: 4}"};
+    enum { N = 515, K = 640 };
+    static float x[MOST * K], w[N * K], first[2][MOST * N];
+    (void)state;
+    for (int m = 0; m < 6; m++) {
+        const tn_dtype dtype = m & 1 ? TN_BF16 : TN_F32;
+        bench t;
+        bench_open(&t, machines[m >> 1]);
+        const float *y = multiply(&t, dtype, 2, (sizes){N, K}, x, w);
+        if (m < 2)
+            memcpy(first[m], y, 2 * N * sizeof *y);
+        assert_memory_equal(y, first[m & 1], 2 * N * sizeof *y);
+        bench_close(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_row_is_what_it_is_alone),
+        cmocka_unit_test(rows_may_lie_apart),
+        cmocka_unit_test(threads_do_not_change_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

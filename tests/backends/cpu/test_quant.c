@@ -137,7 +137,7 @@ static void products_are_those_of_the_numbers(void **state)
     }
 }
 
-/* Rows of 96 are three blocks of 32. */
+/* Rows of 96 are three blocks of 32, rows of 352 eleven. */
 static void eight_bits_take_rows_of_any_blocks(void **state)
 {
     bench t;
@@ -145,7 +145,36 @@ static void eight_bits_take_rows_of_any_blocks(void **state)
     bench_open(&t, "{threads: 2}");
     check_product(&t, TN_Q8_0, (sizes){1, 70, 96}, 0);
     check_product(&t, TN_Q8_0, (sizes){20, 70, 32}, 1);
+    check_product(&t, TN_Q8_0, (sizes){1, 70, 352}, 1);
+    check_product(&t, TN_Q8_0, (sizes){2, 70, 352}, 0);
     bench_close(&t);
+}
+
+/* One row of x or two, by more columns than a task has. */
+static void threads_do_not_change_bits(void **state)
+{
+    static const char *const threads[] = {"{threads: 1}", "{threads: 2}",
+                                          "{threads: 4}"};
+    enum { N = 9001, K = 256 };
+    float *w = malloc((size_t)N * K * sizeof *w);
+    float *first = malloc((size_t)2 * N * sizeof *first);
+    (void)state;
+    for (int how = 0; how < 12; how++) {
+        const int64_t M = 1 + (how / 3 & 1);
+        bench t;
+        bench_open(&t, threads[how % 3]);
+        bench_fill(bench_in(&t, TN_F32, 2, (int64_t[]){M, K}), M * K, 2.0f, 5);
+        add_weights(&t, formats[how / 6], 2, (int64_t[]){N, K}, w);
+        turn(&t);
+        const float *y = bench_out(&t, TN_F32, 2, (int64_t[]){M, N});
+        bench_run(&t, TN_OP_MATMUL, NULL);
+        if (how % 3 == 0)
+            memcpy(first, y, (size_t)(M * N) * sizeof *y);
+        assert_memory_equal(y, first, (size_t)(M * N) * sizeof *y);
+        bench_close(&t);
+    }
+    free(w);
+    free(first);
 }
 
 /* Heads with matrices of their own: a batch axis on both sides. */
@@ -291,6 +320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_those_of_the_numbers),
         cmocka_unit_test(eight_bits_take_rows_of_any_blocks),
+        cmocka_unit_test(threads_do_not_change_bits),
         cmocka_unit_test(batches_meet_their_own_weights),
         cmocka_unit_test(experts_get_their_rows),
         cmocka_unit_test(rows_are_looked_up),
