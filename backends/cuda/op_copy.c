@@ -78,7 +78,7 @@ tn_status gpu_compile_concat(gpu_compiler *c, const tn_plan_node *n,
         const uint32_t rank = join_axes(x, y, shape, from.stride, part.stride);
         TN_TRY(move(c, rank, shape, gpu_at(c, x), from, to, part, err));
         to +=
-            (uint64_t)(x->shape[axis] * y->stride[axis] * gpu_bytes(y->dtype));
+            (uint64_t)(x->shape[axis] * y->stride[axis]) * gpu_bytes(y->dtype);
     }
     return TN_OK;
 }
