@@ -70,6 +70,17 @@ static __device__ __forceinline__ void ssd_dx(const gpu_ssd_args &a)
 
 /* ---- dC or dB of 64 rows of a group, over its heads ---- */
 
+/* x, of which the compiler must know nothing: what depends on it is computed
+ * where it is used. Else the addresses of all parts are computed before the
+ * loops, and kept: of 256 states in BF16 more than there are registers. */
+static __device__ __forceinline__ int forgotten(int x)
+{
+#ifdef __CUDA_ARCH__
+    asm volatile("" : "+r"(x));
+#endif
+    return x;
+}
+
 /* total += e^s (dy h), or dt e^(s_L - s) (x E); its dot with C or B is what
  * passes from h, or to E. */
 template <int PARTS, bool OF_B, typename T>
@@ -85,7 +96,7 @@ add_states(ssd_tile<T> (&total)[PARTS], const gpu_ssd_args &a,
     float dot[ssd_tile<T>::ROWS] = {};
 #pragma unroll
     for (int part = 0; part < PARTS; part++) {
-        const int n = part * TILE;
+        const int n = forgotten(part * TILE);
         ssd_tile<T> s;
         clear(s);
         add_product<true, true>(

@@ -41,15 +41,20 @@ static __device__ __forceinline__ void
 fetch_slice(float *part, const T *x, int64 by_line, int64 by_step, int first,
             int count, int k, int k_end)
 {
+    const bool along_k = by_step == 1;
+    const int lines = along_k ? 256 / BK : 0; /* from one load to the next */
+    const int steps = along_k ? 0 : 256 / LINES;
+    const int64 hop = lines * by_line + steps * by_step;
+    int line, step;
+    slice_place<LINES, BK>(threadIdx.x, along_k, &line, &step);
+    line += first;
+    step += k;
+    x += line * by_line + step * by_step;
 #pragma unroll
     for (int i = 0; i < LOADS; i++) {
-        int line, step;
-        slice_place<LINES, BK>(i * 256 + threadIdx.x, by_step == 1, &line,
-                               &step);
-        const bool inside = first + line < count && k + step < k_end;
-        part[i] =
-            inside ? load(x + (first + line) * by_line + (k + step) * by_step)
-                   : 0.0f;
+        const bool inside =
+            line + i * lines < count && step + i * steps < k_end;
+        part[i] = inside ? load(x + i * hop) : 0.0f;
     }
 }
 
