@@ -71,9 +71,9 @@ tn_status gpu_refuse(const tn_plan_node *node, tn_error *err,
 
 /*
  * The table of ops. `in` and `out` say which dtypes an op takes, a letter per
- * operand: f F32, i I32, h F32 or BF16, x any of the three; a '*' repeats the
- * letter before it. `fits` asks more of a composite's shapes and dtypes, and of
- * the device.
+ * operand: f F32, i I32, h F32 or BF16, x any of the three; w is h or weights
+ * in blocks, a any of the four; a '*' repeats the letter before it. `fits` asks
+ * more of a composite's shapes and dtypes, and of the device.
  */
 typedef struct gpu_op {
     tn_status (*compile)(gpu_compiler *c, const tn_plan_node *node,
@@ -91,17 +91,17 @@ tn_status gpu_check_dtypes(const gpu_op *op, const tn_plan_node *node,
     XX(MAP, "x*", "x*", gpu_compile_map, NULL)                                 \
     XX(REDUCE, "x*", "h", gpu_compile_reduce, NULL)                            \
     XX(CUMSUM, "h", "h", gpu_compile_cumsum, NULL)                             \
-    XX(MATMUL, "hh", "h", gpu_compile_matmul, NULL)                            \
-    XX(COPY, "x", "x", gpu_compile_copy, NULL)                                 \
+    XX(MATMUL, "hw", "h", gpu_compile_matmul, NULL)                            \
+    XX(COPY, "a", "x", gpu_compile_copy, NULL)                                 \
     XX(CONCAT, "x*", "x", gpu_compile_concat, NULL)                            \
-    XX(GATHER_ROWS, "xi", "x", gpu_compile_gather_rows, NULL)                  \
+    XX(GATHER_ROWS, "ai", "x", gpu_compile_gather_rows, NULL)                  \
     XX(SCATTER_ADD_ROWS, "ih", "h", gpu_compile_scatter_add_rows, NULL)        \
     XX(SET_ROWS, "xix", "x", gpu_compile_set_rows, NULL)                       \
     XX(ASSIGN, "xx", "x", gpu_compile_assign, NULL)                            \
     XX(TOPK, "h", "hi", gpu_compile_topk, NULL)                                \
     XX(ARGMAX, "h", "i", gpu_compile_argmax, NULL)                             \
     XX(EXPERT_PLAN, "i", "iii", gpu_compile_expert_plan, NULL)                 \
-    XX(GROUPED_MATMUL, "hhi", "h", gpu_compile_grouped_matmul, NULL)           \
+    XX(GROUPED_MATMUL, "hwi", "h", gpu_compile_grouped_matmul, NULL)           \
     XX(FILL, "", "x", gpu_compile_fill, NULL)                                  \
     XX(RMS_NORM, "hf", "hf", gpu_compile_norm, gpu_norm_fits)                  \
     XX(RMS_NORM_BWD, "hhff", "hf", gpu_compile_norm_bwd, gpu_norm_bwd_fits)    \

@@ -120,7 +120,8 @@ static tn_status open_device(const tn_host *host, const void *given,
 
 static void caps(const tn_device *d, tn_backend_caps *out)
 {
-    out->precisions = TN_PRECISION_F32 | TN_PRECISION_BF16;
+    out->precisions = TN_PRECISION_F32 | TN_PRECISION_BF16 | TN_WEIGHTS_Q8_0 |
+                      TN_WEIGHTS_Q4_K;
     out->flags = TN_READS_FIRST;
     out->map_inputs = TN_MAP_MAX_INPUTS;
     out->map_instructions = TN_MAP_MAX_INSTRUCTIONS;

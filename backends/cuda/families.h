@@ -11,6 +11,7 @@
     XX(matmul)                                                                 \
     XX(matmul_mma)                                                             \
     XX(grouped)                                                                \
+    XX(blocks)                                                                 \
     XX(norm)                                                                   \
     XX(rope)                                                                   \
     XX(norm_rope)                                                              \

@@ -4,7 +4,7 @@
  * are: where both sides are I32 they are called F32 on the way, which keeps all
  * their bits.
  */
-#include "emit_launch.h"
+#include "blocks.h"
 
 #include <string.h>
 
@@ -37,6 +37,8 @@ static tn_status copy(gpu_compiler *c, const tn_operand *x, const tn_operand *y,
 tn_status gpu_compile_copy(gpu_compiler *c, const tn_plan_node *n,
                            tn_error *err)
 {
+    if (gpu_is_blocks(n->in[0].dtype))
+        return gpu_unblock_copy(c, n, err);
     return copy(c, &n->in[0], &n->out[0], err);
 }
 

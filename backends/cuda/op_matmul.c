@@ -8,10 +8,11 @@
  * shapes alone: the same plan gives the same bits on one device.
  *
  * Operands in BF16 that move by 16 bytes go to tensor cores. Where cuBLASLt is
- * there it multiplies instead, but for few rows.
+ * there it multiplies instead, but for few rows. Weights in blocks are
+ * op_blocks.c's.
  */
 #include "blas.h"
-#include "emit_launch.h"
+#include "blocks.h"
 #include "product.h"
 
 #include <string.h>
@@ -164,7 +165,8 @@ tn_status gpu_launch_product(gpu_compiler *c, const gpu_product *p,
 /* Batch axes of the output, the last one last; operands that lack an axis, or
  * have size 1 there, repeat. */
 static void set_batch(gpu_product_args *p, const tn_operand *a,
-                      const tn_operand *b, const tn_operand *y)
+                      const tn_operand *b, const int64_t *b_stride,
+                      const tn_operand *y)
 {
     for (uint32_t back = 3; back <= y->rank; back++) {
         const uint32_t at = 6 - back;
@@ -172,13 +174,13 @@ static void set_batch(gpu_product_args *p, const tn_operand *a,
         if (back <= a->rank && a->shape[a->rank - back] != 1)
             p->a_batch[at] = a->stride[a->rank - back];
         if (back <= b->rank && b->shape[b->rank - back] != 1)
-            p->b_batch[at] = b->stride[b->rank - back];
+            p->b_batch[at] = b_stride[b->rank - back];
     }
 }
 
 static tn_status check_alike(const tn_plan_node *n, tn_error *err)
 {
-    if (n->in[0].dtype == n->in[1].dtype)
+    if (n->in[0].dtype == n->in[1].dtype || gpu_is_blocks(n->in[1].dtype))
         return TN_OK;
     return gpu_refuse(n, err, "it multiplies %s by %s; operands have one dtype",
                       tn_dtype_name(n->in[0].dtype),
@@ -189,19 +191,23 @@ tn_status gpu_compile_matmul(gpu_compiler *c, const tn_plan_node *n,
                              tn_error *err)
 {
     const tn_operand *a = &n->in[0], *b = &n->in[1], *y = &n->out[0];
-    gpu_product p = gpu_plain_product(
-        gpu_at(c, a), gpu_at(c, b), gpu_at(c, y), y->shape[y->rank - 2],
-        y->shape[y->rank - 1], a->shape[a->rank - 1]);
+    gpu_numbers right;
+    if (!gpu_elements(y))
+        return TN_OK;
     TN_TRY(check_alike(n, err));
+    TN_TRY(gpu_unblock_weights(c, n, &right, err));
+    gpu_product p = gpu_plain_product(
+        gpu_at(c, a), right.at, gpu_at(c, y), y->shape[y->rank - 2],
+        y->shape[y->rank - 1], a->shape[a->rank - 1]);
     p.operands = a->dtype;
     p.y = y->dtype;
     for (uint32_t i = 0; i < 2; i++) {
         p.args.a_stride[i] = a->stride[a->rank - 2 + i];
-        p.args.b_stride[i] = b->stride[b->rank - 2 + i];
+        p.args.b_stride[i] = right.stride[b->rank - 2 + i];
     }
-    set_batch(&p.args, a, b, y);
-    if (!gpu_elements(y))
-        return TN_OK;
+    set_batch(&p.args, a, b, right.stride, y);
+    if (gpu_are_few_blocks(n))
+        return gpu_multiply_blocks(c, n, &p.args, err);
     const int64_t bytes = gpu_product_scratch(&p);
     const uint64_t scratch = bytes ? gpu_scratch(c, bytes) : 0;
     return gpu_launch_product(c, &p, scratch, n->accumulate & 1u, err);
@@ -221,9 +227,12 @@ tn_status gpu_compile_grouped_matmul(gpu_compiler *c, const tn_plan_node *n,
 {
     const tn_grouped_matmul_attr *attr = n->attr;
     const tn_operand *a = &n->in[0], *b = &n->in[1];
+    gpu_numbers right;
+    TN_TRY(check_alike(n, err));
+    TN_TRY(gpu_unblock_weights(c, n, &right, err));
     gpu_grouped_args g = {
         .a = gpu_at(c, a),
-        .b = gpu_at(c, b),
+        .b = right.at,
         .offsets = gpu_at(c, &n->in[2]),
         .y = gpu_at(c, &n->out[0]),
         .rows = (int32_t)a->shape[0],
@@ -234,15 +243,16 @@ tn_status gpu_compile_grouped_matmul(gpu_compiler *c, const tn_plan_node *n,
         .accumulate = n->accumulate & 1u,
     };
     char name[40];
-    TN_TRY(check_alike(n, err));
     for (uint32_t i = 0; !g.transposed && i < 3; i++)
-        g.b_stride[i] = b->stride[i];
+        g.b_stride[i] = right.stride[i];
     const int is_large = grouped_tiles(&g, large.rows) >= BUSY;
     const int64_t tiles = grouped_tiles(&g, is_large ? large.rows : small.rows);
     snprintf(name, sizeof name, "grouped_%s_%s_%c%c",
              g.transposed ? "weights" : "rows", is_large ? "large" : "small",
              gpu_letter(a->dtype), gpu_letter(n->out[0].dtype));
     TN_TRY(gpu_launch_check(c, &n->in[2], 0, (int64_t)g.rows + 1, err));
+    if (gpu_are_few_blocks(n))
+        return gpu_multiply_block_rows(c, n, &g, err);
     return gpu_launch(c, GPU_FAMILY_grouped, name, &g, sizeof g,
                       (gpu_grid){tiles, 1, 1, 256, 0}, err);
 }

@@ -4,7 +4,7 @@
  * Indices are data and may be wrong: a kernel of its own checks them all, and
  * those that move rows leave the bad ones out.
  */
-#include "emit_launch.h"
+#include "blocks.h"
 
 #include <string.h>
 
@@ -24,6 +24,8 @@ tn_status gpu_compile_gather_rows(gpu_compiler *c, const tn_plan_node *n,
                                   tn_error *err)
 {
     const tn_operand *table = &n->in[0], *index = &n->in[1];
+    if (gpu_is_blocks(table->dtype))
+        return gpu_unblock_rows(c, n, err);
     const gpu_addresses a = {
         {gpu_at(c, table), gpu_at(c, index), gpu_at(c, &n->out[0])}, 3};
     gpu_map_spec s = {.rank = table->rank, .in_count = 1};

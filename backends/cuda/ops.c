@@ -29,11 +29,14 @@ static const char *letters_of(tn_dtype dtype)
 {
     switch (dtype) {
     case TN_F32:
-        return "fhx";
+        return "fhxwa";
     case TN_BF16:
-        return "hx";
+        return "hxwa";
     case TN_I32:
-        return "ix";
+        return "ixa";
+    case TN_Q8_0:
+    case TN_Q4_K:
+        return "wa";
     default:
         return "";
     }
@@ -44,6 +47,8 @@ static const char *taken_by(char letter)
     return letter == 'f'   ? "F32"
            : letter == 'i' ? "I32"
            : letter == 'h' ? "F32 or BF16"
+           : letter == 'w' ? "F32, BF16 or weights in blocks"
+           : letter == 'a' ? "F32, BF16, I32 or weights in blocks"
                            : "F32, BF16 or I32";
 }
 

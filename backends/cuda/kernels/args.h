@@ -112,6 +112,18 @@ typedef struct gpu_grouped_args {
     uint32_t transposed, accumulate;
 } gpu_grouped_args;
 
+/* ---- blocks.cu ---- */
+
+/* Blocks x to numbers y, dense, of this shape; strides are of x, in elements.
+ * index 0: none; else line l of y is row index[l] of x, 0 where that is not in
+ * 0 .. rows - 1. `lines` is the product of all axes but the last. */
+typedef struct gpu_unblock_args {
+    uint64_t x, y, index;
+    int64_t shape[6], stride[6];
+    int64_t lines, rows;
+    int32_t rank, reserved;
+} gpu_unblock_args;
+
 /* ---- newton.cu ---- */
 
 /* y = alpha p p' + beta q of stacked matrices: p (rows, inner) with element
