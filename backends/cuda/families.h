@@ -11,6 +11,7 @@
     XX(matmul)                                                                 \
     XX(matmul_mma)                                                             \
     XX(grouped)                                                                \
+    XX(grouped_mma)                                                            \
     XX(blocks)                                                                 \
     XX(norm)                                                                   \
     XX(rope)                                                                   \

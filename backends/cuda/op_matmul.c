@@ -222,6 +222,31 @@ static int64_t grouped_tiles(const gpu_grouped_args *g, int64_t size)
     return down * gpu_ceil(g->columns, size);
 }
 
+/* Rows of a, and the lines in which b lies. */
+static int groups_move_by_16_bytes(const gpu_grouped_args *g)
+{
+    const int64_t pitch = g->transposed         ? g->columns
+                          : g->b_stride[1] == 1 ? g->b_stride[2]
+                                                : g->b_stride[1];
+    return g->a % 16 == 0 && g->b % 16 == 0 && g->inner % 8 == 0 &&
+           g->columns % 8 == 0 && pitch % 8 == 0 &&
+           (g->transposed || g->b_stride[0] % 8 == 0);
+}
+
+static tn_status launch_grouped_mma(gpu_compiler *c, const gpu_grouped_args *g,
+                                    tn_dtype y, tn_error *err)
+{
+    char name[40];
+    snprintf(name, sizeof name, "grouped_mma_%s_b%c",
+             g->transposed         ? "weights"
+             : g->b_stride[1] == 1 ? "rows_k"
+                                   : "rows_n",
+             gpu_letter(y));
+    return gpu_launch(c, GPU_FAMILY_grouped_mma, name, g, sizeof *g,
+                      (gpu_grid){grouped_tiles(g, large.rows), 1, 1, 256, 0},
+                      err);
+}
+
 tn_status gpu_compile_grouped_matmul(gpu_compiler *c, const tn_plan_node *n,
                                      tn_error *err)
 {
@@ -245,14 +270,17 @@ tn_status gpu_compile_grouped_matmul(gpu_compiler *c, const tn_plan_node *n,
     char name[40];
     for (uint32_t i = 0; !g.transposed && i < 3; i++)
         g.b_stride[i] = right.stride[i];
+    TN_TRY(gpu_launch_check(c, &n->in[2], 0, (int64_t)g.rows + 1, err));
+    if (gpu_are_few_blocks(n))
+        return gpu_multiply_block_rows(c, n, &g, err);
+    const tn_dtype operands = a->dtype, y = n->out[0].dtype;
+    if (operands == TN_BF16 && groups_move_by_16_bytes(&g))
+        return launch_grouped_mma(c, &g, y, err);
     const int is_large = grouped_tiles(&g, large.rows) >= BUSY;
     const int64_t tiles = grouped_tiles(&g, is_large ? large.rows : small.rows);
     snprintf(name, sizeof name, "grouped_%s_%s_%c%c",
              g.transposed ? "weights" : "rows", is_large ? "large" : "small",
-             gpu_letter(a->dtype), gpu_letter(n->out[0].dtype));
-    TN_TRY(gpu_launch_check(c, &n->in[2], 0, (int64_t)g.rows + 1, err));
-    if (gpu_are_few_blocks(n))
-        return gpu_multiply_block_rows(c, n, &g, err);
+             gpu_letter(operands), gpu_letter(y));
     return gpu_launch(c, GPU_FAMILY_grouped, name, &g, sizeof g,
                       (gpu_grid){tiles, 1, 1, 256, 0}, err);
 }

@@ -7,20 +7,8 @@
  * Where groups begin is known to the device only: for rows, as many blocks run
  * as tiles could be needed, and each looks for its own.
  */
+#include "grouped.cuh"
 #include "tile.cuh"
-
-static __device__ __forceinline__ int clamp(int x, int low, int high)
-{
-    return x < low ? low : x > high ? high : x;
-}
-
-/* Rows of group e; what is out of range has been told by check_index. */
-static __device__ __forceinline__ void group_rows(const gpu_grouped_args &g,
-                                                  int e, int *first, int *last)
-{
-    *first = clamp(((const int *)g.offsets)[e], 0, g.rows);
-    *last = clamp(((const int *)g.offsets)[e + 1], *first, g.rows);
-}
 
 template <typename S, typename TA, typename TB, typename TY>
 static __device__ __forceinline__ void
@@ -28,23 +16,15 @@ rows_of_experts(const gpu_grouped_args &g)
 {
     const int tiles_n = (g.columns + S::BN - 1) / S::BN;
     const int column = blockIdx.x % tiles_n * S::BN;
-    int tile = blockIdx.x / tiles_n, e = 0, first = 0, last = 0;
-    for (; e < g.experts; e++) {
-        group_rows(g, e, &first, &last);
-        const int tiles = (last - first + S::BM - 1) / S::BM;
-        if (tile < tiles)
-            break;
-        tile -= tiles;
-    }
-    if (e == g.experts)
+    const group_tile at = find_group_tile(g, blockIdx.x / tiles_n, S::BM);
+    if (at.expert == g.experts)
         return;
     const matrix<TA> a = {(const TA *)g.a, g.inner, 1};
-    const matrix<TB> b = {(const TB *)g.b + e * g.b_stride[0], g.b_stride[1],
-                          g.b_stride[2]};
-    const int row = first + tile * S::BM;
+    const matrix<TB> b = {(const TB *)g.b + at.expert * g.b_stride[0],
+                          g.b_stride[1], g.b_stride[2]};
     float total[S::TM][S::TN];
-    multiply<S>(total, a, b, row, column, last, g.columns, 0, g.inner);
-    store_tile<S>(total, (TY *)g.y, row, column, last, g.columns,
+    multiply<S>(total, a, b, at.row, column, at.last, g.columns, 0, g.inner);
+    store_tile<S>(total, (TY *)g.y, at.row, column, at.last, g.columns,
                   (int)g.accumulate);
 }
 

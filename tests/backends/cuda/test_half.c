@@ -98,6 +98,42 @@ static void products_of_halves(void **state)
     }
 }
 
+/* Experts' matrices along the sum and across it, and the gradients of them. */
+static void describe_grouped(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                             const void *with)
+{
+    tn_tensor x[4];
+    (void)with;
+    rounded(b, in, x, 4);
+    out[0] = tn_grouped_matmul_at(b, x[0], x[1], in[4], 0, TN_HERE);
+    out[1] =
+        tn_grouped_matmul_at(b, x[0], tn_transpose(b, x[2]), in[4], 0, TN_HERE);
+    out[2] = tn_grouped_matmul_at(b, x[0], x[3], in[4], 1, TN_HERE);
+}
+
+/* Groups of no row, of few, and of more than a tile; sizes that move by 16
+ * bytes and sizes that do not. */
+static void grouped_products_of_halves(void **state)
+{
+    enum { E = 4 };
+    static const double ends[][E + 1] = {{0, 0, 5, 6, 9},
+                                         {0, 3, 140, 140, 150}};
+    static const int64_t sizes[][2] = {{40, 48}, {136, 144}, {20, 33}};
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        const int64_t R = (int64_t)ends[i % 2][E];
+        const int64_t K = sizes[i / 2][0], N = sizes[i / 2][1];
+        const tn_rig_case c = {.in = {half(2, R, K, 0, 0), half(3, E, K, N, 0),
+                                      half(3, E, N, K, 0), half(2, R, N, 0, 0),
+                                      whole(1, E + 1, 0, ends[i % 2])},
+                               .in_count = 5,
+                               .out_count = 3,
+                               .seed = 11,
+                               .describe = describe_grouped};
+        expect_agreement(&c, 0.01, 2.0);
+    }
+}
+
 /* ---- attention ---- */
 
 typedef struct shape {
@@ -198,6 +234,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_of_halves),
+        cmocka_unit_test(grouped_products_of_halves),
         cmocka_unit_test(attention_of_halves),
         cmocka_unit_test(rotations_of_halves),
     };
