@@ -17,6 +17,7 @@ static const char ours[] = "-";
 
 /* ---- what it takes ---- */
 
+/* What was tried (test_dnn.c, test_dnn_choose.c), and no more. */
 static int can_take(const gpu_attention_args *a, const tn_operand *q)
 {
     const int64_t *strides[] = {a->q_stride, a->k_stride, a->v_stride};
@@ -25,7 +26,7 @@ static int can_take(const gpu_attention_args *a, const tn_operand *q)
         for (int k = 0; k < 3; k++)
             bits |= 2 * (uint64_t)strides[i][k];
     return q->dtype == TN_BF16 && !a->positions && !a->first &&
-           a->cap == 0.0f && (a->causal || !a->window) &&
+           a->cap == 0.0f && a->rows == a->keys && (a->causal || !a->window) &&
            a->key_size % 8 == 0 && a->value_size % 8 == 0 && bits % 16 == 0;
 }
 
