@@ -4,9 +4,13 @@
  * A row becomes keys that order its logits and, once, their weights; what is
  * left out by a cut has key and weight 0. A cut finds where the order ends
  * digit by digit of the key, in lists that get shorter. Weights are whole
- * numbers, so all sums are exact and the token is the same one, to the bit.
+ * numbers, so all sums are exact and the token is the same one, to the bit. The
+ * likeliest token alone is found without keys.
  */
 #include "kernels.h"
+#include "vec.h"
+
+#include <math.h>
 
 #include <tenon/sample.h>
 
@@ -24,7 +28,11 @@ typedef struct candidates {
     int64_t n;
 } candidates;
 
-enum { BYTES_EACH = sizeof(uint64_t) + 2 * sizeof(uint32_t), DIGITS = 256 };
+enum {
+    BYTES_EACH = sizeof(uint64_t) + 2 * sizeof(uint32_t),
+    DIGITS = 256,
+    STRETCH = 1024
+};
 
 static candidates candidates_in(float *scratch, int64_t V)
 {
@@ -34,24 +42,45 @@ static candidates candidates_in(float *scratch, int64_t V)
     return c;
 }
 
-/* How many take part; the first of the largest in `best`. */
-static int64_t read_keys(candidates *c, const float *x, int64_t *best)
+/* How many take part. */
+static int64_t read_keys(candidates *c, const float *x)
 {
-    int64_t first = 0;
     int32_t count = 0;
-    uint32_t most = 0;
     for (int64_t i = 0; i < c->n; i++) {
         const uint32_t key = tn_sample_key(x[i]);
         c->key[i] = x[i] - x[i] == 0.0f ? key : 0;
     }
-    for (int64_t i = 0; i < c->n; i++) {
+    for (int64_t i = 0; i < c->n; i++)
         count += c->key[i] != 0;
-        most = c->key[i] > most ? c->key[i] : most;
-    }
-    while (count && c->key[first] != most)
-        first++;
-    *best = count ? first : -1;
     return count;
+}
+
+/* -infinity where no number is finite. */
+static float largest_finite(const float *x, int64_t n)
+{
+    const vf minus = v_set(-INFINITY);
+    vf most = minus;
+    for (int64_t i = 0; i < n; i += VW) {
+        const vf a = v_select(m_first(n - i), v_load_n(x + i, n - i), minus);
+        most = v_max(most, v_select(v_eq(a - a, v_zero()), a, minus));
+    }
+    return v_largest(most);
+}
+
+/* The first of the largest that take part, or -1. Only the stretch that it lies
+ * in is searched for it. */
+static int64_t best_of(const float *x, int64_t n)
+{
+    int64_t first = -1;
+    float most = -INFINITY;
+    for (int64_t i = 0; i < n; i += STRETCH) {
+        const float here = largest_finite(x + i, cpu_min(STRETCH, n - i));
+        first = here > most ? i : first;
+        most = here > most ? here : most;
+    }
+    while (first >= 0 && x[first] != most)
+        first++;
+    return first;
 }
 
 static uint64_t read_weights(candidates *c, const float *x, float most,
@@ -119,10 +148,10 @@ static uint64_t cut(candidates *c, int by_count, uint64_t wanted)
 
 static int32_t draw(candidates *c, const float *x, const tn_sample_how *how)
 {
-    int64_t best;
-    const int64_t count = read_keys(c, x, &best);
+    const int64_t best = best_of(x, c->n);
     if (best < 0 || !(how->temperature > 0.0f))
         return (int32_t)best;
+    const int64_t count = read_keys(c, x);
     const float rate = 1.44269504f / how->temperature;
     uint64_t sum = read_weights(c, x, x[best], rate);
     if (how->top_k > 0 && how->top_k < count)
