@@ -88,7 +88,7 @@ int64_t ISA(gemm_few_scratch)(int64_t M, int64_t N, int64_t K)
 }
 
 void ISA(gemm_few)(int64_t M, int64_t N, int64_t K, gemm_any a, gemm_any b,
-                   gemm_into c, float *scratch)
+                   gemm_into c, int64_t beside, float *scratch)
 {
     const gemm_matrix x = gather(M, K, a, scratch);
     const int by_stretches = b.row != 1 && b.dtype == TN_BF16;
@@ -98,8 +98,8 @@ void ISA(gemm_few)(int64_t M, int64_t N, int64_t K, gemm_any a, gemm_any b,
     const uint32_t add = there ? c.add : 0;
     if (b.row == 1)
         ISA(gemv)
-    (&(gemv_block){M, N, K, x.at, x.row, b.at, b.dtype, b.column, y, pitch,
-                   add});
+    (&(gemv_block){M, N, K, x.at, x.row, b.at, b.dtype, b.column, beside, y,
+                   pitch, add});
     else if (by_stretches) by_rows(M, N, K, x, b, y);
     else ISA(gemm_direct)(M, N, K, x, gemm_f32(b), y, pitch, add);
     for (int64_t i = 0; i < M && !there; i++)

@@ -54,8 +54,11 @@ CPU_INLINE void block(int rows, int columns, tn_dtype dtype,
         for (int j = 0; j < columns; j++) {
             const char *row = w + j * apart;
 #pragma GCC unroll 2
-            for (int64_t at = 0; at < STRETCH_BYTES; at += 64)
+            for (int64_t at = 0; at < STRETCH_BYTES; at += 64) {
                 _mm_prefetch(row + bytes * k + at + ahead, _MM_HINT_T0);
+                if (b->beside)
+                    _mm_prefetch(row + bytes * k + at + b->beside, _MM_HINT_T1);
+            }
 #pragma GCC unroll 8
             for (int64_t u = 0; u < stretch; u += VW) {
                 const vf line = line_of(dtype, row, k + u);

@@ -22,6 +22,8 @@ typedef struct gemv_block {
     const void *w; /* of dtype F32 or BF16 */
     tn_dtype dtype;
     int64_t w_pitch; /* in elements */
+    int64_t beside;  /* bytes from w to what is read next, or 0: it is asked
+                        for line by line */
     float *y;
     int64_t y_pitch;
     uint32_t add;
@@ -29,10 +31,11 @@ typedef struct gemv_block {
 void ISA(gemv)(const gemv_block *b);
 
 /* c (M, N) = a (M, K) b (K, N) where b lies along either axis, of any dtypes.
- * `scratch`: gemm_few_scratch bytes. */
+ * `beside` as above, where b is read by columns; `scratch`: gemm_few_scratch
+ * bytes. */
 enum { GEMM_FEW_ROWS = 4 };
 void ISA(gemm_few)(int64_t M, int64_t N, int64_t K, gemm_any a, gemm_any b,
-                   gemm_into c, float *scratch);
+                   gemm_into c, int64_t beside, float *scratch);
 int64_t ISA(gemm_few_scratch)(int64_t M, int64_t N, int64_t K);
 
 /* Whether it takes it: more rows fit where b is read along K. */

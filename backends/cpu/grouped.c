@@ -69,7 +69,7 @@ static void multiply(const grouped *g, const cpu_worker *w, int64_t M,
     const gemm_into into = {g->c + cpu_bytes(g->c_dtype) * at, g->c_dtype, g->N,
                             g->add};
     if (gemm_is_few(M, b))
-        ISA(gemm_few)(M, N, K, a, b, into, w->scratch);
+        ISA(gemm_few)(M, N, K, a, b, into, 0, w->scratch);
     else
         ISA(gemm)(w, M, N, K, a, b, into, w->scratch);
 }

@@ -54,7 +54,7 @@ static void run_slice(const product *p, const cpu_worker *w, gemm_any a,
     a = gemm_from(a, m, 0);
     b = gemm_from(b, 0, n);
     if (p->few)
-        ISA(gemm_few)(rows, columns, p->K, a, b, into, w->scratch);
+        ISA(gemm_few)(rows, columns, p->K, a, b, into, 0, w->scratch);
     else
         ISA(gemm)(w, rows, columns, p->K, a, b, into, w->scratch);
 }
