@@ -12,6 +12,19 @@
 /* The dataset that -d means: a file of tokens. */
 static const char tokens_plugin[] = "token_file";
 
+static void append(tni_cli *cli, tni_flag_list *set, const char *const *at,
+                   uint32_t count)
+{
+    const char **longer =
+        tni_arena_alloc(cli->arena, (set->count + count + 1) * sizeof *longer);
+    for (uint32_t i = 0; i < set->count; i++)
+        longer[i] = set->at[i];
+    for (uint32_t i = 0; i < count; i++)
+        longer[set->count + i] = at[i];
+    set->count += count;
+    set->at = longer;
+}
+
 void tni_set_add(tni_cli *cli, tni_flag_list *set, const char *format, ...)
 {
     char text[8192];
@@ -19,12 +32,7 @@ void tni_set_add(tni_cli *cli, tni_flag_list *set, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    const char **longer =
-        tni_arena_alloc(cli->arena, (set->count + 1) * sizeof *longer);
-    if (set->count)
-        memcpy(longer, set->at, set->count * sizeof *longer);
-    longer[set->count++] = tni_arena_strdup(cli->arena, text);
-    set->at = longer;
+    append(cli, set, (const char *[]){tni_arena_strdup(cli->arena, text)}, 1);
 }
 
 /* The config that lies beside a checkpoint's weights. */
@@ -119,15 +127,17 @@ tn_status tni_recipe_from_flags(tni_cli *cli, const tni_source_flags *flags,
                                 uint32_t needs, tni_recipe **recipe,
                                 const char **weights, tn_error *err)
 {
-    tni_flag_list set = flags->set;
+    tni_flag_list set = {0};
     tni_recipe_request request = {.needs = needs};
     TN_TRY(choose_source(cli, flags, &request.path, weights, err));
     tni_source_flags source = *flags;
     if (!source.root)
         TN_TRY(tni_source_open(cli, &source, request.path, err));
     request.root = source.root;
+    /* --set says more of what --backend names */
     if (flags->backend)
         tni_set_add(cli, &set, "backend=%s", flags->backend);
+    append(cli, &set, flags->set.at, flags->set.count);
     if (flags->quantize)
         tni_set_add(cli, &set, "quantize=%s", flags->quantize);
     request.set = set.at;

@@ -7,6 +7,7 @@
  */
 #include "config/tree.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -147,12 +148,34 @@ static tn_status malformed(const setter *s)
                    s->argument);
 }
 
+/* `optimizer: adamw` is short for a map with that plugin. */
+static int is_plugin_name(const tni_yaml *node)
+{
+    const char *c = node->kind == TNI_YAML_SCALAR ? node->scalar : "";
+    if (!isalpha((unsigned char)*c))
+        return 0;
+    while (isalnum((unsigned char)*c) || *c == '_' || *c == '-')
+        c++;
+    return *c == '\0';
+}
+
+static void write_out(setter *s, tni_yaml *node)
+{
+    tni_yaml *name = tni_yaml_new(s->arena, TNI_YAML_SCALAR);
+    *name = *node;
+    node->kind = TNI_YAML_MAP;
+    node->scalar = NULL;
+    tni_yaml_put(s->arena, node, "plugin", name);
+}
+
 /* The slot of `key` in *node, which becomes a map if it is nothing yet. */
 static tn_status step_key(setter *s, tni_yaml *node, const char *key,
                           const char *before, tni_yaml ***slot)
 {
     if (node->kind == TNI_YAML_NULL)
         node->kind = TNI_YAML_MAP;
+    if (is_plugin_name(node))
+        write_out(s, node);
     if (node->kind != TNI_YAML_MAP)
         return tn_fail(
             s->err, TN_EINVALID, "--set %.200s: %s is %s, not a map%s",

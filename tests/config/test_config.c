@@ -120,6 +120,18 @@ static void set_reaches_every_place(void **state)
     assert_int_equal(tni_yaml_get(root, "a")->source.line, 0);
 }
 
+static void set_writes_a_name_of_a_plugin_out(void **state)
+{
+    rig *r = *state;
+    const char *path = rig_file(r, "a.yaml", "optimizer: adamw\n");
+    const tni_yaml *root =
+        load(r, path, (const char *[]){"optimizer.lr=0.5"}, 1);
+    const tni_yaml *o = tni_yaml_get(root, "optimizer");
+    assert_string_equal(tni_yaml_get(o, "plugin")->scalar, "adamw");
+    assert_int_equal(tni_yaml_get(o, "plugin")->source.line, 1);
+    assert_string_equal(tni_yaml_get(o, "lr")->scalar, "0.5");
+}
+
 static void set_that_cannot_be_followed_is_refused(void **state)
 {
     rig *r = *state;
@@ -227,6 +239,7 @@ int main(void)
         RIG_TEST(extends_that_cannot_be_followed_is_refused),
         RIG_TEST(a_config_must_be_a_map),
         RIG_TEST(set_reaches_every_place),
+        RIG_TEST(set_writes_a_name_of_a_plugin_out),
         RIG_TEST(set_that_cannot_be_followed_is_refused),
         RIG_TEST(a_set_path_cannot_be_endless),
         RIG_TEST(the_project_holds_the_configs_folder),
