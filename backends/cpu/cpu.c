@@ -120,6 +120,17 @@ static tn_status choose_products(tn_device *d, int32_t bf16, tn_error *err)
     return TN_OK;
 }
 
+static void tell(const tn_device *d, int wants_code)
+{
+    d->host->log(d->host, TN_LOG_DEBUG,
+                 "backend cpu: %s, %u threads; element-wise programs %s",
+                 d->features.avx512 ? "AVX-512" : "AVX2", d->threads,
+                 d->generate  ? "become machine code"
+                 : wants_code ? "are interpreted: the system lets no process "
+                                "run what it wrote"
+                              : "are interpreted");
+}
+
 static tn_status open_device(tn_device *d, const cpu_options *o, tn_error *err)
 {
     cpu_detect(&d->features);
@@ -133,6 +144,7 @@ static tn_status open_device(tn_device *d, const cpu_options *o, tn_error *err)
                        "backend cpu: the program's threads could not be "
                        "started; set threads: to fewer");
     d->threads = d->host->pool_count(d->pool);
+    tell(d, !o || o->jit);
     return TN_OK;
 }
 

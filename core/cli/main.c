@@ -3,11 +3,13 @@
  *
  *     tenon [--plugin FILE]... COMMAND [arguments and flags]
  *
- * --plugin may also stand among a command's own flags.
+ * --plugin may also stand among a command's own flags. TENON_LOG says how much
+ * is told on stderr, by this program and by those it starts.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "cli/command.h"
 #include "cli/term.h"
 #include "config/config.h"
@@ -38,8 +40,34 @@ static void print_help(tni_arena *arena, FILE *to)
         tni_table_add(&table, commands[i]->summary);
     }
     tni_table_print(&table, to);
-    fprintf(to, "\n`tenon COMMAND --help` tells more; `tenon --version` which "
-                "Tenon this is.\n");
+    fprintf(to,
+            "\n`tenon COMMAND --help` tells more; `tenon --version` which "
+            "Tenon this is.\nTENON_LOG=debug in the environment lets it tell "
+            "what it chose; warning and error,\nless than usual.\n");
+}
+
+/* From the environment, as NO_COLOR is. */
+static int choose_log_level(void)
+{
+    static const char *const names[] = {
+        [TN_LOG_DEBUG] = "debug",
+        [TN_LOG_INFO] = "info",
+        [TN_LOG_WARNING] = "warning",
+        [TN_LOG_ERROR] = "error",
+    };
+    const char *wanted = getenv("TENON_LOG");
+    if (!wanted || !wanted[0])
+        return 0;
+    for (int32_t i = TN_LOG_DEBUG; i <= TN_LOG_ERROR; i++)
+        if (!strcmp(wanted, names[i])) {
+            tni_log_set_level(i);
+            return 0;
+        }
+    fprintf(stderr,
+            "tenon: TENON_LOG is '%s'; it takes debug, info, warning or "
+            "error\n",
+            wanted);
+    return TNI_EXIT_USAGE;
 }
 
 static const tni_command *command_of(const char *name)
@@ -143,7 +171,9 @@ int main(int argc, char **argv)
         tni_arena_alloc(cli.arena, (size_t)argc * sizeof *files);
     int file_count = 0;
     argc--;
-    int status = take_plugins(&argc, argv + 1, files, &file_count);
+    int status = choose_log_level();
+    if (!status)
+        status = take_plugins(&argc, argv + 1, files, &file_count);
     if (!host || status) {
         status = status ? status : TNI_EXIT_FAILED;
     } else {

@@ -74,6 +74,41 @@ static void a_given_plugin_must_open(void **state)
     assert_err(s, "--plugin wants a FILE");
 }
 
+static const char *demo(void)
+{
+    static char path[1024];
+    snprintf(path, sizeof path, "%s/configs/demo.yaml", getenv("TENON_SOURCE"));
+    return path;
+}
+
+static void the_environment_says_how_much_is_told(void **state)
+{
+    (void)state;
+    setenv("TENON_LOG", "debug", 1);
+    const said *s = tenon("plan", "--backend", "cpu", "-f", demo(), NULL);
+    assert_status(s, 0);
+    assert_err(s, "tenon: debug: backend cpu: AVX");
+    setenv("TENON_LOG", "info", 1);
+    s = tenon("plan", "--backend", "cpu", "-f", demo(), NULL);
+    assert_status(s, 0);
+    assert_null(strstr(s->err, "debug"));
+    setenv("TENON_LOG", "chatty", 1);
+    s = tenon("plugins", NULL);
+    unsetenv("TENON_LOG");
+    assert_status(s, 2);
+    assert_err(s, "TENON_LOG is 'chatty'; it takes debug, info, warning or "
+                  "error");
+}
+
+static void more_is_said_of_the_backend_that_is_named(void **state)
+{
+    (void)state;
+    const said *s = tenon("plan", "-f", demo(), "--set", "backend.threads=0x",
+                          "--backend", "cpu", NULL);
+    assert_status(s, 1);
+    assert_err(s, "threads");
+}
+
 /* /dev/full takes nothing: the exit status has to tell. */
 static void output_that_cannot_be_written_is_a_failure(void **state)
 {
@@ -94,6 +129,8 @@ int main(void)
         cmocka_unit_test(a_misspelled_flag_gets_a_suggestion),
         cmocka_unit_test(the_version_names_the_abi),
         cmocka_unit_test(a_given_plugin_must_open),
+        cmocka_unit_test(the_environment_says_how_much_is_told),
+        cmocka_unit_test(more_is_said_of_the_backend_that_is_named),
         cmocka_unit_test(output_that_cannot_be_written_is_a_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
