@@ -3,11 +3,11 @@
  *
  * A bare time says nothing to somebody with another machine. So the limits are
  * measured in the same run and through the same backend: arithmetic by large
- * matrix products, memory by a map over arrays larger than caches, reading by
- * the faster of a sum and of a product by one row. Training is compared with
- * the first. Decoding reads every weight and all of its cache for each token,
- * so it is compared with reading as many bytes over and over: of what a
- * processor's last cache holds, some or all comes faster than memory gives it.
+ * matrix products, memory by a map over arrays and by a sum of one. Training is
+ * compared with the first. Decoding reads every weight and all of its cache for
+ * each token, so it is compared with reading as many bytes over and over, by
+ * the faster of a sum and of a product by one row: of what a processor's last
+ * cache holds, some or all comes faster than memory gives it.
  */
 #ifndef TENON_BENCH_H
 #define TENON_BENCH_H
@@ -19,7 +19,7 @@ typedef struct tni_bench_limits {
     int64_t gemm_shape[3];      /* (M, N, K) of it */
     double memory_bytes;        /* a second: two arrays read, one written */
     int64_t memory_working_set; /* bytes */
-    double read_bytes;          /* a second: an array read; never less */
+    double read_bytes;          /* a second: an array summed */
     int64_t read_working_set;
 } tni_bench_limits;
 
