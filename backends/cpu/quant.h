@@ -6,8 +6,8 @@
  * integers of 16 bits, one scale for as many as a block has, and a product is
  * of integers: exact, and half the instructions that floats would take. What is
  * lost is 2^-16 of the largest number of a block of x, two hundred times less
- * than 8 bits would lose; the test's bound is made of that. From three rows on
- * (several sequences, a prompt) blocks become floats, a slice at a time.
+ * than 8 bits would lose; the test's bound is made of that. Several sequences'
+ * rows go in pairs. For a prompt's blocks become floats, a slice at a time.
  */
 #ifndef CPU_QUANT_H
 #define CPU_QUANT_H

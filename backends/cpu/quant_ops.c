@@ -3,10 +3,9 @@
  * GATHER_ROWS and COPY.
  *
  * A task of a product is a stretch of the result's columns, that is of rows of
- * blocks, for all rows of x. One or two of those become integers, which the
- * task makes itself: that is a few percent of what it reads. More meet blocks
- * that were decoded into floats: up to FEW a few rows of blocks at a time,
- * which stay in the cache, above as one matrix.
+ * blocks, for all rows of x. Up to FEW of those become integers, which the task
+ * makes itself: that is a few percent of what it reads. More meet blocks that
+ * were decoded into floats, a slice at a time.
  */
 #include "gemv.h"
 #include "kernels.h"
@@ -17,10 +16,11 @@
 #include <tenon/blocks.h>
 
 enum {
-    FEW = 2 * GEMV_ROWS,          /* rows of x */
-    AT_ONCE = 16,                 /* rows of blocks that are decoded for them */
-    TASK_ELEMENTS = 64 * 1024,    /* of the weights, at least */
-    MOST_COLUMNS = 4096,          /* of the result */
+    FEW = 2 * GEMV_ROWS, /* rows of x */
+    PAIRS = GEMV_ROWS / QUANT_ROWS,
+    STRETCH = 256,             /* columns that all pairs meet before the next */
+    TASK_ELEMENTS = 64 * 1024, /* of the weights, at least */
+    MOST_COLUMNS = 4096,       /* of the result */
     DECODED_ELEMENTS = 64 * 1024, /* of a slice in floats */
     COPY_ELEMENTS = 16 * 1024,
 };
@@ -83,63 +83,57 @@ static int64_t up(int64_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
+/* Of a pair of rows of x. */
+static int64_t pair_bytes(const product *p)
+{
+    return up(ISA(quant_rows_bytes)(p->dtype, QUANT_ROWS, p->K));
+}
+
 static int64_t few_scratch(const product *p)
 {
-    const int64_t integers = ISA(quant_rows_bytes)(p->dtype, QUANT_ROWS, p->K);
-    return up(4 * GEMV_ROWS * p->slice) + up(4 * GEMV_ROWS * p->K) +
-           cpu_max(integers, up(4 * AT_ONCE * p->K));
+    return up(4 * GEMV_ROWS * p->slice) + up(4 * p->K) + PAIRS * pair_bytes(p);
 }
 
 /* Rows [first, first + rows) of x, at most GEMV_ROWS, by columns
- * [n, n + columns): results, then rows of x, then what becomes of x or of the
- * blocks. */
+ * [n, n + columns): results, then a row of x, then all of them in integers. */
 typedef struct part {
     const char *b;
     int64_t first, rows, n, columns;
     float *y, *x, *rest;
 } part;
 
-static void multiply_integers(const product *p, const part *t)
+/* Columns [n, n + columns) of t by rows [i, i + 2) of its x. */
+static void multiply_pair(const product *p, const part *t, const quant_rows *x,
+                          int64_t i, int64_t n, int64_t columns)
 {
-    const quant_rows x = ISA(quant_rows_in)(p->dtype, t->rows, p->K, t->rest);
-    for (int64_t i = 0; i < t->rows; i++)
-        ISA(quant_row_put)(&x, i, row_of(p, t->first + i, t->x));
-    const quant_product dots = {.x = &x,
-                                .rows = t->rows,
-                                .w = t->b + t->n * p->b_pitch,
+    const quant_product dots = {.x = x,
+                                .rows = cpu_min(QUANT_ROWS, t->rows - i),
+                                .w = t->b + (t->n + n) * p->b_pitch,
                                 .w_pitch = p->b_pitch,
-                                .N = t->columns,
-                                .c = t->y,
+                                .N = columns,
+                                .c = t->y + i * t->columns + n,
                                 .c_pitch = t->columns};
     ISA(quant_dots)(&dots);
 }
 
-static void multiply_decoded(const product *p, const part *t)
+/* Where there are several pairs, all meet a stretch of blocks while it is in
+ * the cache. */
+static void multiply(const product *p, const part *t)
 {
+    quant_rows x[PAIRS];
     for (int64_t i = 0; i < t->rows; i++) {
-        float *to = t->x + i * p->K;
-        const float *from = row_of(p, t->first + i, to);
-        if (from != to)
-            memcpy(to, from, (size_t)p->K * sizeof *to);
+        const int64_t pair = i / QUANT_ROWS, in = i % QUANT_ROWS;
+        if (in == 0)
+            x[pair] = ISA(quant_rows_in)(
+                p->dtype, cpu_min(QUANT_ROWS, t->rows - i), p->K,
+                (char *)t->rest + pair * pair_bytes(p));
+        ISA(quant_row_put)(&x[pair], in, row_of(p, t->first + i, t->x));
     }
-    for (int64_t j = 0; j < t->columns; j += AT_ONCE) {
-        const int64_t count = cpu_min(AT_ONCE, t->columns - j);
-        for (int64_t i = 0; i < count; i++)
-            ISA(quant_decode)
-        (p->dtype, t->b + (t->n + j + i) * p->b_pitch, p->K,
-         t->rest + i * p->K);
-        const gemv_block block = {.rows = t->rows,
-                                  .N = count,
-                                  .K = p->K,
-                                  .x = t->x,
-                                  .x_pitch = p->K,
-                                  .w = t->rest,
-                                  .dtype = TN_F32,
-                                  .w_pitch = p->K,
-                                  .y = t->y + j,
-                                  .y_pitch = t->columns};
-        ISA(gemv)(&block);
-    }
+    const int64_t stretch = t->rows > QUANT_ROWS ? STRETCH : t->columns;
+    for (int64_t n = 0; n < t->columns; n += stretch)
+        for (int64_t i = 0; i < t->rows; i += QUANT_ROWS)
+            multiply_pair(p, t, &x[i / QUANT_ROWS], i, n,
+                          cpu_min(stretch, t->columns - n));
 }
 
 static void multiply_few(const product *p, cpu_worker *w, const char *b,
@@ -149,11 +143,8 @@ static void multiply_few(const product *p, cpu_worker *w, const char *b,
     t.columns = cpu_min(p->slice, p->N - t.n);
     t.y = w->scratch;
     t.x = t.y + up(4 * GEMV_ROWS * p->slice) / 4;
-    t.rest = t.x + up(4 * GEMV_ROWS * p->K) / 4;
-    if (rows <= QUANT_ROWS)
-        multiply_integers(p, &t);
-    else
-        multiply_decoded(p, &t);
+    t.rest = t.x + up(4 * p->K) / 4;
+    multiply(p, &t);
     for (int64_t i = 0; i < rows; i++)
         put(p, first + i, t.n, t.columns, t.y + i * t.columns);
 }
