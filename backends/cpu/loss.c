@@ -10,7 +10,8 @@
  *
  * dZ = (softmax(Z) - onehot(target)) dnll (1 - (Z/cap)^2). The forward stops
  * after the second line. dW is summed over chunks in order by the tasks that
- * own its slices.
+ * own its slices. The second line takes several rows a task: exponentials leave
+ * memory idle, so the next row is brought up meanwhile.
  *
  * R keeps Z below 128 MiB, within [128, 1024], and chunks even: each reads and
  * writes all of dW, which wants few.
@@ -24,6 +25,8 @@ enum {
     LEAST_ROWS = 128,
     MOST_ROWS = 1024,
     TASK_ELEMENTS = 16 * 1024,
+    TASK_ROWS = 8,
+    TASKS = 64, /* rather than so many rows each */
 };
 
 typedef struct chunk {
@@ -37,36 +40,55 @@ typedef struct chunk {
     int64_t rows_per_task;
 } chunk;
 
-/* cap(z) in place; the largest. */
-static float cap_row(float *z, int64_t n, float cap)
+/* cap(z) in place. */
+static void cap_row(float *z, int64_t n, float cap)
 {
     const vf bound = v_set(cap), inverse = v_set(1.0f / cap);
-    vf most = v_set(-INFINITY);
     for (int64_t i = 0; i < n; i += VW) {
-        const int64_t left = n - i;
-        vf x = v_load_n(z + i, left);
-        if (cap > 0.0f) {
-            x = bound * v_tanh(x * inverse);
-            v_store_n(z + i, x, cpu_min(left, VW));
-        }
-        most = v_max(most, v_select(m_first(left), x, most));
+        const vf x = v_load_n(z + i, n - i);
+        v_store_n(z + i, bound * v_tanh(x * inverse), cpu_min(n - i, VW));
     }
-    return v_largest(most);
 }
 
-/* Of e^(z - most), which stay in z if `keep`. */
-static double sum_of_exponentials(float *z, int64_t n, float most, int keep)
+static float largest(const float *z, int64_t n)
+{
+    enum { TOGETHER = 4 };
+    vf most[TOGETHER];
+    int64_t i = 0;
+    for (int64_t j = 0; j < TOGETHER; j++)
+        most[j] = v_set(-INFINITY);
+    for (; i + TOGETHER * VW <= n; i += TOGETHER * VW)
+        for (int64_t j = 0; j < TOGETHER; j++)
+            most[j] = v_max(most[j], v_load(z + i + j * VW));
+    for (; i < n; i += VW)
+        most[0] = v_max(
+            most[0], v_select(m_first(n - i), v_load_n(z + i, n - i), most[0]));
+    return v_largest(v_max(v_max(most[0], most[1]), v_max(most[2], most[3])));
+}
+
+/* Of e^(z - most), which stay in z if `keep`; `next`, a row as long, is called
+ * for meanwhile. */
+static double sum_of_exponentials(float *z, int64_t n, float most, int keep,
+                                  const float *next)
 {
     enum { TOGETHER = 1024 };
     double sum = 0.0;
     for (int64_t from = 0; from < n; from += TOGETHER) {
         const int64_t end = cpu_min(n, from + TOGETHER);
         vf part = v_zero();
-        for (int64_t i = from; i < end; i += VW) {
+        int64_t i = from;
+        for (; i + VW <= end; i += VW) {
+            const vf e = v_exp(v_load(z + i) - v_set(most));
+            _mm_prefetch((const char *)(next + i), _MM_HINT_T1);
+            part = part + e;
+            if (keep)
+                v_store(z + i, e);
+        }
+        if (i < end) {
             const vf e = v_exp(v_load_n(z + i, end - i) - v_set(most));
             part = part + v_select(m_first(end - i), e, v_zero());
             if (keep)
-                v_store_n(z + i, e, cpu_min(end - i, VW));
+                v_store_n(z + i, e, end - i);
         }
         sum += (double)v_sum(part);
     }
@@ -88,17 +110,22 @@ static void differentiate_capped(float *z, int64_t n, float lse, float dnll,
 
 static void scale_row(float *z, int64_t n, float by)
 {
-    for (int64_t i = 0; i < n; i += VW)
-        v_store_n(z + i, v_load_n(z + i, n - i) * v_set(by),
-                  cpu_min(n - i, VW));
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW)
+        v_store(z + i, v_load(z + i) * v_set(by));
+    if (i < n)
+        v_store_n(z + i, v_load_n(z + i, n - i) * v_set(by), n - i);
 }
 
 /* A row with a target: its nll, and in a backward the gradient in its place. */
-static void run_row(const chunk *k, int64_t row, float *z, int64_t target)
+static void run_row(const chunk *k, int64_t row, float *z, int64_t target,
+                    const float *next)
 {
-    const float most = cap_row(z, k->V, k->cap), at_target = z[target];
+    if (k->cap > 0.0f)
+        cap_row(z, k->V, k->cap);
+    const float most = largest(z, k->V), at_target = z[target];
     const int keep = k->dnll && k->cap == 0.0f;
-    const double sum = sum_of_exponentials(z, k->V, most, keep);
+    const double sum = sum_of_exponentials(z, k->V, most, keep, next);
     const double lse = (double)most + log(sum);
     k->nll[row] = (float)(lse - (double)at_target);
     if (!k->dnll)
@@ -131,7 +158,7 @@ static void run_rows(const void *argument, cpu_worker *w, int64_t task)
                 z[i] = 0.0f;
             continue;
         }
-        run_row(k, row, z, target);
+        run_row(k, row, z, target, row + 1 < end ? z + k->V : z);
     }
 }
 
@@ -145,6 +172,12 @@ typedef struct loss {
     int64_t N, C, V;
     uint32_t add_dw;
 } loss;
+
+static int64_t rows_per_task(int64_t rows, int64_t V)
+{
+    const int64_t several = cpu_min(TASK_ROWS, rows / TASKS);
+    return cpu_max(cpu_max(1, several), TASK_ELEMENTS / V);
+}
 
 /* Rows [first, first + rows): the first two lines, then the third. */
 static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
@@ -161,7 +194,7 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
                  .nll = k->nll + first,
                  .cap = cap,
                  .node = cpu_node(c),
-                 .rows_per_task = cpu_max(1, TASK_ELEMENTS / k->V)};
+                 .rows_per_task = rows_per_task(rows, k->V)};
     if (first > 0)
         cpu_barrier(c);
     ISA(emit_product)

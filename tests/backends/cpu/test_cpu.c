@@ -122,9 +122,9 @@ static void reductions_have_the_same_bits_for_any_threads(void **state)
 
 enum { TOKENS = 1100, WIDTH = 24, VOCABULARY = 67 };
 
-static void make_loss(bench *t)
+static void make_loss_capped(bench *t, double softcap)
 {
-    const tn_loss_attr attr = {.softcap = 15.0};
+    const tn_loss_attr attr = {.softcap = softcap};
     float *x = bench_in(t, TN_F32, 2, (int64_t[]){TOKENS, WIDTH});
     float *w = bench_in(t, TN_F32, 2, (int64_t[]){VOCABULARY, WIDTH});
     int32_t *target = bench_in(t, TN_I32, 1, (int64_t[]){TOKENS});
@@ -140,9 +140,19 @@ static void make_loss(bench *t)
     bench_run(t, TN_OP_LINEAR_CROSS_ENTROPY_BWD, &attr);
 }
 
-/* dz of row i, before the cap, and its nll. */
+static void make_loss(bench *t)
+{
+    make_loss_capped(t, 15.0);
+}
+
+static void make_bare_loss(bench *t)
+{
+    make_loss_capped(t, 0.0);
+}
+
+/* dz of row i, before the cap (0: none), and its nll. */
 static double plain_loss(const float *x, const float *w, int32_t target,
-                         double dnll, double *dz)
+                         double dnll, double cap, double *dz)
 {
     double z[VOCABULARY], sum = 0.0;
     memset(dz, 0, VOCABULARY * sizeof *dz);
@@ -152,23 +162,22 @@ static double plain_loss(const float *x, const float *w, int32_t target,
         double dot = 0.0;
         for (int c = 0; c < WIDTH; c++)
             dot += (double)x[c] * (double)w[v * WIDTH + c];
-        z[v] = 15.0 * tanh(dot / 15.0);
+        z[v] = cap > 0 ? cap * tanh(dot / cap) : dot;
         sum += exp(z[v]);
     }
     for (int v = 0; v < VOCABULARY; v++) {
         const double p = exp(z[v]) / sum - (v == target ? 1.0 : 0.0);
-        dz[v] = p * dnll * (1.0 - z[v] * z[v] / 225.0);
+        dz[v] = p * dnll * (cap > 0 ? 1.0 - z[v] * z[v] / (cap * cap) : 1.0);
     }
     return log(sum) - z[target];
 }
 
-static void a_loss_in_chunks_is_the_loss(void **state)
+static void expect_loss(double cap)
 {
-    (void)state;
     static double dw[VOCABULARY * WIDTH], dz[VOCABULARY];
     bench t;
     bench_open(&t, "{threads: 2}");
-    make_loss(&t);
+    make_loss_capped(&t, cap);
     const float *x = (float *)(void *)(t.memory + t.in[0].offset);
     const float *w = (float *)(void *)(t.memory + t.in[1].offset);
     const int32_t *target = (int32_t *)(void *)(t.memory + t.in[2].offset);
@@ -178,7 +187,7 @@ static void a_loss_in_chunks_is_the_loss(void **state)
     memset(dw, 0, sizeof dw);
     for (int i = 0; i < TOKENS; i++) {
         const double want =
-            plain_loss(x + i * WIDTH, w, target[i], (double)dnll[i], dz);
+            plain_loss(x + i * WIDTH, w, target[i], (double)dnll[i], cap, dz);
         tn_assert_near(nll[i], want, 1e-5);
         for (int c = 0; c < WIDTH; c++) {
             double sum = 0.0;
@@ -195,10 +204,18 @@ static void a_loss_in_chunks_is_the_loss(void **state)
     bench_close(&t);
 }
 
+static void a_loss_in_chunks_is_the_loss(void **state)
+{
+    (void)state;
+    expect_loss(15.0);
+    expect_loss(0.0);
+}
+
 static void a_loss_has_the_same_bits_for_any_threads(void **state)
 {
     (void)state;
     same_bits(make_loss);
+    same_bits(make_bare_loss);
 }
 
 /* ---- attention ---- */
