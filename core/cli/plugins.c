@@ -5,6 +5,8 @@
 #include <jansson.h>
 #include <string.h>
 
+#include <tenon/communicator.h>
+
 #include "cli/command.h"
 #include "cli/json.h"
 #include "cli/term.h"
@@ -230,16 +232,32 @@ static const tni_opened *origin_of(tni_cli *cli, const tn_component *component)
     return NULL;
 }
 
+/* What a communicator finds of its engine on this machine; NULL for others. */
+static const char *engine_of(tni_cli *cli, const tn_component *component)
+{
+    const tn_communicator *c = component->vtable;
+    char note[512] = "";
+    tn_error err = {0};
+    if (component->kind != TN_KIND_COMMUNICATOR)
+        return NULL;
+    if (c->probe(cli->host, note, sizeof note, &err) != TN_OK)
+        return tni_arena_printf(cli->arena, "it cannot run: %s", err.message);
+    return tni_arena_strdup(cli->arena, note);
+}
+
 static void show_text(tni_cli *cli, const tn_component *component)
 {
     const tn_component_head *head = component->vtable;
     const tni_opened *origin = origin_of(cli, component);
+    const char *engine = engine_of(cli, component);
     printf("%s%s %s%s: %s\n", tni_style_on(stdout, TNI_BOLD),
            tni_kind_name(component->kind), component->name,
            tni_style_on(stdout, TNI_PLAIN), head->summary);
     if (origin)
         printf("  version %s, %s\n  sha256 %s\n", origin->version, origin->path,
                origin->sha256);
+    if (engine)
+        printf("  here: %s\n", engine);
     printf("\n");
     print_options(cli, &head->options);
 }
@@ -275,6 +293,8 @@ static json_t *show_json(tni_cli *cli, const tn_component *component)
     tni_json_text(object, "version", origin ? origin->version : NULL);
     tni_json_text(object, "path", origin ? origin->path : NULL);
     tni_json_text(object, "sha256", origin ? origin->sha256 : NULL);
+    if (component->kind == TN_KIND_COMMUNICATOR)
+        tni_json_text(object, "here", engine_of(cli, component));
     for (uint32_t i = 0; i < head->options.count; i++)
         json_array_append_new(options,
                               option_json(cli->arena, &head->options.at[i]));

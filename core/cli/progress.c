@@ -37,14 +37,16 @@ void tni_progress_clear(tni_progress_view *v)
 static void on_start(void *to, const tni_train_start *s)
 {
     tni_progress_view *v = to;
-    char params[16], memory[16], flops[16], text[512];
+    char params[16], memory[16], flops[16], among[48] = "", text[512];
     v->first_step = s->step;
     v->began = tni_seconds();
+    if (s->processes > 1)
+        snprintf(among, sizeof among, " in each of %u processes", s->processes);
     snprintf(text, sizeof text,
-             "%s parameters on %s (%s), %sB of memory, %lld tokens a step, "
+             "%s parameters on %s (%s)%s, %sB of memory, %lld tokens a step, "
              "%sFLOP a token; run folder %s%s%s",
              tni_scaled((double)s->parameters, params, sizeof params),
-             s->backend, s->device,
+             s->backend, s->device, among,
              tni_scaled((double)s->memory_bytes, memory, sizeof memory),
              (long long)s->tokens_per_step,
              tni_scaled(s->flops_per_token, flops, sizeof flops), s->dir,

@@ -142,6 +142,7 @@ tn_status tni_recipe_from_flags(tni_cli *cli, const tni_source_flags *flags,
         tni_set_add(cli, &set, "quantize=%s", flags->quantize);
     request.set = set.at;
     request.set_count = set.count;
+    request.communicator = flags->communicator;
     return tni_recipe_load(cli->arena, cli->registry, cli->host, &request,
                            recipe, err);
 }

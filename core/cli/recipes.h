@@ -17,6 +17,7 @@ typedef struct tni_source_flags {
     tni_flag_list set;      /* --set */
     tni_yaml *root;         /* of the config, once it is opened */
     int32_t flat;           /* it was written in the flat dialect */
+    tni_use *communicator;  /* see tni_recipe_request */
 } tni_source_flags;
 
 #define TNI_FLAG_CONFIG(to_)                                                   \

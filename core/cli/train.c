@@ -9,6 +9,7 @@
 #include "cli/recipes.h"
 #include "cli/term.h"
 #include "run/curve.h"
+#include "run/ranks.h"
 
 typedef struct {
     tni_source_flags source;
@@ -65,8 +66,13 @@ static int train(tni_cli *cli, train_flags *f)
 {
     tn_error err = {0};
     tni_recipe *recipe;
-    if (load(cli, f, &recipe, &err) != TN_OK)
-        return tni_cli_fail(&err);
+    tni_use communicator = {0};
+    f->source.communicator = &communicator;
+    if (load(cli, f, &recipe, &err) != TN_OK) {
+        const int status = tni_cli_fail(&err);
+        tni_ranks_give_up(cli->host, &communicator);
+        return status;
+    }
 
     tni_progress_view view;
     tni_progress_view_init(&view, cli, recipe, f->headless);

@@ -15,10 +15,18 @@ typedef struct host {
     tn_pool *pool;
 } host;
 
+static uint32_t share_of_cores(uint32_t processes)
+{
+    const uint32_t cores = tni_core_count();
+    return cores > processes ? cores / processes : 1;
+}
+
 static tn_pool *pool_of(const tn_host *table, uint32_t count)
 {
     host *self = (host *)table;
     tn_error err = {0};
+    if (!count && table->local_size > 1)
+        count = share_of_cores(table->local_size);
     if (!self->pool && tni_pool_create(count, &self->pool, &err) != TN_OK)
         table->log(table, TN_LOG_ERROR, "%s", err.message);
     return self->pool;
@@ -37,6 +45,14 @@ tn_host *tni_host_create(void)
                             .pool_run = tni_pool_run,
                             .pool_barrier = tni_pool_barrier};
     return &self->table;
+}
+
+void tni_host_share(const tn_host *table, uint32_t local_rank,
+                    uint32_t local_size)
+{
+    host *self = (host *)table;
+    self->table.local_rank = local_rank;
+    self->table.local_size = local_size;
 }
 
 void tni_host_destroy(tn_host *table)

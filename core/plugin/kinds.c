@@ -8,6 +8,7 @@
 
 #include <tenon/arch.h>
 #include <tenon/backend.h>
+#include <tenon/communicator.h>
 #include <tenon/dataset.h>
 #include <tenon/optimizer.h>
 #include <tenon/schedule.h>
@@ -62,10 +63,13 @@ static const tni_member tokenizer_needs[] = {NEEDS(tn_tokenizer, open),
 static const tni_member schedule_needs[] = {NEEDS(tn_schedule, multiplier),
                                             END};
 
-/* A communicator has a number and no vtable of its own yet. */
-static const tni_member communicator_needs[] = {END};
+static const tni_member communicator_needs[] = {
+    NEEDS(tn_communicator, probe),      NEEDS(tn_communicator, open),
+    NEEDS(tn_communicator, close),      NEEDS(tn_communicator, info),
+    NEEDS(tn_communicator, all_reduce), END};
 
-/* The last member of ABI 1.0 ends where `first` does; it never changes. */
+/* The last member of ABI 1.0 (of a communicator, 1.4) ends where `first` does;
+ * it never changes. */
 #define KIND(KIND_, word, type, last, needs)                                   \
     [TN_KIND_##KIND_] = {                                                      \
         word, (uint32_t)sizeof(type),                                          \
@@ -78,7 +82,7 @@ static const tni_kind_facts kinds[] = {
     KIND(DATASET, "dataset", tn_dataset, restore, dataset_needs),
     KIND(TOKENIZER, "tokenizer", tn_tokenizer, special, tokenizer_needs),
     KIND(SCHEDULE, "schedule", tn_schedule, multiplier, schedule_needs),
-    KIND(COMMUNICATOR, "communicator", tn_component_head, options,
+    KIND(COMMUNICATOR, "communicator", tn_communicator, all_reduce,
          communicator_needs),
 };
 

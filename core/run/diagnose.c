@@ -154,6 +154,9 @@ tn_status tni_training_diagnose(tni_training *t, tni_data *data,
         snprintf(phrase, size,
                  "the forward pass is finite, the gradient of %s is not",
                  gradient);
+    else if (t->recipe->ranks > 1)
+        snprintf(phrase, size,
+                 "in this rank's rows all is finite: see what the others say");
     else
         snprintf(phrase, size, "every gradient is finite, their norm is not");
     return TN_OK;

@@ -97,22 +97,24 @@ static void mask_rows_from(tni_evaluator *e, int64_t first)
 tn_status tni_evaluate(tni_evaluator *e, tni_score *score, tn_error *err)
 {
     const int64_t rows = e->training->recipe->train.batch_size;
-    double sum = 0.0, tokens = 0.0, bytes = 0.0;
+    double both[2] = {0.0, 0.0}, bytes = 0.0; /* cross-entropy and targets */
     TN_TRY(tni_data_restore(&e->data, &e->start, err));
     for (int64_t i = 0; i < e->batches; i++) {
         const int64_t count = i + 1 < e->batches ? rows : e->last_rows;
-        double batch_sum, batch_tokens;
+        double sum, tokens;
         TN_TRY(tni_data_next(&e->data, &e->batch, err));
         mask_rows_from(e, count);
-        TN_TRY(tni_training_score(e->training, &e->batch, &batch_sum,
-                                  &batch_tokens, err));
-        sum += batch_sum;
-        tokens += batch_tokens;
+        TN_TRY(tni_training_score(e->training, &e->batch, &sum, &tokens, err));
+        both[0] += sum;
+        both[1] += tokens;
         /* rows of a batch stand for about the same number of bytes each */
         bytes += (double)e->batch.bytes * (double)count / (double)rows;
     }
-    *score = (tni_score){.loss = tokens > 0 ? sum / tokens : (double)NAN,
-                         .bits_per_byte = bytes > 0 ? sum / bytes / M_LN2 : 0,
-                         .tokens = tokens};
+    if (e->ranks)
+        TN_TRY(tni_ranks_sum(e->ranks, both, 2, err));
+    *score =
+        (tni_score){.loss = both[1] > 0 ? both[0] / both[1] : (double)NAN,
+                    .bits_per_byte = bytes > 0 ? both[0] / bytes / M_LN2 : 0,
+                    .tokens = both[1]};
     return TN_OK;
 }

@@ -5,10 +5,11 @@
 #ifndef TENON_EVALUATE_H
 #define TENON_EVALUATE_H
 
-#include "run/training.h"
+#include "run/ranks.h"
 
 typedef struct tni_evaluator {
     tni_training *training;
+    const tni_ranks *ranks; /* that share its rows; NULL: this process alone */
     tni_data data;
     tni_data_cursor start; /* where each evaluation begins */
     tn_batch batch;
@@ -29,7 +30,7 @@ tn_status tni_evaluator_open(tni_training *training,
                              tn_error *err);
 void tni_evaluator_close(tni_evaluator *evaluator);
 
-/* Allocates nothing. */
+/* Allocates nothing. With ranks, the same score on each. */
 tn_status tni_evaluate(tni_evaluator *evaluator, tni_score *score,
                        tn_error *err);
 

@@ -62,7 +62,7 @@ void tni_footprint_of(const tni_training *t, tni_footprint *f)
     const tni_session *s = t->session;
     const tni_train_options *o = &t->recipe->train;
     const tni_plan *first = s->compiled[t->first].plan;
-    const double tokens = (double)(o->batch_size * o->seq_len);
+    const double tokens = (double)(tni_recipe_rows(t->recipe) * o->seq_len);
     *f = (tni_footprint){
         .parameters = tni_model_parameter_count(t->recipe->model),
         .matrix_parameters = tni_model_matrix_parameters(t->recipe->model),

@@ -38,7 +38,7 @@ static const tn_option train_table[] = {
                   "passes over the training data; 0: not counted. The run "
                   "ends at max_steps or here, whichever comes first"),
     TN_OPTION_INT(tni_train_options, batch_size, 8, 1, 1 << 20,
-                  "rows of a micro-batch"),
+                  "rows of a micro-batch, of all processes together"),
     TN_OPTION_INT(tni_train_options, seq_len, 0, 0, 1 << 24,
                   "tokens of a row; 0: model.max_seq_len"),
     TN_OPTION_INT(tni_train_options, grad_accum, 1, 1, 1 << 20,
@@ -138,13 +138,14 @@ static void put_default(tni_recipe *r, tni_yaml *map, const char *key,
 static tn_status read_top(tni_recipe *r, const char *path, tn_error *err)
 {
     static const char *const sections[] = {
-        "extends",   "backend",  "tokenizer", "model",      "init", "data",
-        "optimizer", "schedule", "train",     "checkpoint", NULL};
+        "extends", "backend",    "tokenizer",    "model",
+        "init",    "data",       "optimizer",    "schedule",
+        "train",   "checkpoint", "communicator", NULL};
     tni_yaml_remove(r->root, "sweep"); /* a run is one point of it */
     static const char *const keys[] = {
-        "name",      "extends",   "seed",  "backend",   "precision",
-        "quantize",  "tokenizer", "model", "init",      "data",
-        "optimizer", "schedule",  "train", "checkpoint"};
+        "name",      "extends",   "seed",  "backend",    "precision",
+        "quantize",  "tokenizer", "model", "init",       "data",
+        "optimizer", "schedule",  "train", "checkpoint", "communicator"};
     top_options options = {0};
     if (r->root->kind != TNI_YAML_MAP)
         return tni_yaml_fail(r->root, err,
@@ -290,6 +291,20 @@ static tn_status read_schedule(tni_recipe *r, tn_error *err)
     return TN_OK;
 }
 
+static tn_status read_communicator(tni_recipe *r,
+                                   const tni_recipe_request *request,
+                                   tn_error *err)
+{
+    tni_yaml *node = present(r, "communicator");
+    if (!node || (request->needs & TNI_SKIP_TRAINING))
+        return TN_OK;
+    TN_TRY(tni_use_read(&r->reader, TN_KIND_COMMUNICATOR, node, "communicator",
+                        NULL, &r->communicator, err));
+    if (request->communicator)
+        *request->communicator = r->communicator;
+    return TN_OK;
+}
+
 /* Epochs alone are not "a thousand steps at most". */
 static void default_max_steps(tni_recipe *r, tni_yaml *node)
 {
@@ -343,6 +358,7 @@ static tn_status read_sections(tni_recipe *r, const tni_recipe_request *request,
                                tn_error *err)
 {
     TN_TRY(read_top(r, request->path, err));
+    TN_TRY(read_communicator(r, request, err));
     TN_TRY(read_backend(r, err));
     TN_TRY(read_tokenizer(r, request->needs, err));
     TN_TRY(read_model(r, err));
@@ -369,6 +385,7 @@ tn_status tni_recipe_load(tni_arena *arena, tni_registry *registry,
                              .host = host,
                              .base = tni_config_base(arena, request->path)};
     r->root = request->root;
+    r->ranks = 1;
     if (!r->root)
         TN_TRY(tni_config_load(arena, request->path, NULL, 0, &r->root, err));
     TN_TRY(

@@ -50,7 +50,7 @@ typedef struct tni_recipe {
     int64_t seed;
     int32_t precision;
     int32_t quantize; /* for reading a model only */
-    tni_use backend; /* no name: the best there is */
+    tni_use backend;  /* no name: the best there is */
     tni_use tokenizer;
     tni_model *model;
     const char *init_from; /* NULL: drawn at random */
@@ -59,9 +59,23 @@ typedef struct tni_recipe {
     uint32_t group_count;
     const uint32_t *group_of; /* by weight */
     tni_use schedule;         /* no name: constant */
+    tni_use communicator;     /* no name: one process */
+    uint32_t rank, ranks;     /* of this process, by ranks.c; 0 of 1 before */
     tni_train_options train;
     tni_checkpoint_options checkpoint;
 } tni_recipe;
+
+/* Of the batch_size rows of a micro-batch, how many this process computes, and
+ * which is the first. */
+static inline int64_t tni_recipe_rows(const tni_recipe *recipe)
+{
+    return recipe->train.batch_size / recipe->ranks;
+}
+
+static inline int64_t tni_recipe_first_row(const tni_recipe *recipe)
+{
+    return recipe->rank * tni_recipe_rows(recipe);
+}
 
 /* Parts a command cannot do without; the others are read where present. */
 enum {
@@ -82,6 +96,7 @@ typedef struct tni_recipe_request {
     const char *const *set;
     uint32_t set_count;
     uint32_t needs;
+    tni_use *communicator; /* filled in although the rest fails; may be NULL */
 } tni_recipe_request;
 
 tn_status tni_recipe_load(tni_arena *arena, tni_registry *registry,

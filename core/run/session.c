@@ -9,10 +9,11 @@
 
 enum { CHUNK = 2048 }; /* reals converted at a time, on the stack */
 
-static const void *extension_of(const tni_device *device, const char *name)
+const void *tni_session_extension(const tni_session *s, const char *name)
 {
-    const tn_backend *backend = device->backend;
-    return backend->extension ? backend->extension(device->device, name) : NULL;
+    const tn_backend *backend = s->device.backend;
+    return backend->extension ? backend->extension(s->device.device, name)
+                              : NULL;
 }
 
 static tn_status check_precision(const tni_recipe *recipe,
@@ -76,7 +77,7 @@ tn_status tni_session_open(const tni_recipe *recipe, tni_session **session,
         tni_session_close(s);
         return status;
     }
-    s->ask = extension_of(&s->device, "ask/1");
+    s->ask = tni_session_extension(s, "ask/1");
     s->program_bytes = tni_resident_bytes();
     s->recipe = recipe;
     s->dtype = recipe->precision == TNI_RECIPE_F64 ? TN_F64 : TN_F32;
@@ -90,7 +91,7 @@ tn_status tni_session_open(const tni_recipe *recipe, tni_session **session,
 static tn_status ask_for_workspace(tni_session *s, const tn_plan *plan,
                                    tn_error *err)
 {
-    const tn_workspace_extension *x = extension_of(&s->device, "workspace/1");
+    const tn_workspace_extension *x = tni_session_extension(s, "workspace/1");
     int64_t bytes = 0;
     if (x)
         TN_TRY(x->bytes(s->device.device, plan, &bytes, err));

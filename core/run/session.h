@@ -48,6 +48,9 @@ tn_status tni_session_open(const tni_recipe *recipe, tni_session **session,
                            tn_error *err);
 void tni_session_close(tni_session *session); /* NULL is fine */
 
+/* Of the backend, by name; NULL where it has none. */
+const void *tni_session_extension(const tni_session *session, const char *name);
+
 /* The arena will have at least this many bytes. Before commit only. */
 void tni_session_reserve(tni_session *session, tn_arena arena, int64_t bytes);
 
@@ -111,8 +114,8 @@ tn_status tni_session_download_reals(tni_session *session, float *to,
 
 /*
  * Weights [first, first + count) of the parameter slab, to all that the session
- * has of them: the parameters themselves, their bf16 copies, and what is read of
- * them in 8 or 4 bits. Decoding in bf16 has of most weights only the copies.
+ * has of them: the parameters themselves, their bf16 copies, and what is read
+ * of them in 8 or 4 bits. Decoding in bf16 has of most weights only the copies.
  */
 tn_status tni_session_upload_weights(tni_session *session, int64_t first,
                                      const float *from, int64_t count,

@@ -10,6 +10,9 @@
  * next one is started first: the device never waits for the host, and the loss
  * is known one step later. Before anything looks at the weights (an evaluation,
  * a checkpoint, the end), every step that was started is finished.
+ *
+ * Of several processes (ranks.h) each does the same; the first one alone writes
+ * and reports.
  */
 #include "run/train.h"
 
@@ -26,9 +29,12 @@
 #include "run/weights.h"
 
 typedef struct {
+    tni_recipe own; /* which knows its rank */
     const tni_recipe *recipe;
     const tni_train_request *request;
     const tni_train_observer *observer;
+    tni_ranks ranks;
+    int stopping; /* a rank was asked to, and all know */
     tni_training *training;
     tn_tokenizer_handle tokenizer;
     tni_data data;
@@ -46,6 +52,8 @@ typedef struct {
     double seconds;             /* of steps since the last report */
     int64_t steps, step_tokens; /* in those seconds */
 } run;
+
+static const tni_train_observer nobody;
 
 static double now(void)
 {
@@ -87,6 +95,7 @@ static tn_status open_data(run *r, tn_error *err)
         return TN_OK;
     TN_TRY(tni_evaluator_open(r->training, &r->tokenizer,
                               recipe->train.eval_batches, &r->evaluator, err));
+    r->evaluator.ranks = &r->ranks;
     r->has_val = 1;
     return TN_OK;
 }
@@ -161,6 +170,8 @@ static tn_status set_aside(run *r, tn_error *err)
 static tn_status open_folder(run *r, int resumed, tn_error *err)
 {
     const char *dir = r->recipe->checkpoint.dir;
+    if (r->ranks.rank)
+        return TN_OK;
     TN_TRY(tni_run_folder_open(dir, &r->lock, err));
     if (!resumed)
         TN_TRY(set_aside(r, err));
@@ -174,7 +185,7 @@ static void tell_start(const run *r, const char *resumed_from)
 {
     const tni_session *s = r->training->session;
     const tni_train_options *o = &r->recipe->train;
-    const double tokens = (double)(o->batch_size * o->seq_len);
+    const double tokens = (double)(tni_recipe_rows(r->recipe) * o->seq_len);
     const tni_train_start start = {
         .step = r->progress.step,
         .resumed_from = resumed_from,
@@ -184,24 +195,46 @@ static void tell_start(const run *r, const char *resumed_from)
         .memory_bytes = tni_session_resident_bytes(s),
         .backend = s->device.name,
         .device = s->device.info.name,
+        .processes = r->ranks.size,
         .dir = r->recipe->checkpoint.dir,
     };
     if (r->observer->start)
         r->observer->start(r->observer->to, &start);
 }
 
-static tn_status open(run *r, tn_error *err)
+static int is_interrupted(const run *r)
 {
-    const char *resume_from;
+    return r->request->stop && *r->request->stop;
+}
+
+static tn_status agree(run *r, tn_error *err)
+{
+    return tni_ranks_agree(&r->ranks, r->training, r->progress.step, err);
+}
+
+static tn_status prepare(run *r, const char **resume_from, tn_error *err)
+{
     TN_TRY(tni_training_create(r->recipe, &r->training, err));
     TN_TRY(tni_footprint_check(r->training, err));
     TN_TRY(tni_footprint_explain(r->training,
                                  tni_training_commit(r->training, err), err));
+    TN_TRY(tni_ranks_attach(&r->ranks, r->training->session, err));
     TN_TRY(open_data(r, err));
-    TN_TRY(find_checkpoint(r, &resume_from, err));
-    TN_TRY(start_weights(r, resume_from, err));
+    TN_TRY(find_checkpoint(r, resume_from, err));
+    return start_weights(r, *resume_from, err);
+}
+
+static tn_status open(run *r, tn_error *err)
+{
+    const char *resume_from;
+    TN_TRY(tni_ranks_open(&r->own, &r->ranks, err));
+    if (r->ranks.rank)
+        r->observer = &nobody;
+    TN_TRY(tni_ranks_meet(&r->ranks, prepare(r, &resume_from, err), err));
     r->started = r->progress.step;
-    TN_TRY(open_folder(r, resume_from != NULL, err));
+    TN_TRY(agree(r, err));
+    TN_TRY(tni_ranks_meet(&r->ranks, open_folder(r, resume_from != NULL, err),
+                          err));
     tell_start(r, resume_from);
     return TN_OK;
 }
@@ -235,6 +268,9 @@ static tn_status went_wrong(run *r, const tni_step_result *result,
     TN_TRY(tni_data_restore(&r->data, cursor_of(r, step), err));
     TN_TRY(tni_training_diagnose(r->training, &r->data, &r->batch, phrase,
                                  sizeof phrase, err));
+    /* each has found by now what there is in its rows */
+    TN_TRY(tni_ranks_meet(&r->ranks, TN_OK, err));
+    r->ranks.together = 1;
     return tn_fail(err, TN_ENONFINITE,
                    "step %lld: the loss is %g and the gradient norm %g; %s. "
                    "Last good checkpoint: %s. Try a lower optimizer.lr, a "
@@ -249,6 +285,7 @@ static tn_status start(run *r, tn_error *err)
     const int64_t step = r->started;
     tni_data_save(&r->data, cursor_of(r, step));
     TN_TRY(accumulate(r, step, err));
+    TN_TRY(tni_ranks_join(&r->ranks, r->training, is_interrupted(r), err));
     TN_TRY(tni_training_start_update(
         r->training, step, tni_recipe_multiplier(r->recipe, step), err));
     r->started++;
@@ -265,6 +302,7 @@ static tn_status finish(run *r, tni_metrics *m, tn_error *err)
     if (!result.ok)
         return went_wrong(r, &result, err);
 
+    r->stopping |= result.stopping;
     r->progress.step++;
     r->progress.tokens += (int64_t)result.tokens;
     r->seconds += now() - r->mark;
@@ -299,7 +337,7 @@ static tn_status report(run *r, const tni_metrics *m, tn_error *err)
     char line[1024];
     size_t used = tni_metrics_json(m, line, sizeof line - 1);
     line[used++] = '\n';
-    if (fwrite(line, 1, used, r->log) != used)
+    if (r->log && fwrite(line, 1, used, r->log) != used)
         return tn_fail(err, TN_EIO, "%s/metrics.jsonl: cannot write: %s",
                        r->recipe->checkpoint.dir, strerror(errno));
     if (r->observer->report)
@@ -310,24 +348,38 @@ static tn_status report(run *r, const tni_metrics *m, tn_error *err)
     return TN_OK;
 }
 
+static tn_status write_checkpoint(run *r, char *path, size_t size,
+                                  tn_error *err)
+{
+    const char *dir = r->recipe->checkpoint.dir;
+    tni_checkpoint_path(path, size, dir, r->progress.step);
+    if (r->ranks.rank)
+        return TN_OK;
+    TN_TRY(tni_checkpoint_save(r->training, &r->progress, path, size, err));
+    return tni_curve_save(dir, r->recipe->name, err);
+}
+
+/* Of parameters that are the same on every rank; and none goes on, or ends,
+ * before they are written. */
 static tn_status save(run *r, tn_error *err)
 {
+    char path[sizeof r->saved];
     if (r->saved_step == r->progress.step)
         return TN_OK;
+    TN_TRY(agree(r, err));
     tni_data_save(&r->data, &r->progress.cursor);
-    char path[sizeof r->saved];
-    TN_TRY(
-        tni_checkpoint_save(r->training, &r->progress, path, sizeof path, err));
+    TN_TRY(tni_ranks_meet(&r->ranks,
+                          write_checkpoint(r, path, sizeof path, err), err));
     memcpy(r->saved, path, sizeof path);
     r->saved_step = r->progress.step;
     if (r->observer->saved)
         r->observer->saved(r->observer->to, path, r->progress.step);
-    return tni_curve_save(r->recipe->checkpoint.dir, r->recipe->name, err);
+    return TN_OK;
 }
 
 static int is_stopping(const run *r)
 {
-    return r->request->stop && *r->request->stop;
+    return r->ranks.size > 1 ? r->stopping : is_interrupted(r);
 }
 
 static int due(int64_t at, int64_t every)
@@ -379,6 +431,7 @@ static tn_status look(run *r, tni_metrics *m, tn_error *err)
         TN_TRY(report(r, m, err));
     if (due(at, recipe->checkpoint.every) || at == last || stopping)
         TN_TRY(save(r, err));
+    r->ranks.together = stopping;
     if (stopping && at < last)
         return tn_fail(err, TN_EINTERRUPTED,
                        "interrupted after step %lld; continue with "
@@ -401,7 +454,7 @@ static tn_status loop(run *r, tn_error *err)
     return TN_OK;
 }
 
-static void close_run(run *r)
+static void close_run(run *r, tn_status status)
 {
     if (r->log)
         fclose(r->log);
@@ -412,13 +465,15 @@ static void close_run(run *r)
     tni_batch_destroy(&r->batch);
     tni_data_close(&r->data);
     tni_tokenizer_close(&r->tokenizer);
+    tni_ranks_close(&r->ranks, status);
     tni_training_destroy(r->training);
 }
 
 tn_status tni_train(const tni_train_request *request, tn_error *err)
 {
-    static const tni_train_observer nobody;
-    run r = {.recipe = request->recipe,
+    run r = {.own = *request->recipe,
+             .recipe = &r.own,
+             .ranks = {.size = 1},
              .request = request,
              .observer = request->observer ? request->observer : &nobody,
              .lock = -1,
@@ -426,6 +481,8 @@ tn_status tni_train(const tni_train_request *request, tn_error *err)
     tn_status status = open(&r, err);
     if (status == TN_OK)
         status = loop(&r, err);
-    close_run(&r);
+    if (status != TN_OK)
+        tni_ranks_sign(&r.ranks, err);
+    close_run(&r, status);
     return status;
 }

@@ -21,6 +21,7 @@ typedef struct tni_train_start {
     double flops_per_token; /* forward and backward */
     int64_t memory_bytes;   /* of all arenas */
     const char *backend, *device;
+    uint32_t processes; /* that train together */
     const char *dir;
 } tni_train_start;
 

@@ -38,14 +38,14 @@ void tni_metric_set(tni_graph *g, uint32_t metric, tn_tensor value)
 /* Bytes of one (B, T) tensor of i32, to the next placed tensor. */
 static int64_t input_pitch(const tni_recipe *r)
 {
-    const int64_t bytes = r->train.batch_size * r->train.seq_len * 4;
+    const int64_t bytes = tni_recipe_rows(r) * r->train.seq_len * 4;
     return (bytes + TN_ALIGNMENT - 1) / TN_ALIGNMENT * TN_ALIGNMENT;
 }
 
 tni_model_io tni_training_inputs(const tni_training *t, tni_graph *g, int apart)
 {
     const tni_recipe *r = t->recipe;
-    const int64_t shape[2] = {r->train.batch_size, r->train.seq_len};
+    const int64_t shape[2] = {tni_recipe_rows(r), r->train.seq_len};
     const int64_t two = 2;
     return (tni_model_io){
         .batch = shape[0],
@@ -202,16 +202,28 @@ static tn_status make_firsts(tni_training *t, tn_error *err)
     if (!tni_mixture_has_segments(&r->train_data) &&
         !tni_mixture_has_segments(&r->val_data))
         return TN_OK;
-    t->firsts = calloc((size_t)(r->train.batch_size * r->train.seq_len),
+    t->firsts = calloc((size_t)(tni_recipe_rows(r) * r->train.seq_len),
                        sizeof *t->firsts);
     return t->firsts
                ? TN_OK
                : tn_fail(err, TN_ENOMEM, "no memory for where documents begin");
 }
 
+static tn_status check_rows(const tni_recipe *r, tn_error *err)
+{
+    if (r->train.batch_size % r->ranks == 0)
+        return TN_OK;
+    return tni_yaml_fail(
+        tni_yaml_get(tni_yaml_get(r->root, "train"), "batch_size"), err,
+        "train.batch_size: %lld rows cannot be shared evenly by %u processes; "
+        "take a multiple of %u, or another number of processes",
+        (long long)r->train.batch_size, r->ranks, r->ranks);
+}
+
 static tn_status create(tni_training *t, tn_error *err)
 {
     const tni_recipe *r = t->recipe;
+    TN_TRY(check_rows(r, err));
     if (r->quantize)
         return tn_fail(err, TN_EINVALID,
                        "quantize: weights in 8 or 4 bits have no gradient and "
@@ -337,16 +349,18 @@ void tni_training_firsts(const int32_t *segments, int64_t rows, int64_t seq_len,
 tn_status tni_training_upload(tni_training *t, const tn_batch *batch,
                               tn_error *err)
 {
-    const tni_train_options *o = &t->recipe->train;
-    const int64_t bytes = o->batch_size * o->seq_len * 4;
-    const int64_t pitch = input_pitch(t->recipe);
-    TN_TRY(tni_session_upload(t->session, TN_ARENA_INPUT, 0, batch->tokens,
+    const tni_recipe *r = t->recipe;
+    const int64_t rows = tni_recipe_rows(r), seq_len = r->train.seq_len;
+    const int64_t at = tni_recipe_first_row(r) * seq_len;
+    const int64_t bytes = rows * seq_len * 4, pitch = input_pitch(r);
+    TN_TRY(tni_session_upload(t->session, TN_ARENA_INPUT, 0, batch->tokens + at,
                               bytes, err));
-    TN_TRY(tni_session_upload(t->session, TN_ARENA_INPUT, pitch, batch->targets,
-                              bytes, err));
+    TN_TRY(tni_session_upload(t->session, TN_ARENA_INPUT, pitch,
+                              batch->targets + at, bytes, err));
     if (!t->firsts)
         return TN_OK;
-    tni_training_firsts(batch->segments, o->batch_size, o->seq_len, t->firsts);
+    tni_training_firsts(batch->segments ? batch->segments + at : NULL, rows,
+                        seq_len, t->firsts);
     return tni_session_upload(t->session, TN_ARENA_INPUT, 2 * pitch, t->firsts,
                               bytes, err);
 }
@@ -354,10 +368,11 @@ tn_status tni_training_upload(tni_training *t, const tn_batch *batch,
 tn_status tni_training_accumulate(tni_training *t, int64_t step, int64_t index,
                                   const tn_batch *batch, tn_error *err)
 {
-    /* Each micro-batch draws its own dropout masks. */
-    const int64_t draw = step * t->recipe->train.grad_accum + index;
-    const int32_t rng[2] = {(int32_t)t->recipe->seed,
-                            (int32_t)(draw & INT32_MAX)};
+    /* Each micro-batch draws its own dropout masks, and so does each rank. */
+    const tni_recipe *r = t->recipe;
+    const int64_t draw =
+        (step * r->train.grad_accum + index) * r->ranks + r->rank;
+    const int32_t rng[2] = {(int32_t)r->seed, (int32_t)(draw & INT32_MAX)};
     memcpy(t->scalars + TNI_SCALAR_RNG * TN_ALIGNMENT, rng, sizeof rng);
     TN_TRY(upload_scalars(t, err));
     TN_TRY(tni_training_upload(t, batch, err));
@@ -399,6 +414,7 @@ tn_status tni_training_result(tni_training *t, int64_t step,
         .grad_norm = get_real(t, TNI_METRIC_GRAD_NORM),
         .tokens = get_real(t, TNI_METRIC_TOKENS),
         .ok = get_real(t, TNI_METRIC_OK) > 0.5,
+        .stopping = get_real(t, TNI_METRIC_STOPPING) > 0.5,
     };
     return TN_OK;
 }

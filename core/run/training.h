@@ -21,13 +21,16 @@ enum {
     TNI_METRIC_LOSS_SUM, /* of this step's micro-batches */
     TNI_METRIC_TOKENS,
     TNI_METRIC_AUXILIARY_SUM,
-    TNI_METRIC_LOSS, /* what update makes of them */
+    TNI_METRIC_STOPPING, /* ranks that were asked to stop */
+    TNI_METRIC_SUMMED,   /* those before it are summed over ranks */
+    TNI_METRIC_LOSS = TNI_METRIC_SUMMED, /* what update makes of them */
     TNI_METRIC_AUXILIARY,
     TNI_METRIC_GRAD_NORM,
     TNI_METRIC_OK,
     TNI_METRIC_FAILED, /* this step or one before it was not ok */
     TNI_METRIC_EVAL_SUM,
     TNI_METRIC_EVAL_TOKENS,
+    TNI_METRIC_RANKS, /* doubles, while ranks.c sums them */
     TNI_METRIC_COUNT
 };
 
@@ -47,8 +50,8 @@ typedef struct tni_training {
     unsigned char *scalars; /* the SCALAR arena's image */
     int64_t scalar_bytes;
     unsigned char metrics[TNI_METRIC_COUNT * TN_ALIGNMENT];
-    /* (B, T): at which row of its own each row's document begins; NULL: rows
-     * are not kept to documents */
+    /* (B, T), B being this process's rows: at which row of its own each row's
+     * document begins; NULL: rows are not kept to documents */
     int32_t *firsts;
 } tni_training;
 
@@ -58,6 +61,7 @@ typedef struct tni_step_result {
     double grad_norm; /* before clipping */
     double tokens;    /* that were trained on */
     int ok;           /* 0: not finite, nothing was changed */
+    int stopping;     /* a rank was asked to stop before this step's update */
 } tni_step_result;
 
 /* Steps that may be started and not yet known the result of. */
@@ -114,7 +118,7 @@ void tni_describe_update(const tni_training *training, tni_graph *g);
 void tni_training_firsts(const int32_t *segments, int64_t rows, int64_t seq_len,
                          int32_t *firsts);
 
-/* The batch into the INPUT arena. */
+/* This process's rows of the batch into the INPUT arena. */
 tn_status tni_training_upload(tni_training *training, const tn_batch *batch,
                               tn_error *err);
 

@@ -124,8 +124,8 @@ typedef struct tn_profile_extension {
 } tn_profile_extension;
 
 /*
- * Extension "workspace/1", since ABI 1.3: memory besides the arenas that runs of
- * this plan need: what kernels share and what each thread has. Plans run one
+ * Extension "workspace/1", since ABI 1.3: memory besides the arenas that runs
+ * of this plan need: what kernels share and what each thread has. Plans run one
  * after the other, so a device needs what its largest needs. Asked before there
  * are arenas; nothing is allocated.
  */
@@ -152,6 +152,21 @@ typedef struct tn_ask_extension {
     tn_status (*take)(tn_device *device, uint32_t slot, void *to, int64_t bytes,
                       tn_error *err);
 } tn_ask_extension;
+
+/*
+ * Extension "stream/1", since ABI 1.4: what a communicator needs to sum in the
+ * device's memory (communicator.h).
+ */
+typedef struct tn_stream_extension {
+    uint32_t struct_size;
+    uint32_t reserved;
+    const char *memory; /* whose addresses and streams: "cuda" */
+    /* The device's address of a buffer. */
+    void *(*address)(tn_device *device, const tn_buffer *buffer);
+    /* Where runs and copies are done in order. From here on, and until the
+     * backend is closed, the calling thread works on this device. */
+    tn_status (*stream)(tn_device *device, void **stream, tn_error *err);
+} tn_stream_extension;
 
 TN_END_DECLS
 #endif

@@ -37,9 +37,9 @@ typedef struct tn_host {
 
     /*
      * The pool, with `count` threads including the caller; 0 means one per
-     * available core. The first call decides; a later call that asks for
-     * another number gets the same pool. NULL only when threads cannot be
-     * made. The host owns it.
+     * available core, of which local_size processes take a share each. The
+     * first call decides; a later call that asks for another number gets the
+     * same pool. NULL only when threads cannot be made. The host owns it.
      */
     tn_pool *(*pool)(const struct tn_host *host, uint32_t count);
     uint32_t (*pool_count)(const tn_pool *pool);
@@ -52,6 +52,11 @@ typedef struct tn_host {
 
     /* Inside a body: wait until all threads of the region have come here. */
     void (*pool_barrier)(tn_pool *pool);
+
+    /* Since ABI 1.4. Which of the run's processes on this machine this one is,
+     * and how many they are, known before a backend is opened; 0 of 0 where it
+     * is alone. Of several devices each takes one. */
+    uint32_t local_rank, local_size;
 } tn_host;
 
 TN_END_DECLS

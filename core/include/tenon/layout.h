@@ -16,6 +16,7 @@
 #include <tenon/backend.h>
 #include <tenon/base.h>
 #include <tenon/builder.h>
+#include <tenon/communicator.h>
 #include <tenon/dataset.h>
 #include <tenon/host.h>
 #include <tenon/map.h>
@@ -65,7 +66,7 @@ TN_AT_(tn_here, reserved, 12);
 
 /* ---- host.h ---- */
 
-TN_SIZE_(tn_host, 48);
+TN_SIZE_(tn_host, 56);
 TN_AT_(tn_host, struct_size, 0);
 TN_AT_(tn_host, abi_minor, 4);
 TN_AT_(tn_host, log, 8);
@@ -73,6 +74,8 @@ TN_AT_(tn_host, pool, 16);
 TN_AT_(tn_host, pool_count, 24);
 TN_AT_(tn_host, pool_run, 32);
 TN_AT_(tn_host, pool_barrier, 40);
+TN_AT_(tn_host, local_rank, 48);
+TN_AT_(tn_host, local_size, 52);
 
 /* ---- option.h ---- */
 
@@ -522,6 +525,33 @@ TN_AT_(tn_schedule, summary, 0);
 TN_AT_(tn_schedule, options, 8);
 TN_AT_(tn_schedule, check, 32);
 TN_AT_(tn_schedule, multiplier, 40);
+
+TN_SIZE_(tn_stream_extension, 32);
+TN_AT_(tn_stream_extension, struct_size, 0);
+TN_AT_(tn_stream_extension, reserved, 4);
+TN_AT_(tn_stream_extension, memory, 8);
+TN_AT_(tn_stream_extension, address, 16);
+TN_AT_(tn_stream_extension, stream, 24);
+
+/* ---- communicator.h ---- */
+
+TN_SIZE_(tn_communicator_info, 32);
+TN_AT_(tn_communicator_info, struct_size, 0);
+TN_AT_(tn_communicator_info, rank, 4);
+TN_AT_(tn_communicator_info, size, 8);
+TN_AT_(tn_communicator_info, local_rank, 12);
+TN_AT_(tn_communicator_info, local_size, 16);
+TN_AT_(tn_communicator_info, reserved, 20);
+TN_AT_(tn_communicator_info, memory, 24);
+
+TN_SIZE_(tn_communicator, 72);
+TN_AT_(tn_communicator, summary, 0);
+TN_AT_(tn_communicator, options, 8);
+TN_AT_(tn_communicator, probe, 32);
+TN_AT_(tn_communicator, open, 40);
+TN_AT_(tn_communicator, close, 48);
+TN_AT_(tn_communicator, info, 56);
+TN_AT_(tn_communicator, all_reduce, 64);
 
 /* ---- builder.h ---- */
 

@@ -30,7 +30,7 @@
 TN_BEGIN_DECLS
 
 #define TN_ABI_MAJOR 1
-#define TN_ABI_MINOR 3
+#define TN_ABI_MINOR 4
 #define TN_PLUGIN_MAGIC 0x4e4e4554u /* "TENN" */
 
 #if defined(__SANITIZE_ADDRESS__)
