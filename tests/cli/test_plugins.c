@@ -25,9 +25,9 @@ static void the_list_has_every_kind_of_plugin(void **state)
     (void)state;
     const said *s = tenon("plugins", NULL);
     assert_status(s, 0);
-    assert_out(s, "backend    cpu ");
-    assert_out(s, "arch       transformer ");
-    assert_out(s, "optimizer  adamw ");
+    assert_out(s, "backend       cpu ");
+    assert_out(s, "arch          transformer ");
+    assert_out(s, "optimizer     adamw ");
     assert_out(s, "Searched, in this order:");
 }
 
@@ -72,7 +72,7 @@ static void a_plugin_that_crashes_is_one_line_of_the_list(void **state)
     assert_status(s, 0);
     assert_out(s, "crashed (signal 11)");
     assert_out(s, "m68k-amiga");
-    assert_out(s, "schedule   good ");
+    assert_out(s, "schedule      good ");
     setenv("TENON_PLUGIN_PATH", before, 1);
     free(before);
     remove_folder(folder);
