@@ -51,6 +51,7 @@ void ISA(attention_fill)(attention *a, const cpu_compiler *c,
     a->E = in[2].shape[3];
     a->heads = a->H / a->G;
     a->query_blocks = cpu_parts(a->T, ATTENTION_LANES);
+    a->threads = cpu_threads(c);
     a->scale =
         (float)(attr->scale != 0.0 ? attr->scale : 1.0 / sqrt((double)a->D));
     a->cap = (float)attr->softcap;
@@ -296,12 +297,24 @@ static void finish(const attention *a, const lanes *l, const online *n,
      1.0f, room);
 }
 
+/* Later queries meet more keys, and threads take tasks in turn: were blocks in
+ * order, one thread would have all the late ones. So every other round of turns
+ * goes the other way. */
+static int64_t block_of_task(const attention *a, int64_t task)
+{
+    const int64_t round = task / a->threads, first = round * a->threads;
+    const int64_t all = a->B * a->H * a->query_blocks;
+    const int64_t last = cpu_min(first + a->threads, all) - 1;
+    return round % 2 ? last - (task - first) : task;
+}
+
 static void run_attention(const void *argument, cpu_worker *w, int64_t task)
 {
     const attention *a = argument;
-    const int64_t b = task / a->query_blocks / a->H;
-    const int64_t h = task / a->query_blocks % a->H, g = h / a->heads;
-    const int64_t first = task % a->query_blocks * ATTENTION_LANES;
+    const int64_t block = block_of_task(a, task);
+    const int64_t b = block / a->query_blocks / a->H;
+    const int64_t h = block / a->query_blocks % a->H, g = h / a->heads;
+    const int64_t first = block % a->query_blocks * ATTENTION_LANES;
     const int64_t k = vector_at(&a->k, b, 0, g), v = vector_at(&a->v, b, 0, g);
     lanes l;
     online n;

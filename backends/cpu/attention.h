@@ -62,6 +62,7 @@ typedef struct attention {
     int64_t B, T, H, D, S, G, E;
     int64_t heads; /* per kv head: H / G */
     int64_t query_blocks;
+    int64_t threads;
     float scale, cap;
     int64_t window;
     uint32_t causal;

@@ -59,8 +59,8 @@ int64_t cpu_shared(cpu_compiler *c, int64_t bytes);
 /* Address of an operand; NULL for an absent one. */
 void *cpu_at(const cpu_compiler *c, const tn_operand *operand);
 
-/* How many threads will run it. Only products look, whose bits do not depend on
- * how they are cut (gemm.h). */
+/* How many threads will run it: for products, whose bits do not depend on how
+ * they are cut (gemm.h), and for who runs what. */
 uint32_t cpu_threads(const cpu_compiler *c);
 
 /* Whether machine code may be written, and: a copy of it that can be called
