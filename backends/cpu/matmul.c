@@ -3,7 +3,9 @@
  *
  * An element of a product is the same sum in any slice (gemm.h), so slices may
  * follow from the number of threads and the bits do not: as many as there are
- * threads, cut so that they are even and little is copied twice.
+ * threads, cut so that they are even and little is copied twice. Even counts
+ * for more than whole tiles: of 1,024 columns each of two threads takes 512 and
+ * not 11 and 10.3 tiles of 48.
  *
  * A few rows of A (decoding) are one pass over B (gemv.h). Where its columns
  * are contiguous each thread reads one stretch of them, so that its streams are
@@ -19,7 +21,8 @@
 
 enum {
     COPIED = 24,
-    READ = 6, /* a number, in products of two: measured */
+    READ = 6,  /* a number, in products of two: measured */
+    EMPTY = 8, /* so much of a tile, as one row or column */
     FEW_ROUND = 64,
     FEW_ELEMENTS = 32 * 1024, /* of B in a task of few rows */
 };
@@ -142,12 +145,26 @@ static void transpose_thin(product *p)
     }
 }
 
+/* Rows or columns that slices are multiples of. */
+static int64_t step_of(int64_t tile)
+{
+    return cpu_min(tile, VW);
+}
+
+/* How many in full tiles take as long as n rows or columns. */
+static int64_t in_tiles(int64_t n, int64_t tile)
+{
+    const int64_t left = n % tile;
+    return n + (left ? (tile - left) / EMPTY : 0);
+}
+
 /* What a slice takes of each k, in products of two numbers. */
 static double price(const product *p, const gemm_order *order, int64_t m,
                     int64_t n)
 {
     const int64_t a = cpu_min(m, p->M), b = cpu_min(n, p->N);
-    return (double)(a * b + a * (order->copies_a ? COPIED : READ) +
+    return (double)(in_tiles(a, order->rows) * in_tiles(b, order->columns) +
+                    a * (order->copies_a ? COPIED : READ) +
                     b * (order->copies_b ? COPIED : READ));
 }
 
@@ -156,12 +173,13 @@ static double price(const product *p, const gemm_order *order, int64_t m,
 static int split(product *p, int64_t slices)
 {
     const gemm_order order = ISA(gemm_order_of)(p->M, p->N, p->a, p->b);
-    const int64_t most_m = cpu_parts(p->M, order.rows);
-    const int64_t most_n = cpu_parts(p->N, order.columns);
+    const int64_t m_step = step_of(order.rows), n_step = step_of(order.columns);
+    const int64_t most_m = cpu_parts(p->M, m_step);
+    const int64_t most_n = cpu_parts(p->N, n_step);
     double least = (double)INFINITY;
     for (int64_t m = 1, n = slices; m <= slices; m *= 2, n /= 2) {
-        const int64_t rows = cpu_parts(most_m, m) * order.rows;
-        const int64_t columns = cpu_parts(most_n, n) * order.columns;
+        const int64_t rows = cpu_parts(most_m, m) * m_step;
+        const int64_t columns = cpu_parts(most_n, n) * n_step;
         const double cost = price(p, &order, rows, columns);
         if (m > most_m || n > most_n || cost >= least)
             continue;
