@@ -233,7 +233,7 @@ static void emit_copy(cpu_compiler *c, const tn_operand *x, const tn_operand *y,
     for (uint32_t i = 0; i + 1 < k->rank; i++)
         k->lines *= i == k->across && squares ? cpu_parts(k->shape[i], SQUARE)
                                               : k->shape[i];
-    k->lines_per_task = cpu_max(1, TASK_ELEMENTS / n);
+    k->lines_per_task = cpu_share(k->lines, TASK_ELEMENTS / n);
     cpu_step(c, squares ? run_squares : run_lines, k,
              cpu_parts(k->lines, k->lines_per_task));
 }

@@ -160,6 +160,16 @@ static inline int64_t cpu_parts(int64_t whole, int64_t part)
     return (whole + part - 1) / part;
 }
 
+/* How many of `all` units a task takes: at most `most`, and where that makes
+ * more than one task, so few that there are 4, 8, 12 ... alike: threads take
+ * them in turn, and one that is left over, or smaller, lets others wait. */
+static inline int64_t cpu_share(int64_t all, int64_t most)
+{
+    const int64_t tasks = cpu_parts(all, cpu_max(1, most));
+    return tasks <= 1 ? cpu_max(1, most)
+                      : cpu_parts(all, cpu_parts(tasks, 4) * 4);
+}
+
 /* Bytes of an element. */
 static inline int64_t cpu_bytes(tn_dtype dtype)
 {

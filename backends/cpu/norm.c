@@ -86,6 +86,7 @@ tn_status ISA(compile_rms_norm)(cpu_compiler *c, const tn_plan_node *node,
     k->w = cpu_at(c, &node->in[1]);
     k->y = lines_of(c, &node->out[0]);
     k->rstd = cpu_at(c, &node->out[1]);
+    k->rows_per_task = cpu_share(k->rows, k->rows_per_task);
     cpu_step(c, run_norm, k, cpu_parts(k->rows, k->rows_per_task));
     return TN_OK;
 }

@@ -305,7 +305,8 @@ static void cut(stage *s)
         s->block = cpu_max(BLOCK / s->width, FLUSH_ROWS);
     s->blocks = cpu_parts(s->R, s->block);
     s->units = s->O * s->blocks * s->column_blocks;
-    s->units_per_task = cpu_max(1, TASK_ELEMENTS / (s->block * s->width));
+    s->units_per_task =
+        cpu_share(s->units, TASK_ELEMENTS / (s->block * s->width));
 }
 
 static void emit_stage(cpu_compiler *c, const stage *s)

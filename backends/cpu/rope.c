@@ -92,7 +92,8 @@ tn_status ISA(compile_rope)(cpu_compiler *c, const tn_plan_node *node,
     k->dims = attr->dims ? attr->dims : k->D;
     k->interleaved = attr->interleaved;
     k->sign = attr->inverse ? -1.0 : 1.0;
-    k->rows_per_task = cpu_max(1, TASK_ELEMENTS / cpu_max(1, k->H * k->D));
+    k->rows_per_task =
+        cpu_share(k->rows, TASK_ELEMENTS / cpu_max(1, k->H * k->D));
     if (k->dims % 2 || k->dims > k->D || k->dims > MOST_DIMS)
         return cpu_refuse(
             node, err, "dims is %lld; even and at most %lld are possible",
