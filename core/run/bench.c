@@ -119,14 +119,17 @@ static void describe_sums(tni_graph *g, const int64_t shape[3], int is_bf16)
     tn_assign(b, y, tn_sum(b, x, 1u << 1));
 }
 
-/* Numbers into an arena. Memory that was never written is one page of zeros to
- * the system, which is no memory to measure. */
+/* Numbers into an arena, of f32 whose halves are numbers of bf16: between 1
+ * and 2, all. Memory that was never written is one page of zeros to the system,
+ * which is no memory to measure. */
 static tn_status touch(tni_session *s, tn_arena arena, tn_error *err)
 {
+    uint32_t bits[4096];
     float ones[4096];
     const int64_t count = s->arena_bytes[arena] / s->real_bytes;
     for (int i = 0; i < 4096; i++)
-        ones[i] = 1.0f + 0x1p-12f * (float)i;
+        bits[i] = (0x3f80u | ((uint32_t)i & 0x7fu)) * 0x10001u;
+    memcpy(ones, bits, sizeof ones);
     for (int64_t at = 0; at < count; at += 4096) {
         const int64_t n = count - at < 4096 ? count - at : 4096;
         TN_TRY(tni_session_upload_reals(s, arena, at * s->real_bytes, ones, n,
