@@ -123,6 +123,11 @@ uint32_t cpu_threads(const cpu_compiler *c)
     return c->exec->device->threads;
 }
 
+cpu_products cpu_bf16_products(const cpu_compiler *c)
+{
+    return c->exec->device->bf16;
+}
+
 int cpu_generates(const cpu_compiler *c)
 {
     return c->exec->device->generate != 0;
@@ -322,7 +327,7 @@ static tn_status allocate(cpu_compiler *c, tn_error *err)
                        x->plan->name, (long long)x->scratch_bytes, threads,
                        (long long)x->shared_bytes);
     for (uint32_t i = 0; i < threads; i++)
-        x->workers[i] = (cpu_worker){.dot_bf16 = x->device->pairs, .exec = x};
+        x->workers[i] = (cpu_worker){.exec = x};
     return TN_OK;
 }
 

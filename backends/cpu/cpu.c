@@ -36,7 +36,7 @@ typedef struct cpu_options {
 } cpu_options;
 
 enum { VECTORS_AUTO, VECTORS_AVX2, VECTORS_AVX512 };
-enum { BF16_AUTO, BF16_WIDENED, BF16_PAIRS };
+enum { BF16_AUTO, BF16_WIDENED, BF16_PAIRS, BF16_INTEGERS };
 
 static const tn_option options[] = {
     TN_OPTION_INT(cpu_options, threads, 0, 0, 1024,
@@ -46,9 +46,10 @@ static const tn_option options[] = {
     TN_OPTION_BOOL(cpu_options, native, 1,
                    "compute composites by kernels of their own; false: let "
                    "the core decompose them, to compare"),
-    TN_OPTION_ENUM(cpu_options, bf16, "auto|widened|pairs", BF16_AUTO,
-                   "how bf16 operands are multiplied: widened to f32, or in "
-                   "pairs by VDPBF16PS; auto takes what is faster here"),
+    TN_OPTION_ENUM(cpu_options, bf16, "auto|widened|pairs|integers", BF16_AUTO,
+                   "how bf16 operands are multiplied: widened to f32, in pairs "
+                   "by VDPBF16PS, or as 16-bit integers with a common scale "
+                   "by VPDPWSSD; auto takes what is fastest here"),
     TN_OPTION_BOOL(cpu_options, jit, 1,
                    "write machine code for element-wise programs, where the "
                    "system allows it; false: interpret them, to compare"),
@@ -59,6 +60,19 @@ static const tn_option options[] = {
 static int64_t free_memory(void)
 {
     return (int64_t)sysconf(_SC_AVPHYS_PAGES) * (int64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* AVX-VNNI is what AVX2 kernels use, AVX-512 VNNI the others. */
+static int has_integers(const cpu_features *f)
+{
+    return f->avx512 ? f->avx512_vnni != 0 : f->avx_vnni != 0;
+}
+
+static cpu_products fastest(const cpu_features *f)
+{
+    return f->fast_bf16      ? CPU_PAIRS
+           : has_integers(f) ? CPU_INTEGERS
+                             : CPU_FLOATS;
 }
 
 static tn_status cpu_probe(const tn_host *host, uint32_t index,
@@ -78,8 +92,8 @@ static tn_status cpu_probe(const tn_host *host, uint32_t index,
                       : "");
     if (f.avx2)
         snprintf(info->note, sizeof info->note, "computes in f32%s",
-                 f.fast_bf16 ? ", bf16 products at twice that"
-                             : "; bf16 saves memory, not time");
+                 fastest(&f) != CPU_FLOATS ? ", bf16 products at twice that"
+                                           : "; bf16 saves memory, not time");
     else
         snprintf(info->note, sizeof info->note,
                  "needs %s, which this machine lacks; backend reference runs "
@@ -109,14 +123,22 @@ static tn_status choose_kernels(tn_device *d, int32_t vectors, tn_error *err)
 
 static tn_status choose_products(tn_device *d, int32_t bf16, tn_error *err)
 {
-    if (bf16 == BF16_PAIRS && !d->features.avx512_bf16)
+    static const cpu_products named[] = {[BF16_WIDENED] = CPU_FLOATS,
+                                         [BF16_PAIRS] = CPU_PAIRS,
+                                         [BF16_INTEGERS] = CPU_INTEGERS};
+    const cpu_features *f = &d->features;
+    if (bf16 == BF16_PAIRS && !f->avx512_bf16)
         return tn_fail(err, TN_EUNSUPPORTED,
                        "backend cpu: bf16 is pairs, but this machine (%s) "
                        "lacks AVX512_BF16 or does not use AVX-512; set it to "
                        "auto",
-                       d->features.brand);
-    d->pairs =
-        bf16 == BF16_PAIRS || (bf16 == BF16_AUTO && d->features.fast_bf16);
+                       f->brand);
+    if (bf16 == BF16_INTEGERS && !has_integers(f))
+        return tn_fail(err, TN_EUNSUPPORTED,
+                       "backend cpu: bf16 is integers, but this machine (%s) "
+                       "lacks %s; set it to auto",
+                       f->brand, f->avx512 ? "AVX-512 VNNI" : "AVX-VNNI");
+    d->bf16 = bf16 == BF16_AUTO ? fastest(f) : named[bf16];
     return TN_OK;
 }
 

@@ -22,9 +22,8 @@
 /* ---- what kernels see while they run ---- */
 
 typedef struct cpu_worker {
-    float *scratch;    /* this thread's, 64-byte aligned */
-    char *shared;      /* the exec's, 64-byte aligned; see cpu_shared */
-    uint32_t dot_bf16; /* the processor multiplies pairs of bf16 */
+    float *scratch; /* this thread's, 64-byte aligned */
+    char *shared;   /* the exec's, 64-byte aligned; see cpu_shared */
     tn_exec *exec;
 } cpu_worker;
 
@@ -62,6 +61,11 @@ void *cpu_at(const cpu_compiler *c, const tn_operand *operand);
 /* How many threads will run it: for products, whose bits do not depend on how
  * they are cut (gemm.h), and for who runs what. */
 uint32_t cpu_threads(const cpu_compiler *c);
+
+/* As what products multiply (gemm_blocks.h), and what the device chose for
+ * operands in bf16. */
+typedef enum cpu_products { CPU_FLOATS, CPU_PAIRS, CPU_INTEGERS } cpu_products;
+cpu_products cpu_bf16_products(const cpu_compiler *c);
 
 /* Whether machine code may be written, and: a copy of it that can be called
  * once the plan is compiled and lives as long as the exec; NULL: no memory. */
@@ -103,6 +107,7 @@ typedef struct cpu_features {
     uint32_t avx512; /* F, BW, DQ and VL */
     uint32_t avx512_bf16;
     uint32_t fast_bf16; /* and faster than f32 */
+    uint32_t avx512_vnni, avx_vnni;
     char brand[64];
     char missing[64]; /* "AVX2 and FMA"; empty where avx2 */
 } cpu_features;
@@ -115,8 +120,8 @@ struct tn_device {
     uint32_t threads;
     uint32_t profiling;
     uint32_t decompose; /* claim no composite */
-    uint32_t pairs;     /* multiply pairs of bf16 */
     uint32_t generate;  /* machine code for element-wise programs */
+    cpu_products bf16;  /* how operands in bf16 are multiplied */
     cpu_features features;
     const cpu_kernel *kernels;
     char *work; /* threads' scratch, then the shared: of one exec at a time */

@@ -62,13 +62,21 @@ typedef struct gemm_into {
 
 /* ---- large blocks ---- */
 
+/* As what a and b are multiplied. */
+static inline cpu_products gemm_products(const cpu_compiler *c, gemm_any a,
+                                         gemm_any b)
+{
+    return a.dtype == TN_BF16 && b.dtype == TN_BF16 ? cpu_bf16_products(c)
+                                                    : CPU_FLOATS;
+}
+
 /* c (M, N) = a (M, K) b (K, N), a and b with stride 1 in one axis; sums are
  * f32. An element of c is the same bits whatever the block around it.
  * `scratch`: gemm_scratch bytes, 64-byte aligned. */
-void ISA(gemm)(const cpu_worker *w, int64_t M, int64_t N, int64_t K, gemm_any a,
+void ISA(gemm)(cpu_products how, int64_t M, int64_t N, int64_t K, gemm_any a,
                gemm_any b, gemm_into c, float *scratch);
-int64_t ISA(gemm_scratch)(int64_t M, int64_t N, int64_t K, gemm_any a,
-                          gemm_any b, tn_dtype c);
+int64_t ISA(gemm_scratch)(cpu_products how, int64_t M, int64_t N, int64_t K,
+                          tn_dtype c);
 
 /* How `gemm` goes about a product, for who cuts it into blocks: which operands
  * it copies, so that few are copied twice, and the multiples of rows and
@@ -77,7 +85,8 @@ typedef struct gemm_order {
     int copies_a, copies_b;
     int64_t rows, columns;
 } gemm_order;
-gemm_order ISA(gemm_order_of)(int64_t M, int64_t N, gemm_any a, gemm_any b);
+gemm_order ISA(gemm_order_of)(cpu_products how, int64_t M, int64_t N,
+                              gemm_any a, gemm_any b);
 
 /* ---- small blocks: nothing is copied ---- */
 

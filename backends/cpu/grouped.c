@@ -25,6 +25,7 @@ typedef struct grouped {
     const int32_t *offsets;
     char *c;
     tn_dtype c_dtype;
+    cpu_products how;
     uint32_t add;
     uint32_t node;
     int64_t slice, parts; /* of N; with transpose_a of K */
@@ -71,7 +72,7 @@ static void multiply(const grouped *g, const cpu_worker *w, int64_t M,
     if (gemm_is_few(M, b))
         ISA(gemm_few)(M, N, K, a, b, into, 0, w->scratch);
     else
-        ISA(gemm)(w, M, N, K, a, b, into, w->scratch);
+        ISA(gemm)(g->how, M, N, K, a, b, into, w->scratch);
 }
 
 static void run_grouped(const void *argument, cpu_worker *w, int64_t task)
@@ -92,7 +93,7 @@ static void run_grouped(const void *argument, cpu_worker *w, int64_t task)
 static void need_scratch(cpu_compiler *c, const grouped *g, int64_t M,
                          int64_t N, int64_t K)
 {
-    cpu_scratch(c, ISA(gemm_scratch)(M, N, K, g->a, g->b, g->c_dtype));
+    cpu_scratch(c, ISA(gemm_scratch)(g->how, M, N, K, g->c_dtype));
     cpu_scratch(c, ISA(gemm_few_scratch)(GEMV_ROWS, N, K));
 }
 
@@ -164,6 +165,7 @@ tn_status ISA(compile_grouped_matmul)(cpu_compiler *c, const tn_plan_node *node,
     g->offsets = cpu_at(c, &node->in[2]);
     g->c = cpu_at(c, out);
     g->c_dtype = out->dtype;
+    g->how = gemm_products(c, g->a, g->b);
     g->add = node->accumulate & 1u;
     g->node = cpu_node(c);
     if (cpu_max(g->R, cpu_max(g->K, g->N)) > INT32_MAX)

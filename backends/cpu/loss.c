@@ -171,6 +171,7 @@ typedef struct loss {
     tn_dtype dx_dtype;
     int64_t N, C, V;
     uint32_t add_dw;
+    cpu_products how;
 } loss;
 
 static int64_t rows_per_task(int64_t rows, int64_t V)
@@ -204,6 +205,7 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
                           .a = x,
                           .b = w_turned,
                           .c_dtype = TN_F32,
+                          .how = k->how,
                           .a_shared = -1,
                           .c_shared = logits});
     cpu_barrier(c);
@@ -219,6 +221,7 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
                           .b = x,
                           .c = k->dw,
                           .c_dtype = TN_F32,
+                          .how = k->how,
                           .a_shared = logits,
                           .c_shared = -1,
                           .add = first > 0 || k->add_dw});
@@ -230,6 +233,7 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
                           .b = w,
                           .c = k->dx + cpu_bytes(k->dx_dtype) * first * k->C,
                           .c_dtype = k->dx_dtype,
+                          .how = k->how,
                           .a_shared = logits,
                           .c_shared = -1});
 }
@@ -244,6 +248,7 @@ static tn_status emit_loss(cpu_compiler *c, const tn_plan_node *node, loss *k,
     k->x = (gemm_any){cpu_at(c, &node->in[0]), node->in[0].dtype, k->C, 1};
     k->w = (gemm_any){cpu_at(c, &node->in[1]), node->in[1].dtype, k->C, 1};
     k->V = node->in[1].shape[0];
+    k->how = gemm_products(c, k->x, k->w);
     if (k->V < 1 || k->V > INT32_MAX || k->C < 1 || k->C > INT32_MAX)
         return cpu_refuse(node, err, "a vocabulary of %lld by %lld",
                           (long long)k->V, (long long)k->C);

@@ -35,6 +35,7 @@ typedef struct product {
     gemm_any a, b;
     char *c;
     tn_dtype c_dtype;
+    cpu_products how;
     int64_t a_shared, c_shared; /* offsets in shared memory; -1: a, c */
     uint32_t add;
     uint32_t batch_rank;
@@ -59,7 +60,7 @@ static void run_slice(const product *p, const cpu_worker *w, gemm_any a,
     if (p->few)
         ISA(gemm_few)(rows, columns, p->K, a, b, into, 0, w->scratch);
     else
-        ISA(gemm)(w, rows, columns, p->K, a, b, into, w->scratch);
+        ISA(gemm)(p->how, rows, columns, p->K, a, b, into, w->scratch);
 }
 
 static void run_product(const void *argument, cpu_worker *w, int64_t task)
@@ -172,7 +173,7 @@ static double price(const product *p, const gemm_order *order, int64_t m,
  * is too small. */
 static int split(product *p, int64_t slices)
 {
-    const gemm_order order = ISA(gemm_order_of)(p->M, p->N, p->a, p->b);
+    const gemm_order order = ISA(gemm_order_of)(p->how, p->M, p->N, p->a, p->b);
     const int64_t m_step = step_of(order.rows), n_step = step_of(order.columns);
     const int64_t most_m = cpu_parts(p->M, m_step);
     const int64_t most_n = cpu_parts(p->N, n_step);
@@ -243,9 +244,9 @@ static void emit(cpu_compiler *c, product *p)
     choose_tasks(p, cpu_threads(c));
     const int64_t rows = cpu_min(p->M, p->m_slice);
     const int64_t columns = cpu_min(p->N, p->n_slice);
-    cpu_scratch(c, p->few ? ISA(gemm_few_scratch)(rows, columns, p->K)
-                          : ISA(gemm_scratch)(rows, columns, p->K, p->a, p->b,
-                                              p->c_dtype));
+    cpu_scratch(
+        c, p->few ? ISA(gemm_few_scratch)(rows, columns, p->K)
+                  : ISA(gemm_scratch)(p->how, rows, columns, p->K, p->c_dtype));
     cpu_step(c, run_product, p,
              p->m_parts * p->n_parts *
                  cpu_parts(p->batches, p->batches_per_task));
@@ -282,6 +283,7 @@ tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
     p->c = cpu_at(c, out);
     p->c_dtype = out->dtype;
     p->a_shared = p->c_shared = -1;
+    p->how = gemm_products(c, p->a, p->b);
     p->add = node->accumulate & 1u;
     set_batches(a, b, out, p);
     fold_batches(p);
@@ -307,6 +309,7 @@ void ISA(emit_product)(cpu_compiler *c, const shared_product *s)
     p->b = s->b;
     p->c = s->c;
     p->c_dtype = s->c_dtype;
+    p->how = s->how;
     p->a_shared = s->a_shared;
     p->c_shared = s->c_shared;
     p->add = s->add;

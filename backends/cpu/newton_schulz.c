@@ -139,7 +139,7 @@ static void gram(const schulz *n, const cpu_worker *w, const float *X, float *G,
     const int64_t across = n->R > n->C ? 1 : n->C;
     const int64_t along = n->R > n->C ? n->C : 1;
     ISA(gemm)
-    (w, rows, columns, n->L, matrix(X + i * across, across, along),
+    (CPU_FLOATS, rows, columns, n->L, matrix(X + i * across, across, along),
      matrix(X + j * across, along, across), into(G + i * n->S + j, n->S),
      w->scratch);
     if (i < j)
@@ -157,7 +157,7 @@ static void polynomial(const schulz *n, const cpu_worker *w, const float *G,
     const int64_t rows = cpu_min(n->block, n->S - i);
     const int64_t columns = cpu_min(n->block, n->S - j);
     ISA(gemm)
-    (w, rows, columns, n->S, matrix(G + i * n->S, n->S, 1),
+    (CPU_FLOATS, rows, columns, n->S, matrix(G + i * n->S, n->S, 1),
      matrix(G + j, n->S, 1), into(U + i * n->S + j, n->S), w->scratch);
     for (int64_t r = i; r < i + rows; r++) {
         float *to = U + r * n->S + j;
@@ -180,12 +180,10 @@ static void apply(const schulz *n, const cpu_worker *w, const float *X,
     const gemm_any by = matrix(U, n->S, 1);
     if (n->R > n->C)
         ISA(gemm)
-        (w, count, n->S, n->S, matrix(X + at * n->C, n->C, 1), by,
-         into(next + at * n->C, n->C), w->scratch);
-    else
-        ISA(gemm)
-        (w, n->S, count, n->S, by, matrix(X + at, n->C, 1),
-         into(next + at, n->C), w->scratch);
+    (CPU_FLOATS, count, n->S, n->S, matrix(X + at * n->C, n->C, 1), by,
+     into(next + at * n->C, n->C), w->scratch);
+    else ISA(gemm)(CPU_FLOATS, n->S, count, n->S, by, matrix(X + at, n->C, 1),
+                   into(next + at, n->C), w->scratch);
 }
 
 static int64_t pairs(const schulz *n)
@@ -289,9 +287,8 @@ static void choose_blocks(schulz *n)
 /* What the largest of the products wants. */
 static int64_t product_floats(const schulz *n)
 {
-    const gemm_any x = matrix(n->x, n->C, 1);
     const int64_t most = cpu_max(n->S, n->slice);
-    return ISA(gemm_scratch)(most, most, n->L, x, x, TN_F32) /
+    return ISA(gemm_scratch)(CPU_FLOATS, most, most, n->L, TN_F32) /
            (int64_t)sizeof(float);
 }
 

@@ -17,6 +17,8 @@ enum {
     LEAF1_ECX_F16C = 1 << 29, /* older than FMA: none has that alone */
     LEAF1_ECX_OSXSAVE = 1 << 27,
     LEAF7_EBX_AVX2 = 1 << 5,
+    LEAF7_ECX_AVX512_VNNI = 1 << 11,
+    LEAF7_1_EAX_AVX_VNNI = 1 << 4,
     LEAF7_1_EAX_AVX512_BF16 = 1 << 5,
     STATE_YMM = 0x06,
     STATE_ZMM = 0xe6,
@@ -70,14 +72,14 @@ static int pairs_are_fast(void)
 
 void cpu_detect(cpu_features *f)
 {
-    uint32_t a, b, c, d, b7 = 0;
+    uint32_t a, b, c, d, b7 = 0, c7 = 0;
     memset(f, 0, sizeof *f);
     brand_of(f->brand);
 
     __cpuid(1, a, b, c, d);
     const uint32_t c1 = c;
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d))
-        b7 = b;
+        b7 = b, c7 = c;
     const uint32_t states = c1 & LEAF1_ECX_OSXSAVE ? saved_states() : 0;
     const int fma = (c1 & LEAF1_ECX_FMA) && (c1 & LEAF1_ECX_F16C);
     const int avx2 = (b7 & LEAF7_EBX_AVX2) != 0;
@@ -86,8 +88,11 @@ void cpu_detect(cpu_features *f)
     f->avx2 = fma && avx2 && saved;
     f->avx512 = f->avx2 && (b7 & leaf7_ebx_avx512) == leaf7_ebx_avx512 &&
                 (states & STATE_ZMM) == STATE_ZMM;
-    if (__get_cpuid_count(7, 1, &a, &b, &c, &d))
+    f->avx512_vnni = f->avx512 && (c7 & LEAF7_ECX_AVX512_VNNI) != 0;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
         f->avx512_bf16 = f->avx512 && (a & LEAF7_1_EAX_AVX512_BF16) != 0;
+        f->avx_vnni = f->avx2 && (a & LEAF7_1_EAX_AVX_VNNI) != 0;
+    }
     f->fast_bf16 = f->avx512_bf16 && pairs_are_fast();
     if (!f->avx2)
         snprintf(f->missing, sizeof f->missing, "%s%s%s", avx2 ? "" : "AVX2",

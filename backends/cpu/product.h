@@ -13,6 +13,7 @@ typedef struct shared_product {
     gemm_any a, b;
     void *c;
     tn_dtype c_dtype;
+    cpu_products how;
     int64_t a_shared, c_shared;
     uint32_t add;
 } shared_product;

@@ -188,19 +188,18 @@ static void run_many(const void *argument, cpu_worker *w, int64_t task)
         ISA(quant_decode)
     (p->dtype, p->b + (n + j) * p->b_pitch, p->K, decoded + j * p->K);
     ISA(gemm)
-    (w, p->M, columns, p->K, p->a,
+    (CPU_FLOATS, p->M, columns, p->K, p->a,
      (gemm_any){(const char *)decoded, TN_F32, 1, p->K}, into,
      decoded + decoded_floats(p));
 }
 
 static void compile_many(cpu_compiler *c, product *p)
 {
-    const gemm_any decoded = {NULL, TN_F32, 1, p->K};
     p->slice = cpu_max(32, DECODED_ELEMENTS / p->K / 32 * 32);
     p->slice = cpu_min(p->slice, p->N);
-    cpu_scratch(c, decoded_floats(p) * (int64_t)sizeof(float) +
-                       ISA(gemm_scratch)(p->M, p->slice, p->K, p->a, decoded,
-                                         p->c_dtype));
+    cpu_scratch(
+        c, decoded_floats(p) * (int64_t)sizeof(float) +
+               ISA(gemm_scratch)(CPU_FLOATS, p->M, p->slice, p->K, p->c_dtype));
     cpu_step(c, run_many, p, cpu_parts(p->N, p->slice));
 }
 

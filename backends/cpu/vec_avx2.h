@@ -236,6 +236,15 @@ CPU_INLINE float v_sum(vf a)
     return _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps(pair, pair, 1)));
 }
 
+/* The numbers at even and at odd places of 2 VW. */
+CPU_INLINE void v_part(vf a, vf b, vf *even, vf *odd)
+{
+    const vf x = _mm256_permute2f128_ps(a, b, 0x20);
+    const vf y = _mm256_permute2f128_ps(a, b, 0x31);
+    *even = _mm256_shuffle_ps(x, y, 0x88);
+    *odd = _mm256_shuffle_ps(x, y, 0xdd);
+}
+
 CPU_INLINE vd d_low(vf a)
 {
     return _mm256_cvtps_pd(_mm256_castps256_ps128(a));

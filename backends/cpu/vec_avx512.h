@@ -231,6 +231,16 @@ CPU_INLINE float v_sum(vf a)
     return _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps(pair, pair, 1)));
 }
 
+/* The numbers at even and at odd places of 2 VW. */
+CPU_INLINE void v_part(vf a, vf b, vf *even, vf *odd)
+{
+    const vi lanes = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20,
+                                       22, 24, 26, 28, 30);
+    *even = _mm512_permutex2var_ps(a, lanes, b);
+    *odd = _mm512_permutex2var_ps(
+        a, _mm512_add_epi32(lanes, _mm512_set1_epi32(1)), b);
+}
+
 CPU_INLINE vd d_low(vf a)
 {
     return _mm512_cvtps_pd(_mm512_castps512_ps256(a));

@@ -1,0 +1,265 @@
+/*
+ * gemm_integers.c - products of bf16 as integers of 16 bits (gemm_blocks.h).
+ *
+ * VPDPWSSD multiplies two pairs of 16-bit integers and adds both products to a
+ * lane of 32 bits: twice the work of an f32 FMA, and every processor with
+ * AVX-512 VNNI or AVX-VNNI starts as many of them. So a line of an operand,
+ * over a stretch of K, becomes integers by one power of two, its *scale*
+ * (block floating point: Wilkinson, "Rounding Errors in Algebraic Processes",
+ * 1963):
+ *
+ *     a b  =  scale(a) scale(b) sum over k of a'[k] b'[k]
+ *
+ * The scale brings the length of a line, the root of its sum of squares,
+ * between 2^14 and 2^15. So each number fits into 16 bits and no sum leaves 31:
+ * by Cauchy and Schwarz it is at most the product of the lengths. Sums are
+ * exact; what is rounded is a number that has bits below the scale. Of bf16,
+ * with eight bits, that are those smaller than 2^-7 of the length, by 2^-15 of
+ * the length at most: docs/decisions/0027-bf16-products-in-whole-numbers.md.
+ *
+ * A line that holds what is not finite is NaN, whole.
+ */
+#include "gemm_blocks.h"
+#include "turn.h"
+
+#include <math.h>
+
+/* ---- scales ---- */
+
+enum { TOGETHER = 12 }; /* vectors of lines across */
+
+/* Sums of squares of lines as they usually are. */
+static const float LEAST = 0x1p-100f, MOST = 0x1p100f;
+
+/* 2^-p, squares 4^p < 2^30, with room for the error of the sum. */
+CPU_INLINE vf scales_of(vf squares)
+{
+    const vi exponent = i_shift_right_zero(v_bits(squares * v_set(1.01f)), 23);
+    const vi p = i_shift_right(i_sub(i_set(156), exponent), 1);
+    return v_from_bits(i_shift_left(i_sub(i_set(127), p), 23));
+}
+
+/* 1 / scale; of 0 and of NaN any number. */
+CPU_INLINE vf inverse(vf scale)
+{
+    return v_from_bits(i_sub(i_set(254 << 23), v_bits(scale)));
+}
+
+static int is_zero(gemm_any x, int64_t i, int64_t K)
+{
+    int64_t k = 0;
+    vf bits = v_zero();
+    if (x.column == 1)
+        for (; k < K; k += VW)
+            bits = v_or(bits, gemm_load(x, i * x.row + k, K - k));
+    while (k < K && gemm_element(x, i, k) == 0.0f)
+        k++;
+    return k >= K && m_all(v_eq(bits, v_zero()));
+}
+
+/* The same where squares leave the range of f32. */
+static float careful_scale(gemm_any x, int64_t i, int64_t K)
+{
+    double squares = 0.0;
+    int exponent;
+    for (int64_t k = 0; k < K; k++) {
+        const double number = (double)gemm_element(x, i, k);
+        squares += number * number;
+    }
+    if (!isfinite(squares))
+        return NAN;
+    frexp(1.01 * squares, &exponent);
+    const int64_t p = cpu_max(-126, cpu_min(126, (30 - exponent) >> 1));
+    return ldexpf(1.0f, (int)-p);
+}
+
+/* From sums of squares of lines [i, i + VW) of x. */
+static void put_scales(float *scale, vf squares, gemm_any x, int64_t i,
+                       int64_t lines, int64_t K)
+{
+    float lane[VW];
+    v_store(scale, scales_of(squares));
+    if (m_all(m_and(v_lt(v_set(LEAST), squares), v_lt(squares, v_set(MOST)))))
+        return;
+    v_store(lane, squares);
+    for (int64_t k = 0; k < cpu_min(lines, VW); k++)
+        if (!(lane[k] > LEAST && lane[k] < MOST))
+            scale[k] = is_zero(x, i + k, K) ? 0.0f : careful_scale(x, i + k, K);
+}
+
+CPU_INLINE void call_for_line(gemm_any x, int64_t at)
+{
+    _mm_prefetch(x.at + cpu_bytes(x.dtype) * at, _MM_HINT_T0);
+}
+
+/* 2 VW numbers of a line: those at even places, and those at odd ones. */
+CPU_INLINE void take_pairs(gemm_any x, int64_t at, vf *even, vf *odd)
+{
+    if (x.dtype == TN_F32) {
+        const float *from = gemm_floats(x) + at;
+        v_part(v_load(from), v_load(from + VW), even, odd);
+        return;
+    }
+    const vi both =
+        i_load((const int32_t *)(const void *)(gemm_halves(x) + at));
+    *even = v_from_bits(i_shift_left(both, 16));
+    *odd = v_from_bits(i_and(both, i_set((int32_t)0xffff0000u)));
+}
+
+/* The same of the last n < 2 VW; zeros behind. */
+CPU_INLINE void take_last_pairs(gemm_any x, int64_t at, int64_t n, vf *even,
+                                vf *odd)
+{
+    float last[2 * VW] = {0};
+    for (int64_t i = 0; i < n; i++)
+        last[i] = gemm_element(x, 0, at + i);
+    take_pairs((gemm_any){(const char *)last, TN_F32, 0, 1}, 0, even, odd);
+}
+
+/* Of x (n, K). */
+CPU_INLINE void scales_along(float *scale, gemm_any x, int64_t n, int64_t K)
+{
+    for (int64_t i = 0; i < n; i += VW) {
+        float squares[VW] = {0};
+        for (int64_t j = 0; j < cpu_min(VW, n - i); j++) {
+            const int64_t at = (i + j) * x.row;
+            vf sum = v_zero(), more = v_zero(), even, odd;
+            for (int64_t k = 0; k < K; k += 2 * VW) {
+                if (K - k >= 2 * VW)
+                    take_pairs(x, at + k, &even, &odd);
+                else
+                    take_last_pairs(x, at + k, K - k, &even, &odd);
+                call_for_line(x, at + 2 * x.row + k);
+                sum = v_fma(even, even, sum);
+                more = v_fma(odd, odd, more);
+            }
+            squares[j] = v_sum(sum + more);
+        }
+        put_scales(scale + i, v_load(squares), x, i, n - i, K);
+    }
+}
+
+/* Sums of squares of `count` vectors of lines, contiguous across them; the last
+ * holds `lanes`. */
+CPU_INLINE void squares_across(vf *squares, gemm_any x, int64_t count,
+                               int64_t lanes, int64_t K)
+{
+    vf sum[TOGETHER];
+#pragma GCC unroll 12
+    for (int64_t i = 0; i < TOGETHER; i++)
+        sum[i] = v_zero();
+    for (int64_t k = 0; k < K; k++)
+#pragma GCC unroll 12
+        for (int64_t i = 0; i < count; i++) {
+            const int64_t at = k * x.column + i * VW;
+            const vf line = gemm_load(x, at, i == count - 1 ? lanes : VW);
+            call_for_line(x, at + 12 * x.column);
+            sum[i] = v_fma(line, line, sum[i]);
+        }
+#pragma GCC unroll 12
+    for (int64_t i = 0; i < count; i++)
+        squares[i] = sum[i];
+}
+
+CPU_INLINE void scales_across(float *scale, gemm_any x, int64_t n, int64_t K)
+{
+    for (int64_t from = 0; from < n; from += TOGETHER * VW) {
+        const gemm_any part = gemm_from(x, from, 0);
+        const int64_t left = n - from, count = cpu_parts(left, VW);
+        vf squares[TOGETHER];
+        if (count >= TOGETHER)
+            squares_across(squares, part, TOGETHER, left - (TOGETHER - 1) * VW,
+                           K);
+        else
+            squares_across(squares, part, count, left - (count - 1) * VW, K);
+        for (int64_t i = 0; i < cpu_min(count, TOGETHER); i++)
+            put_scales(scale + from + i * VW, squares[i], part, i * VW,
+                       left - i * VW, K);
+    }
+}
+
+static void find_scales(float *scale, gemm_any x, int64_t n, int64_t K)
+{
+    if (gemm_is_across(x))
+        GEMM_EITHER(x, scales_across(scale, x, n, K));
+    else
+        GEMM_EITHER(x, scales_along(scale, x, n, K));
+}
+
+/* ---- packing ---- */
+
+/* x / scale, to nearest even, in the lower half of a lane: that is where the
+ * bits of a whole number are after 1.5 2^23 has been added. */
+CPU_INLINE vi whole(vf x, vf scale)
+{
+    return v_bits(v_fma(x, inverse(scale), v_set(0x1.8p23f)));
+}
+
+CPU_INLINE vi words(vi low, vi high)
+{
+#if defined(__AVX512F__)
+    return _mm512_mask_blend_epi16(0xaaaaaaaau, low, i_shift_left(high, 16));
+#else
+    return _mm256_blend_epi16(low, i_shift_left(high, 16), 0xaa);
+#endif
+}
+
+CPU_INLINE vi integers_along(gemm_any x, int64_t at, int64_t n, float scale)
+{
+    vf even, odd;
+    if (n >= 2 * VW)
+        take_pairs(x, at, &even, &odd);
+    else
+        take_last_pairs(x, at, n, &even, &odd);
+    return words(whole(even, v_set(scale)), whole(odd, v_set(scale)));
+}
+
+CPU_INLINE vi integers_across(gemm_any x, int64_t low, int64_t high, int64_t n,
+                              int64_t m, vf scale)
+{
+    return words(whole(gemm_load(x, low, n), scale),
+                 whole(gemm_load(x, high, m), scale));
+}
+
+#define ALONG(x, at, n, scale) integers_along(x, at, n, *(scale))
+#define ACROSS(x, low, high, n, m, scale)                                      \
+    integers_across(x, low, high, n, m, v_load(scale))
+#include "gemm_words.h"
+
+static void pack(const gemm_columns *to, gemm_any y, int64_t K, int64_t n)
+{
+    find_scales(to->scale, turned(y), n, K);
+    pack_words(to, y, K, n);
+}
+
+static gemm_rows rows(gemm_any x, int64_t n, int64_t K, float *room,
+                      float *scale)
+{
+    find_scales(scale, x, n, K);
+    return rows_of_words(x, n, K, room, scale);
+}
+
+/* ---- tiles ---- */
+
+/* Written out: by its intrinsic, sums wander from register to register (GCC 12:
+ * half the speed). Those of AVX-VNNI are encoded as AVX2's are. */
+#if defined(__AVX512F__)
+#define VPDPWSSD "vpdpwssd"
+#else
+#define VPDPWSSD "%{vex%} vpdpwssd"
+#endif
+
+CPU_INLINE vf dot(vf sum, vf x, vf y)
+{
+    __asm__(VPDPWSSD " %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
+    return sum;
+}
+
+#define DOT dot
+#define DONE(sum, x_scale, y_scale)                                            \
+    (v_from_i(v_bits(sum)) * v_load(y_scale) * v_set(*(x_scale)))
+#define TARGET
+#include "gemm_tile.h"
+
+const gemm_kind ISA(gemm_integers) = {
+    .numbers = 2, .rows = rows, .pack = pack, .tile = tiles};

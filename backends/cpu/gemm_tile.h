@@ -1,0 +1,110 @@
+/*
+ * gemm_tile.h - the innermost loops of a kind of product (gemm_blocks.h).
+ *
+ * Included by each kind, which has defined
+ *
+ *     DOT(sum, x, y)               sum + x y, of words
+ *     DONE(sum, x_scale, y_scale)  floats of a sum; pointers to scales
+ *     TARGET                       an attribute of all functions, or nothing
+ *
+ * and finds `tiles`: functions for ROWS, four, two and one row, by vectors. y
+ * comes from L2 at 16 bytes a cycle, which it gives when asked eight steps
+ * ahead.
+ */
+enum {
+    AHEAD = 8, /* words along K */
+};
+
+/* In a register: compilers would load it again for each product. */
+CPU_INLINE vf broadcast(const float *at)
+{
+    vf x = v_set(*at);
+    __asm__("" : "+v"(x));
+    return x;
+}
+
+/* Call for words of x before step k needs them: where they lie across, the
+ * line AHEAD steps on, else that of one of eight rows, so that each comes up in
+ * time. */
+CPU_INLINE void call_for(const gemm_factors *f, const float *x, int64_t k)
+{
+    const float *next = f->column == 1 ? x + (k & 7) * f->row + 3 * AHEAD
+                                       : x + AHEAD * f->column;
+    _mm_prefetch((const char *)next, _MM_HINT_T0);
+}
+
+CPU_INLINE TARGET void tile(int n, int vectors, const gemm_factors *f,
+                            const gemm_sums *c)
+{
+    const int64_t row = f->row, column = f->column, words = f->words;
+    const float *x = f->x, *y = f->y;
+    vf sum[GEMM_ROWS][GEMM_VECTORS];
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++)
+#pragma GCC unroll 3
+        for (int j = 0; j < vectors; j++) {
+            sum[i][j] = v_zero();
+            _mm_prefetch((const char *)(c->at + i * c->pitch + j * VW),
+                         _MM_HINT_T0);
+        }
+    for (int64_t k = 0; k < words; k++, x += column, y += GEMM_COLUMNS) {
+        vf line[GEMM_VECTORS];
+#pragma GCC unroll 3
+        for (int j = 0; j < vectors; j++) {
+            line[j] = v_load(y + j * VW);
+            _mm_prefetch((const char *)(y + AHEAD * GEMM_COLUMNS + j * VW),
+                         _MM_HINT_T0);
+        }
+        call_for(f, x, k);
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++) {
+            const vf word = broadcast(x + i * row);
+#pragma GCC unroll 3
+            for (int j = 0; j < vectors; j++)
+                sum[i][j] = DOT(sum[i][j], word, line[j]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++)
+#pragma GCC unroll 3
+        for (int j = 0; j < vectors; j++) {
+            float *to = c->at + i * c->pitch + j * VW;
+            const int64_t lanes = j == vectors - 1 ? c->lanes : VW;
+            const vf before = c->add ? v_load_n(to, lanes) : v_zero();
+            const vf of = DONE(sum[i][j], f->x_scale + i, f->y_scale + j * VW);
+            v_store_n(to, before + of, lanes);
+        }
+}
+
+#define TILE(n, vectors)                                                       \
+    static TARGET void tile_##n##_##vectors(const gemm_factors *f,             \
+                                            const gemm_sums *c)                \
+    {                                                                          \
+        tile(n, vectors, f, c);                                                \
+    }
+#if defined(__AVX512F__)
+#define TILES(n) TILE(n, 1) TILE(n, 2) TILE(n, 3)
+#define TILES_OF(n)                                                            \
+    {                                                                          \
+        tile_##n##_1, tile_##n##_2, tile_##n##_3                               \
+    }
+TILES(8)
+#else
+#define TILES(n) TILE(n, 1) TILE(n, 2)
+#define TILES_OF(n)                                                            \
+    {                                                                          \
+        tile_##n##_1, tile_##n##_2                                             \
+    }
+TILES(6)
+#endif
+TILES(4)
+TILES(2)
+TILES(1)
+
+static gemm_tile *const tiles[4][GEMM_VECTORS] = {
+#if defined(__AVX512F__)
+    TILES_OF(8),
+#else
+    TILES_OF(6),
+#endif
+    TILES_OF(4), TILES_OF(2), TILES_OF(1)};
