@@ -73,11 +73,12 @@ static int contains(const char *name, const char *part)
     return 0;
 }
 
-static uint32_t find(const gpu_card *cards, uint32_t count, const char *wanted)
+static uint32_t find(const gpu_card *cards, uint32_t count, const char *wanted,
+                     uint32_t local_rank)
 {
     char *end;
     if (!strcmp(wanted, "auto"))
-        return 0;
+        return local_rank % count;
     const unsigned long number = strtoul(wanted, &end, 10);
     if (isdigit((unsigned char)wanted[0]) && !*end)
         return number < count ? (uint32_t)number : count;
@@ -98,7 +99,7 @@ static void list_names(const gpu_card *cards, uint32_t count, char *text,
 }
 
 tn_status gpu_card_choose(const gpu_driver *driver, const char *wanted,
-                          gpu_card *card, tn_error *err)
+                          uint32_t local_rank, gpu_card *card, tn_error *err)
 {
     gpu_card cards[GPU_MAX_CARDS];
     uint32_t count = 0;
@@ -107,7 +108,7 @@ tn_status gpu_card_choose(const gpu_driver *driver, const char *wanted,
     if (!count)
         return tn_fail(err, TN_EUNSUPPORTED,
                        "backend cuda: the NVIDIA driver finds no device");
-    const uint32_t at = find(cards, count, wanted);
+    const uint32_t at = find(cards, count, wanted, local_rank);
     list_names(cards, count, names, sizeof names);
     if (at == count)
         return tn_fail(err, TN_EINVALID,

@@ -23,7 +23,8 @@
 static const tn_option options[] = {
     TN_OPTION_STRING(gpu_options, device, "auto",
                      "auto, the number that `tenon devices` shows, or a part "
-                     "of the device's name"),
+                     "of the device's name; auto is another one for each of a "
+                     "run's processes"),
     TN_OPTION_BOOL(gpu_options, graph, 1,
                    "run a plan as one CUDA graph; false: op by op, each waited "
                    "for, so that a failure is told with its op (for "
@@ -164,6 +165,29 @@ static void *map(tn_device *d, tn_buffer *buffer)
     return NULL;
 }
 
+/* ---- for communicators ---- */
+
+static void *address(tn_device *d, const tn_buffer *buffer)
+{
+    (void)d;
+    return (void *)(uintptr_t)buffer->address;
+}
+
+static tn_status stream(tn_device *d, void **out, tn_error *err)
+{
+    TN_TRY(gpu_enter(d, err));
+    d->runs++; /* it works now: uploads go beside that */
+    *out = d->stream;
+    return TN_OK;
+}
+
+static const tn_stream_extension streams = {
+    .struct_size = sizeof streams,
+    .memory = "cuda",
+    .address = address,
+    .stream = stream,
+};
+
 static const void *extension(tn_device *d, const char *name)
 {
     (void)d;
@@ -172,7 +196,8 @@ static const void *extension(tn_device *d, const char *name)
         const void *extension;
     } all[] = {{"profile/1", &gpu_profile},
                {"ask/1", &gpu_ask},
-               {"workspace/1", &gpu_workspace}};
+               {"workspace/1", &gpu_workspace},
+               {"stream/1", &streams}};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (strcmp(name, all[i].name) == 0)
             return all[i].extension;

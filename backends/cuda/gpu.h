@@ -48,9 +48,10 @@ static inline int gpu_is_emulator(const gpu_card *card)
 tn_status gpu_cards(const gpu_driver *driver, gpu_card *cards, uint32_t *count,
                     tn_error *err);
 
-/* The card that `device:` means: auto, a number, or a part of a name. */
+/* The card that `device:` means: auto, a number, or a part of a name. Of auto's
+ * cards the processes of a run take one each (local_rank). */
 tn_status gpu_card_choose(const gpu_driver *driver, const char *wanted,
-                          gpu_card *card, tn_error *err);
+                          uint32_t local_rank, gpu_card *card, tn_error *err);
 
 /* ---- memory.c ---- */
 
