@@ -11,7 +11,8 @@
  * dZ = (softmax(Z) - onehot(target)) dnll (1 - (Z/cap)^2). The forward stops
  * after the second line. dW is summed over chunks in order by the tasks that
  * own its slices. The second line takes several rows a task: exponentials leave
- * memory idle, so the next row is brought up meanwhile.
+ * memory idle, so the next row is brought up meanwhile. dZ is bf16 where
+ * products of bf16 are faster than those of f32.
  *
  * R keeps Z below 128 MiB, within [128, 1024], and chunks even: each reads and
  * writes all of dW, which wants few.
@@ -36,6 +37,7 @@ typedef struct chunk {
     const float *dnll; /* NULL: forward */
     float *nll;
     float cap;
+    int narrow; /* the gradient becomes bf16, as the products take it */
     uint32_t node;
     int64_t rows_per_task;
 } chunk;
@@ -108,6 +110,17 @@ static void differentiate_capped(float *z, int64_t n, float lse, float dnll,
     }
 }
 
+/* by z in bf16, in the first half of z's place. */
+static void scale_row_to_bf16(float *z, int64_t n, float by)
+{
+    uint16_t *half = (uint16_t *)(void *)z;
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW)
+        v_store_bf16(half + i, v_load(z + i) * v_set(by));
+    if (i < n)
+        v_store_bf16_n(half + i, v_load_n(z + i, n - i) * v_set(by), n - i);
+}
+
 static void scale_row(float *z, int64_t n, float by)
 {
     int64_t i = 0;
@@ -132,12 +145,20 @@ static void run_row(const chunk *k, int64_t row, float *z, int64_t target,
         return;
     const float dnll = k->dnll[row];
     const float t = k->cap > 0.0f ? at_target / k->cap : 0.0f;
-    if (keep)
-        scale_row(z, k->V, (float)((double)dnll / sum));
-    else
+    const float by = keep ? (float)((double)dnll / sum) : 1.0f;
+    if (!keep)
         differentiate_capped(z, k->V, (float)lse, dnll, k->cap);
+    if (k->narrow)
+        scale_row_to_bf16(z, k->V, by);
+    else if (keep)
+        scale_row(z, k->V, by);
     /* e^(z - lse) - 1 without cancellation where the target is certain */
-    z[target] = expm1f(at_target - (float)lse) * (1.0f - t * t) * dnll;
+    const float slope = (1.0f - t * t) * dnll;
+    const float gradient = expm1f(at_target - (float)lse) * slope;
+    if (k->narrow)
+        ((uint16_t *)(void *)z)[target] = bf16_of_f(gradient);
+    else
+        z[target] = gradient;
 }
 
 static void run_rows(const void *argument, cpu_worker *w, int64_t task)
@@ -186,6 +207,9 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
 {
     const gemm_any x = gemm_from(k->x, first, 0);
     const gemm_any w = k->w, w_turned = {w.at, w.dtype, 1, k->C};
+    const int narrow = k->how != CPU_FLOATS;
+    const tn_dtype dtype = narrow ? TN_BF16 : TN_F32;
+    const int64_t pitch = narrow ? 2 * k->V : k->V;
     chunk *r = CPU_ARGUMENT(c, chunk);
     *r = (chunk){.rows = rows,
                  .V = k->V,
@@ -194,6 +218,7 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
                  .dnll = k->dnll ? k->dnll + first : NULL,
                  .nll = k->nll + first,
                  .cap = cap,
+                 .narrow = narrow,
                  .node = cpu_node(c),
                  .rows_per_task = rows_per_task(rows, k->V)};
     if (first > 0)
@@ -217,7 +242,7 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
     (c, &(shared_product){.M = k->V,
                           .N = k->C,
                           .K = rows,
-                          .a = {NULL, TN_F32, 1, k->V},
+                          .a = {NULL, dtype, 1, pitch},
                           .b = x,
                           .c = k->dw,
                           .c_dtype = TN_F32,
@@ -229,7 +254,7 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
     (c, &(shared_product){.M = rows,
                           .N = k->C,
                           .K = k->V,
-                          .a = {NULL, TN_F32, k->V, 1},
+                          .a = {NULL, dtype, pitch, 1},
                           .b = w,
                           .c = k->dx + cpu_bytes(k->dx_dtype) * first * k->C,
                           .c_dtype = k->dx_dtype,
