@@ -21,7 +21,7 @@ static const tni_check_list *const lists[] = {
     [TN_KIND_DATASET] = &tni_checks_dataset,
     [TN_KIND_TOKENIZER] = &tni_checks_tokenizer,
     [TN_KIND_SCHEDULE] = &tni_checks_schedule,
-    [TN_KIND_COMMUNICATOR] = NULL,
+    [TN_KIND_COMMUNICATOR] = &tni_checks_communicator,
 };
 
 /* ---- one question to one child ---- */

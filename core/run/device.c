@@ -106,6 +106,8 @@ tn_status tni_device_open(const tni_reader *reader, const tni_use *use,
                        chosen.name, d.info.note);
     TN_TRY(d.backend->open(reader->host, chosen.options, &d.device, err));
     d.backend->caps(d.device, &d.caps);
+    if (reader->host->local_size > 1 && d.caps.flags & TN_UNIFIED_MEMORY)
+        d.caps.memory_bytes /= reader->host->local_size; /* it is one memory */
     *device = d;
     device->target =
         (tni_target){.map_inputs = d.caps.map_inputs,

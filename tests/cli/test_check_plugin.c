@@ -70,6 +70,9 @@ static const expectation faults[] = {
     {"schedule ramp", 3, "fail  explains every option", "lr has no help"},
     {"tokenizer lossy", 2, "fail  gives every text back", "does not come back"},
     {"tokenizer lossy", 2, "fail  refuses ids outside", "accepts an id"},
+    {"communicator doubling", 2, "fail  says what there is", "one line is"},
+    {"communicator doubling", 2, "fail  alone, is one of one",
+     "is not what the process has"},
 };
 
 static void every_fault_is_found_by_its_check(void **state)

@@ -43,6 +43,7 @@ typedef struct tni_check_list {
 extern const tni_check_list tni_checks_any;
 extern const tni_check_list tni_checks_arch;
 extern const tni_check_list tni_checks_backend;
+extern const tni_check_list tni_checks_communicator;
 extern const tni_check_list tni_checks_dataset;
 extern const tni_check_list tni_checks_optimizer;
 extern const tni_check_list tni_checks_schedule;
