@@ -32,6 +32,21 @@ static void the_first_caller_decides_how_many_threads(void **state)
     tni_host_destroy(host);
 }
 
+static void processes_of_one_machine_share_its_cores(void **state)
+{
+    (void)state;
+    tn_host *host = tni_host_create();
+    assert_int_equal(host->local_size, 0);
+    tni_host_share(host, 2, 100000);
+    assert_int_equal(host->local_rank, 2);
+    assert_int_equal(host->pool_count(host->pool(host, 0)), 1);
+    tni_host_destroy(host);
+    host = tni_host_create(); /* who asks for a number gets it */
+    tni_host_share(host, 0, 100000);
+    assert_int_equal(host->pool_count(host->pool(host, 3)), 3);
+    tni_host_destroy(host);
+}
+
 static void mark(void *argument, uint32_t index, uint32_t count)
 {
     uint32_t *seen = argument;
@@ -68,6 +83,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_member_is_there),
         cmocka_unit_test(the_first_caller_decides_how_many_threads),
+        cmocka_unit_test(processes_of_one_machine_share_its_cores),
         cmocka_unit_test(a_region_runs_on_every_thread),
         cmocka_unit_test(a_shorter_host_is_told_from_a_longer_one),
     };
