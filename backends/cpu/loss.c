@@ -7,6 +7,7 @@
  *     Z = X W^T                           product, in slices
  *     Z = cap(Z), nll, Z = dZ             row by row, in place
  *     dW += dZ^T X          dX = dZ W     products, in slices, together
+ *     dX = its first half + its second    where V is large
  *
  * dZ = (softmax(Z) - onehot(target)) dnll (1 - (Z/cap)^2). The forward stops
  * after the second line. dW is summed over chunks in order by the tasks that
@@ -18,6 +19,7 @@
  * writes all of dW, which wants few.
  */
 #include "kernels.h"
+#include "lines.h"
 #include "product.h"
 #include "vmath.h"
 
@@ -28,6 +30,8 @@ enum {
     TASK_ELEMENTS = 16 * 1024,
     TASK_ROWS = 8,
     TASKS = 64, /* rather than so many rows each */
+    LINE = 512,
+    HALVED = 2048, /* from so many words on, dX is the sum of two halves */
 };
 
 typedef struct chunk {
@@ -188,12 +192,77 @@ typedef struct loss {
     const int32_t *target;
     const float *dnll;
     float *nll, *dw;
-    char *dx;
-    tn_dtype dx_dtype;
+    lines dx;
+    int64_t halves; /* two (rows, C) in shared memory */
     int64_t N, C, V;
     uint32_t add_dw;
     cpu_products how;
 } loss;
+
+/* dX from element `at` on is the sum of two halves. */
+typedef struct sum {
+    lines dx;
+    int64_t at, elements, halves;
+} sum;
+
+static void run_sum(const void *argument, cpu_worker *w, int64_t task)
+{
+    const sum *k = argument;
+    const int64_t end = cpu_min((task + 1) * TASK_ELEMENTS, k->elements);
+    const float *low = (const float *)(const void *)(w->shared + k->halves);
+    const float *high = low + k->elements;
+    for (int64_t i = task * TASK_ELEMENTS; i < end; i += LINE) {
+        float room[LINE];
+        const int64_t n = cpu_min(LINE, end - i);
+        float *to = line_out(&k->dx, k->at + i, room);
+        for (int64_t j = 0; j < n; j += VW)
+            v_store_n(to + j,
+                      v_load_n(low + i + j, n - j) +
+                          v_load_n(high + i + j, n - j),
+                      n - j);
+        line_done(&k->dx, k->at + i, n, room);
+    }
+}
+
+/* Over half of the words each: threads read different halves of Z and W, where
+ * slices of dX would read the one or the other twice, and copy W twice. */
+static void emit_halves(cpu_compiler *c, const loss *k, shared_product low,
+                        int64_t first)
+{
+    sum *s = CPU_ARGUMENT(c, sum);
+    *s = (sum){k->dx, first * k->C, low.M * k->C, k->halves};
+    low.c = NULL;
+    low.c_dtype = TN_F32;
+    low.c_shared = s->halves;
+    shared_product high = low;
+    low.K = cpu_parts(k->V, 2 * VW) * VW;
+    high.K -= low.K;
+    high.b = gemm_from(low.b, low.K, 0);
+    high.a_shared += low.K * cpu_bytes(low.a.dtype);
+    high.c_shared += s->elements * (int64_t)sizeof(float);
+    ISA(emit_product_pair)(c, &low, &high);
+    cpu_barrier(c);
+    cpu_step(c, run_sum, s, cpu_parts(s->elements, TASK_ELEMENTS));
+}
+
+static void emit_dx(cpu_compiler *c, const loss *k, gemm_any dz, int64_t logits,
+                    int64_t first, int64_t rows)
+{
+    const shared_product whole = {.M = rows,
+                                  .N = k->C,
+                                  .K = k->V,
+                                  .a = dz,
+                                  .b = k->w,
+                                  .c = lines_at(&k->dx, first * k->C),
+                                  .c_dtype = k->dx.dtype,
+                                  .how = k->how,
+                                  .a_shared = logits,
+                                  .c_shared = -1};
+    if (k->V >= HALVED)
+        emit_halves(c, k, whole, first);
+    else
+        ISA(emit_product)(c, &whole);
+}
 
 static int64_t rows_per_task(int64_t rows, int64_t V)
 {
@@ -206,7 +275,7 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
                        int64_t logits, int64_t first, int64_t rows)
 {
     const gemm_any x = gemm_from(k->x, first, 0);
-    const gemm_any w = k->w, w_turned = {w.at, w.dtype, 1, k->C};
+    const gemm_any w_turned = {k->w.at, k->w.dtype, 1, k->C};
     const int narrow = k->how != CPU_FLOATS;
     const tn_dtype dtype = narrow ? TN_BF16 : TN_F32;
     const int64_t pitch = narrow ? 2 * k->V : k->V;
@@ -250,17 +319,7 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
                           .a_shared = logits,
                           .c_shared = -1,
                           .add = first > 0 || k->add_dw});
-    ISA(emit_product)
-    (c, &(shared_product){.M = rows,
-                          .N = k->C,
-                          .K = k->V,
-                          .a = {NULL, dtype, pitch, 1},
-                          .b = w,
-                          .c = k->dx + cpu_bytes(k->dx_dtype) * first * k->C,
-                          .c_dtype = k->dx_dtype,
-                          .how = k->how,
-                          .a_shared = logits,
-                          .c_shared = -1});
+    emit_dx(c, k, (gemm_any){NULL, dtype, pitch, 1}, logits, first, rows);
 }
 
 static tn_status emit_loss(cpu_compiler *c, const tn_plan_node *node, loss *k,
@@ -283,6 +342,8 @@ static tn_status emit_loss(cpu_compiler *c, const tn_plan_node *node, loss *k,
     const int64_t even = cpu_parts(k->N, cpu_parts(k->N, most));
     const int64_t rows = cpu_min(k->N, cpu_parts(even, 16) * 16);
     const int64_t logits = cpu_shared(c, rows * k->V * (int64_t)sizeof(float));
+    if (k->dnll && k->V >= HALVED)
+        k->halves = cpu_shared(c, 2 * rows * k->C * (int64_t)sizeof(float));
     for (int64_t first = 0; first < k->N; first += rows)
         emit_chunk(c, k, (float)attr->softcap, logits, first,
                    cpu_min(rows, k->N - first));
@@ -300,8 +361,7 @@ tn_status ISA(compile_loss_bwd)(cpu_compiler *c, const tn_plan_node *node,
                                 tn_error *err)
 {
     loss k = {.dnll = cpu_at(c, &node->in[3]),
-              .dx = cpu_at(c, &node->out[0]),
-              .dx_dtype = node->out[0].dtype,
+              .dx = lines_of(c, &node->out[0]),
               .dw = cpu_at(c, &node->out[1]),
               .nll = cpu_at(c, &node->out[2]),
               .add_dw = node->accumulate >> 1 & 1u};

@@ -238,18 +238,26 @@ static tn_status check_sizes(const tn_plan_node *node, int64_t M, int64_t N,
                       (long long)M, (long long)N, (long long)K);
 }
 
-static void emit(cpu_compiler *c, product *p)
+static void prepare(cpu_compiler *c, product *p, uint32_t threads)
 {
     p->few = gemm_is_few(p->M, p->b);
-    choose_tasks(p, cpu_threads(c));
+    choose_tasks(p, threads);
     const int64_t rows = cpu_min(p->M, p->m_slice);
     const int64_t columns = cpu_min(p->N, p->n_slice);
     cpu_scratch(
         c, p->few ? ISA(gemm_few_scratch)(rows, columns, p->K)
                   : ISA(gemm_scratch)(p->how, rows, columns, p->K, p->c_dtype));
-    cpu_step(c, run_product, p,
-             p->m_parts * p->n_parts *
-                 cpu_parts(p->batches, p->batches_per_task));
+}
+
+static int64_t tasks_of(const product *p)
+{
+    return p->m_parts * p->n_parts * cpu_parts(p->batches, p->batches_per_task);
+}
+
+static void emit(cpu_compiler *c, product *p)
+{
+    prepare(c, p, cpu_threads(c));
+    cpu_step(c, run_product, p, tasks_of(p));
 }
 
 /* K = 0: sums of nothing. */
@@ -299,9 +307,8 @@ tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
     return TN_OK;
 }
 
-void ISA(emit_product)(cpu_compiler *c, const shared_product *s)
+static void take_shared(product *p, const shared_product *s)
 {
-    product *p = CPU_ARGUMENT(c, product);
     p->M = s->M;
     p->N = s->N;
     p->K = s->K;
@@ -314,5 +321,36 @@ void ISA(emit_product)(cpu_compiler *c, const shared_product *s)
     p->c_shared = s->c_shared;
     p->add = s->add;
     p->batches = 1;
+}
+
+void ISA(emit_product)(cpu_compiler *c, const shared_product *s)
+{
+    product *p = CPU_ARGUMENT(c, product);
+    take_shared(p, s);
     emit(c, p);
+}
+
+typedef struct product_pair {
+    product of[2];
+    int64_t tasks[2];
+} product_pair;
+
+static void run_pair(const void *argument, cpu_worker *w, int64_t task)
+{
+    const product_pair *k = argument;
+    const int second = task >= k->tasks[0];
+    run_product(&k->of[second], w, second ? task - k->tasks[0] : task);
+}
+
+void ISA(emit_product_pair)(cpu_compiler *c, const shared_product *first,
+                            const shared_product *second)
+{
+    product_pair *k = CPU_ARGUMENT(c, product_pair);
+    take_shared(&k->of[0], first);
+    take_shared(&k->of[1], second);
+    for (int i = 0; i < 2; i++) {
+        prepare(c, &k->of[i], (cpu_threads(c) + 1) / 2);
+        k->tasks[i] = tasks_of(&k->of[i]);
+    }
+    cpu_step(c, run_pair, k, k->tasks[0] + k->tasks[1]);
 }

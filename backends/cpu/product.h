@@ -21,4 +21,8 @@ typedef struct shared_product {
 /* Append it as one step, cut into the slices that MATMUL would use. */
 void ISA(emit_product)(cpu_compiler *c, const shared_product *s);
 
+/* The same for two products of one M and N that run side by side. */
+void ISA(emit_product_pair)(cpu_compiler *c, const shared_product *first,
+                            const shared_product *second);
+
 #endif

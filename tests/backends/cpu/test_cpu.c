@@ -120,64 +120,70 @@ static void reductions_have_the_same_bits_for_any_threads(void **state)
 
 /* ---- loss ---- */
 
-enum { TOKENS = 1100, WIDTH = 24, VOCABULARY = 67 };
+enum { WIDTH = 24, MOST_WORDS = 2100 };
 
-static void make_loss_capped(bench *t, double softcap)
+/* Several chunks of rows; words enough for two halves of dx. */
+static struct {
+    int tokens, words;
+    double cap;
+} shape;
+static const int many[2] = {1100, 67}, wide[2] = {70, MOST_WORDS};
+
+static void set_loss(const int sizes[2], double cap)
 {
-    const tn_loss_attr attr = {.softcap = softcap};
-    float *x = bench_in(t, TN_F32, 2, (int64_t[]){TOKENS, WIDTH});
-    float *w = bench_in(t, TN_F32, 2, (int64_t[]){VOCABULARY, WIDTH});
-    int32_t *target = bench_in(t, TN_I32, 1, (int64_t[]){TOKENS});
-    float *dnll = bench_in(t, TN_F32, 1, (int64_t[]){TOKENS});
-    bench_out(t, TN_F32, 2, (int64_t[]){TOKENS, WIDTH});
-    bench_out(t, TN_F32, 2, (int64_t[]){VOCABULARY, WIDTH});
-    bench_out(t, TN_F32, 1, (int64_t[]){TOKENS});
-    bench_fill(x, TOKENS * WIDTH, 1.0f, 5);
-    bench_fill(w, VOCABULARY * WIDTH, 1.0f, 6);
-    bench_fill(dnll, TOKENS, 1.0f, 7);
-    for (int i = 0; i < TOKENS; i++)
-        target[i] = i % 11 == 3 ? -1 : i * 13 % VOCABULARY;
-    bench_run(t, TN_OP_LINEAR_CROSS_ENTROPY_BWD, &attr);
+    shape.tokens = sizes[0];
+    shape.words = sizes[1];
+    shape.cap = cap;
 }
 
 static void make_loss(bench *t)
 {
-    make_loss_capped(t, 15.0);
+    const tn_loss_attr attr = {.softcap = shape.cap};
+    const int64_t tokens = shape.tokens, words = shape.words;
+    float *x = bench_in(t, TN_F32, 2, (int64_t[]){tokens, WIDTH});
+    float *w = bench_in(t, TN_F32, 2, (int64_t[]){words, WIDTH});
+    int32_t *target = bench_in(t, TN_I32, 1, (int64_t[]){tokens});
+    float *dnll = bench_in(t, TN_F32, 1, (int64_t[]){tokens});
+    bench_out(t, TN_F32, 2, (int64_t[]){tokens, WIDTH});
+    bench_out(t, TN_F32, 2, (int64_t[]){words, WIDTH});
+    bench_out(t, TN_F32, 1, (int64_t[]){tokens});
+    bench_fill(x, tokens * WIDTH, 1.0f, 5);
+    bench_fill(w, words * WIDTH, 1.0f, 6);
+    bench_fill(dnll, tokens, 1.0f, 7);
+    for (int i = 0; i < tokens; i++)
+        target[i] = i % 11 == 3 ? -1 : i * 13 % shape.words;
+    bench_run(t, TN_OP_LINEAR_CROSS_ENTROPY_BWD, &attr);
 }
 
-static void make_bare_loss(bench *t)
-{
-    make_loss_capped(t, 0.0);
-}
-
-/* dz of row i, before the cap (0: none), and its nll. */
+/* dz of row i, before the cap, and its nll. */
 static double plain_loss(const float *x, const float *w, int32_t target,
-                         double dnll, double cap, double *dz)
+                         double dnll, double *dz)
 {
-    double z[VOCABULARY], sum = 0.0;
-    memset(dz, 0, VOCABULARY * sizeof *dz);
+    const double cap = shape.cap;
+    double z[MOST_WORDS], sum = 0.0;
+    memset(dz, 0, (size_t)shape.words * sizeof *dz);
     if (target < 0)
         return 0.0;
-    for (int v = 0; v < VOCABULARY; v++) {
+    for (int v = 0; v < shape.words; v++) {
         double dot = 0.0;
         for (int c = 0; c < WIDTH; c++)
             dot += (double)x[c] * (double)w[v * WIDTH + c];
         z[v] = cap > 0 ? cap * tanh(dot / cap) : dot;
         sum += exp(z[v]);
     }
-    for (int v = 0; v < VOCABULARY; v++) {
+    for (int v = 0; v < shape.words; v++) {
         const double p = exp(z[v]) / sum - (v == target ? 1.0 : 0.0);
         dz[v] = p * dnll * (cap > 0 ? 1.0 - z[v] * z[v] / (cap * cap) : 1.0);
     }
     return log(sum) - z[target];
 }
 
-static void expect_loss(double cap)
+static void expect_loss(void)
 {
-    static double dw[VOCABULARY * WIDTH], dz[VOCABULARY];
+    static double dw[MOST_WORDS * WIDTH], dz[MOST_WORDS];
     bench t;
     bench_open(&t, "{threads: 2}");
-    make_loss_capped(&t, cap);
+    make_loss(&t);
     const float *x = (float *)(void *)(t.memory + t.in[0].offset);
     const float *w = (float *)(void *)(t.memory + t.in[1].offset);
     const int32_t *target = (int32_t *)(void *)(t.memory + t.in[2].offset);
@@ -185,13 +191,13 @@ static void expect_loss(double cap)
     const float *dx = (float *)(void *)(t.memory + t.out[0].offset);
     const float *nll = (float *)(void *)(t.memory + t.out[2].offset);
     memset(dw, 0, sizeof dw);
-    for (int i = 0; i < TOKENS; i++) {
+    for (int i = 0; i < shape.tokens; i++) {
         const double want =
-            plain_loss(x + i * WIDTH, w, target[i], (double)dnll[i], cap, dz);
+            plain_loss(x + i * WIDTH, w, target[i], (double)dnll[i], dz);
         tn_assert_near(nll[i], want, 1e-5);
         for (int c = 0; c < WIDTH; c++) {
             double sum = 0.0;
-            for (int v = 0; v < VOCABULARY; v++) {
+            for (int v = 0; v < shape.words; v++) {
                 sum += dz[v] * (double)w[v * WIDTH + c];
                 dw[v * WIDTH + c] += dz[v] * (double)x[i * WIDTH + c];
             }
@@ -199,23 +205,29 @@ static void expect_loss(double cap)
         }
     }
     const float *got = (float *)(void *)(t.memory + t.out[1].offset);
-    for (int i = 0; i < VOCABULARY * WIDTH; i++)
+    for (int i = 0; i < shape.words * WIDTH; i++)
         tn_assert_near(got[i], dw[i], 1e-4);
     bench_close(&t);
 }
 
-static void a_loss_in_chunks_is_the_loss(void **state)
+static void a_loss_in_chunks_and_halves_is_the_loss(void **state)
 {
     (void)state;
-    expect_loss(15.0);
-    expect_loss(0.0);
+    set_loss(many, 15.0);
+    expect_loss();
+    set_loss(many, 0.0);
+    expect_loss();
+    set_loss(wide, 0.0);
+    expect_loss();
 }
 
 static void a_loss_has_the_same_bits_for_any_threads(void **state)
 {
     (void)state;
+    set_loss(many, 15.0);
     same_bits(make_loss);
-    same_bits(make_bare_loss);
+    set_loss(wide, 0.0);
+    same_bits(make_loss);
 }
 
 /* ---- attention ---- */
@@ -479,7 +491,7 @@ int main(void)
         cmocka_unit_test(a_product_has_the_same_bits_for_any_threads),
         cmocka_unit_test(long_sums_keep_float_accuracy),
         cmocka_unit_test(reductions_have_the_same_bits_for_any_threads),
-        cmocka_unit_test(a_loss_in_chunks_is_the_loss),
+        cmocka_unit_test(a_loss_in_chunks_and_halves_is_the_loss),
         cmocka_unit_test(a_loss_has_the_same_bits_for_any_threads),
         cmocka_unit_test(attention_over_many_blocks_is_attention),
         cmocka_unit_test(attention_has_the_same_bits_for_any_threads),
