@@ -38,6 +38,7 @@ static void on_start(void *to, const tni_train_start *s)
 {
     tni_progress_view *v = to;
     char params[16], memory[16], flops[16], among[48] = "", text[512];
+    v->started = 1;
     v->first_step = s->step;
     v->began = tni_seconds();
     if (s->processes > 1)

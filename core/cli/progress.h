@@ -14,6 +14,7 @@ typedef struct tni_progress_view {
     int64_t max_steps;
     int64_t first_step;  /* of this process */
     double began, shown; /* seconds; when it started, was last drawn */
+    int32_t started;     /* of several processes, the first one only */
     int32_t live;        /* a live line is on the screen */
 } tni_progress_view;
 

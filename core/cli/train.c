@@ -83,7 +83,8 @@ static int train(tni_cli *cli, train_flags *f)
                                        .observer = &observer};
     const tn_status status = tni_train(&request, &err);
     tni_progress_clear(&view);
-    if (!view.headless && (status == TN_OK || status == TN_EINTERRUPTED))
+    if (view.started && !view.headless &&
+        (status == TN_OK || status == TN_EINTERRUPTED))
         show_curve(cli, recipe);
     return status == TN_OK ? TNI_EXIT_OK : tni_cli_fail(&err);
 }

@@ -62,7 +62,8 @@ tn_status tni_run_folder_open(const char *dir, int *lock, tn_error *err)
         close(fd);
         return tn_fail(err, TN_EREFUSED,
                        "%s: another process is training in this folder; wait "
-                       "for it or set checkpoint.dir to another",
+                       "for it or set checkpoint.dir to another (processes of "
+                       "one run are told so by communicator:)",
                        dir);
     }
     const tn_status status = remove_leftovers(dir, err);

@@ -30,7 +30,7 @@ enum { MOST_RANKS = 8, PART_BYTES = 1 << 16 };
 
 typedef struct shared {
     _Atomic uint32_t came; /* to all meetings so far */
-    char part[MOST_RANKS][PART_BYTES];
+    _Alignas(64) char part[MOST_RANKS][PART_BYTES];
 } shared;
 
 struct ncclComm {

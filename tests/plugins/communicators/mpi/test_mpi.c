@@ -267,6 +267,16 @@ static void a_loss_that_is_not_finite_ends_all(void **state)
     assert_non_null(strstr(p->err, "is not"));
 }
 
+static void without_a_communicator_they_are_told_of_it(void **state)
+{
+    program *p = *state;
+    const char *const argv[] = {TEST_MPIEXEC, "-n", "2",      tenon_binary(),
+                                "train",      "-f", "c.yaml", "--max-steps",
+                                "200",        NULL};
+    assert_int_not_equal(ranks_wait(p, ranks_start(p, argv)), 0);
+    assert_non_null(strstr(p->err, "told so by communicator:"));
+}
+
 static void alone_it_is_a_run_like_any_other(void **state)
 {
     program *p = *state;
@@ -311,6 +321,7 @@ int main(void)
         TEST(ranks_that_differ_do_not_begin),
         TEST(what_one_rank_cannot_do_ends_all),
         TEST(a_loss_that_is_not_finite_ends_all),
+        TEST(without_a_communicator_they_are_told_of_it),
         TEST(alone_it_is_a_run_like_any_other),
         TEST(the_plugin_says_which_mpi_it_is),
     };
