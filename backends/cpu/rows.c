@@ -18,7 +18,8 @@
 
 enum {
     TASK_ELEMENTS = 16 * 1024,
-    NARROWEST = 64, /* columns of a task: 4 cache lines */
+    STREAMED = 4 * 1024 * 1024, /* elements that no cache keeps until read */
+    NARROWEST = 64,             /* columns of a task: 4 cache lines */
     MOST_SLICES = 16,
 };
 
@@ -122,14 +123,32 @@ tn_status ISA(compile_gather_rows)(cpu_compiler *c, const tn_plan_node *node,
 
 /* ---- scatter ---- */
 
+/* What is written past the caches is not read into them first. */
+static void zero_memory(float *to, int64_t n)
+{
+    for (; n > 0 && (uintptr_t)to % 64; n--)
+        *to++ = 0.0f;
+    for (; n >= 16; n -= 16, to += 16) {
+        _mm256_stream_ps(to, _mm256_setzero_ps());
+        _mm256_stream_ps(to + 8, _mm256_setzero_ps());
+    }
+    for (; n > 0; n--)
+        *to++ = 0.0f;
+    _mm_sfence();
+}
+
 static void run_zero(const void *argument, cpu_worker *w, int64_t task)
 {
     const rows *r = argument;
     (void)w;
     const int64_t all = r->limit * r->width;
     const int64_t from = task * TASK_ELEMENTS;
-    memset(r->out + 4 * from, 0,
-           4 * (size_t)cpu_min(TASK_ELEMENTS, all - from));
+    const int64_t n = cpu_min(TASK_ELEMENTS, all - from);
+    float *to = (float *)(void *)r->out + from;
+    if (all >= STREAMED)
+        zero_memory(to, n);
+    else
+        memset(to, 0, (size_t)n * sizeof *to);
 }
 
 static void add_row(float *to, const float *from, int64_t n)

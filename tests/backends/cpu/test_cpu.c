@@ -4,7 +4,7 @@
  *
  * tests/conformance judges every op at small sizes; here are the ones at which
  * this backend cuts its work: several slices of a product, several chunks of a
- * loss, reductions in stages, blocks of attention.
+ * loss, large tables, reductions in stages, blocks of attention.
  */
 #include "cpu_bits.h"
 
@@ -228,6 +228,35 @@ static void a_loss_has_the_same_bits_for_any_threads(void **state)
     same_bits(make_loss);
     set_loss(wide, 0.0);
     same_bits(make_loss);
+}
+
+/* ---- rows ---- */
+
+/* A table past all caches, whose element count is no multiple of a line. */
+static void a_large_gradient_is_zero_but_for_its_rows(void **state)
+{
+    (void)state;
+    enum { ROWS = 60001, ROW = 77, LAST = ROWS - 1 };
+    const tn_scatter_attr attr = {.rows = ROWS};
+    bench t;
+    bench_open(&t, "{threads: 2}");
+    int32_t *index = bench_in(&t, TN_I32, 1, (int64_t[]){3});
+    float *x = bench_in(&t, TN_F32, 2, (int64_t[]){3, ROW});
+    float *y = bench_out(&t, TN_F32, 2, (int64_t[]){ROWS, ROW});
+    bench_fill(x, 3 * ROW, 1.0f, 1);
+    memcpy(index, (int32_t[]){LAST, 0, LAST}, 3 * sizeof *index);
+    for (int i = 0; i < ROWS * ROW; i++)
+        y[i] = NAN;
+    bench_run(&t, TN_OP_SCATTER_ADD_ROWS, &attr);
+    for (int i = 0; i < ROWS * ROW; i++) {
+        const int column = i % ROW;
+        const float last = x[column] + x[2 * ROW + column];
+        const float want = i / ROW == 0      ? x[ROW + column]
+                           : i / ROW == LAST ? last
+                                             : 0.0f;
+        assert_true(y[i] == want);
+    }
+    bench_close(&t);
 }
 
 /* ---- attention ---- */
@@ -493,6 +522,7 @@ int main(void)
         cmocka_unit_test(reductions_have_the_same_bits_for_any_threads),
         cmocka_unit_test(a_loss_in_chunks_and_halves_is_the_loss),
         cmocka_unit_test(a_loss_has_the_same_bits_for_any_threads),
+        cmocka_unit_test(a_large_gradient_is_zero_but_for_its_rows),
         cmocka_unit_test(attention_over_many_blocks_is_attention),
         cmocka_unit_test(attention_has_the_same_bits_for_any_threads),
         cmocka_unit_test(packed_documents_attend_as_if_alone),
