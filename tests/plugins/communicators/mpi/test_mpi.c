@@ -173,7 +173,7 @@ static pid_t wait_for_training(const program *p, pid_t launcher,
                                const char *mark)
 {
     char metrics[64];
-    snprintf(metrics, sizeof metrics, "%s/step-00000010", mark);
+    snprintf(metrics, sizeof metrics, "%s/metrics.jsonl", mark);
     for (int i = 0; i < 1200 && !program_exists(p, metrics); i++)
         program_sleep_ms(50);
     const pid_t pid = one_of_them(mark);
