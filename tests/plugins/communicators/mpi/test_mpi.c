@@ -111,9 +111,9 @@ static void one_file_of_each_kind_is_written(void **state)
 {
     program *p = *state;
     assert_int_equal(MPI(p, "3", "--max-steps", "4"), 0);
-    int lines = 0;
-    for (const char *c = p->out; *c; c++)
-        lines += *c == '\n';
+    int lines = 0; /* beside what MPI's own libraries may say */
+    for (const char *c = p->out; (c = strstr(c, "{\"step\"")); c++)
+        lines++;
     assert_int_equal(lines, 4);
     assert_true(program_exists(p, "run/step-00000004/trainer.json"));
     char metrics[8192];
