@@ -2,9 +2,9 @@
  * gemm_integers.c - products of bf16 as integers of 16 bits (gemm_blocks.h).
  *
  * VPDPWSSD multiplies two pairs of 16-bit integers and adds both products to a
- * lane of 32 bits: twice the work of an f32 FMA, and every processor with
- * AVX-512 VNNI or AVX-VNNI starts as many of them. So a line of an operand,
- * over a stretch of K, becomes integers by one power of two, its *scale*
+ * lane of 32 bits: twice the work of an f32 FMA, and as many start in a second
+ * (measured on Emerald Rapids). So a line of an operand, over a stretch of K,
+ * becomes integers by one power of two, its *scale*
  * (block floating point: Wilkinson, "Rounding Errors in Algebraic Processes",
  * 1963):
  *
