@@ -25,6 +25,8 @@ enum {
 #endif
     GEMM_COLUMNS = GEMM_VECTORS * VW,
     GEMM_STRETCH = 512,               /* of K */
+    GEMM_LINE = 64,                   /* bytes of a line of the cache */
+    GEMM_CALLED = 8,                  /* lines of memory by a tile */
     GEMM_BLOCK_ROWS = 16 * GEMM_ROWS, /* of x where it is copied across */
 };
 
@@ -43,12 +45,21 @@ typedef struct gemm_columns {
     float *scale; /* of each column */
 } gemm_columns;
 
+/* What is packed after this: `left` lines of memory, `pitch` bytes apart. Tiles
+ * leave memory idle and call for a part of it each. */
+typedef struct gemm_next {
+    const char *at;
+    int64_t pitch, left;
+    int64_t mask; /* lines of the cache in each, a power of two, less one */
+} gemm_next;
+
 /* What a tile multiplies: some of ROWS rows by a panel of columns. */
 typedef struct gemm_factors {
     int64_t words; /* along K */
     const float *x, *y;
     int64_t row, column;
     const float *x_scale, *y_scale;
+    gemm_next next; /* GEMM_CALLED of it */
 } gemm_factors;
 
 typedef struct gemm_sums {

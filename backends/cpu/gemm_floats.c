@@ -107,6 +107,7 @@ static gemm_rows rows(gemm_any x, int64_t n, int64_t K, float *room,
 #define DOT(sum, x, y) v_fma(x, y, sum)
 #define DONE(sum, x_scale, y_scale) (sum)
 #define TARGET
+#define CALLS_NEXT 0
 #include "gemm_tile.h"
 
 const gemm_kind ISA(gemm_floats) = {

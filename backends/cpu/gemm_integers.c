@@ -259,6 +259,7 @@ CPU_INLINE vf dot(vf sum, vf x, vf y)
 #define DONE(sum, x_scale, y_scale)                                            \
     (v_from_i(v_bits(sum)) * v_load(y_scale) * v_set(*(x_scale)))
 #define TARGET
+#define CALLS_NEXT 1
 #include "gemm_tile.h"
 
 const gemm_kind ISA(gemm_integers) = {

@@ -1,7 +1,7 @@
 /*
  * gemm_packed.c - panels of one operand, rows of the other (gemm_blocks.h).
  *
- *     for each stretch of K, for up to `most` columns of y:
+ *     for each stretch of K, for MOST_COLUMNS of y:
  *         pack y into panels of COLUMNS       (they stay in L2)
  *         for ROWS rows of x:                 (they stay in L1)
  *             for each panel of y:
@@ -13,7 +13,7 @@
  * of High-Performance Matrix Multiplication" (2008), with rows of x left where
  * they are if they can be: eight streams are what a first-level cache's ways
  * hold whatever the pitch, and not packing them is what makes products with few
- * columns fast.
+ * columns fast. What is packed next is called for by the tiles before it.
  *
  * x is a, and y is b. Where a has few rows, copying b is not worth it: then x
  * is b^T, c^T is computed, and its tiles are turned as they are stored. The
@@ -25,10 +25,10 @@
 enum {
     ROWS = GEMM_ROWS,
     COLUMNS = GEMM_COLUMNS,
-    PANELS = 16,            /* of y at once, where its words are numbers */
-    TURNED_ROWS = 8 * ROWS, /* of x, by a panel of y, before a turn */
-    FEW_ROWS = 192,         /* of a, that copying b is not worth it for */
-    MOST_ROWS = 128 * ROWS, /* of x where its copy is kept */
+    MOST_COLUMNS = 16 * COLUMNS, /* of y at once */
+    TURNED_ROWS = 8 * ROWS,      /* of x, by a panel of y, before a turn */
+    FEW_ROWS = 192,              /* of a, that copying b is not worth it for */
+    MOST_ROWS = 128 * ROWS,      /* of x where its copy is kept */
 };
 
 /* ---- tiles ---- */
@@ -87,11 +87,49 @@ typedef struct part {
     int64_t j, n;        /* columns */
     uint32_t add;
     gemm_rows x;
+    gemm_next next;
 } part;
 
+static gemm_any transposed(gemm_any x)
+{
+    return (gemm_any){x.at, x.dtype, x.column, x.row};
+}
+
+/* Nothing is next: what is here anyway is called for. */
+static gemm_next nothing(const float *here)
+{
+    return (gemm_next){.at = (const char *)here};
+}
+
+/* n lines of x, of K numbers each. */
+static gemm_next next_of(gemm_any x, int64_t n, int64_t K)
+{
+    const int across = gemm_is_across(x);
+    const int64_t size = cpu_bytes(x.dtype);
+    gemm_next next = {.at = x.at,
+                      .pitch = size * (across ? x.column : x.row),
+                      .left = across ? K : n,
+                      .mask = 1};
+    while (next.mask * GEMM_LINE < size * (across ? n : K))
+        next.mask *= 2;
+    next.mask--;
+    return next;
+}
+
+/* What one tile calls for. */
+static gemm_next take_next(gemm_next *from, const float *here)
+{
+    const gemm_next taken = *from;
+    if (taken.left < GEMM_CALLED)
+        return nothing(here);
+    from->at += GEMM_CALLED * from->pitch;
+    from->left -= GEMM_CALLED;
+    return taken;
+}
+
 /* n <= ROWS rows from r on by the panel of columns from s on. */
-CPU_INLINE void multiply_tile(const block *b, const part *p, int64_t r,
-                              int64_t n, int64_t s, gemm_sums c)
+CPU_INLINE void multiply_tile(const block *b, part *p, int64_t r, int64_t n,
+                              int64_t s, gemm_sums c)
 {
     gemm_factors f = {.words = p->words,
                       .x = p->x.at + r / ROWS * p->x.panel,
@@ -100,11 +138,12 @@ CPU_INLINE void multiply_tile(const block *b, const part *p, int64_t r,
                       .column = p->x.column,
                       .x_scale = p->x.scale + r,
                       .y_scale = b->packed.scale + s};
+    f.next = take_next(&p->next, f.y);
     run_tile(b->kind, n, cpu_min(COLUMNS, p->n - s), &f, &c);
 }
 
 /* Rows [i, i + m) of c. */
-static void multiply_rows(const block *b, const part *p, int64_t i, int64_t m)
+static void multiply_rows(const block *b, part *p, int64_t i, int64_t m)
 {
     for (int64_t r = 0; r < m; r += ROWS) {
         float *c = b->c + (i + r) * b->pitch + p->j;
@@ -116,7 +155,7 @@ static void multiply_rows(const block *b, const part *p, int64_t i, int64_t m)
 
 /* The same where c is turned: several tiles at once, so that what is written
  * are lines of the cache and not parts of them. */
-static void multiply_turned(const block *b, const part *p, int64_t i, int64_t m)
+static void multiply_turned(const block *b, part *p, int64_t i, int64_t m)
 {
     float tiles_of[TURNED_ROWS * COLUMNS];
     for (int64_t r = 0; r < m; r += TURNED_ROWS) {
@@ -138,40 +177,54 @@ static int64_t words_of(const gemm_kind *kind, int64_t K)
     return kind->numbers == 1 ? K : gemm_pairs_of(K);
 }
 
-static int64_t most_columns(const gemm_kind *kind)
-{
-    return PANELS * kind->numbers * COLUMNS;
-}
-
 /* Rows of x at once: all where they lie, or where they meet several times what
  * y has room for and their copy is small; a block of a copy else. */
 static int64_t rows_at_once(const block *b, int64_t M, int64_t N)
 {
     if (b->kind->numbers == 1)
         return gemm_lies_well(b->x) ? M : GEMM_BLOCK_ROWS;
-    const int again = N > most_columns(b->kind);
+    const int again = N > MOST_COLUMNS;
     return again && M <= MOST_ROWS && !gemm_is_across(b->x) ? M
                                                             : GEMM_BLOCK_ROWS;
+}
+
+/* What is packed when rows up to `end` have been multiplied: those behind them;
+ * when all have, the columns of y behind these, or those of the next stretch.
+ */
+static gemm_next next_packed(const block *b, int64_t M, int64_t N, int64_t K,
+                             const part *p, int64_t k, int64_t end)
+{
+    const int64_t j = p->j + p->n < N ? p->j + p->n : 0;
+    const int64_t rest = K - (j > 0 ? k : k + GEMM_STRETCH);
+    if (end < M)
+        return next_of(gemm_from(b->x, end, k),
+                       cpu_min(GEMM_BLOCK_ROWS, M - end),
+                       cpu_min(GEMM_STRETCH, K - k));
+    if (rest <= 0)
+        return nothing(b->packed.at);
+    return next_of(transposed(gemm_from(b->y, K - rest, j)),
+                   cpu_min(MOST_COLUMNS, N - j), cpu_min(GEMM_STRETCH, rest));
 }
 
 static void multiply(const block *b, int64_t M, int64_t N, int64_t K,
                      uint32_t add)
 {
     const gemm_kind *kind = b->kind;
-    const int64_t rows = rows_at_once(b, M, N), columns = most_columns(kind);
+    const int64_t rows = rows_at_once(b, M, N);
     for (int64_t k = 0; k < K; k += GEMM_STRETCH, add = 1) {
         const int64_t depth = cpu_min(GEMM_STRETCH, K - k);
         part p = {.words = cpu_parts(depth, kind->numbers),
                   .line = words_of(kind, depth),
                   .add = add};
-        for (p.j = 0; p.j < N; p.j += columns) {
-            p.n = cpu_min(columns, N - p.j);
+        for (p.j = 0; p.j < N; p.j += MOST_COLUMNS) {
+            p.n = cpu_min(MOST_COLUMNS, N - p.j);
             kind->pack(&b->packed, gemm_from(b->y, k, p.j), depth, p.n);
             for (int64_t i = 0; i < M; i += rows) {
                 const int64_t m = cpu_min(rows, M - i);
                 if (p.j == 0 || rows < M)
                     p.x = kind->rows(gemm_from(b->x, i, k), m, depth, b->room,
                                      b->x_scale);
+                p.next = next_packed(b, M, N, K, &p, k, i + m);
                 (b->turned ? multiply_turned : multiply_rows)(b, &p, i, m);
             }
         }
@@ -179,11 +232,6 @@ static void multiply(const block *b, int64_t M, int64_t N, int64_t K,
 }
 
 /* ---- the door ---- */
-
-static gemm_any transposed(gemm_any x)
-{
-    return (gemm_any){x.at, x.dtype, x.column, x.row};
-}
 
 static int is_turned(int64_t M, int64_t N, gemm_any a, gemm_any b)
 {
@@ -214,7 +262,7 @@ static room room_of(const gemm_kind *kind, int64_t M, int64_t N, int64_t K)
     const int64_t most = gemm_round_up(cpu_max(M, N), COLUMNS);
     const int64_t rows =
         GEMM_BLOCK_ROWS + (kind->numbers == 1 ? 0 : cpu_min(most, MOST_ROWS));
-    const int64_t columns = cpu_min(most, most_columns(kind));
+    const int64_t columns = cpu_min(most, MOST_COLUMNS);
     room r = {.y_scale = rows};
     r.x = gemm_round_up(r.y_scale + columns, 16);
     r.y = gemm_round_up(r.x + rows * words, 16);

@@ -43,6 +43,7 @@ CPU_INLINE vi two_lines(gemm_any x, int64_t low, int64_t high, int64_t n,
     _mm512_dpbf16_ps(sum, (__m512bh)v_bits(x), (__m512bh)v_bits(y))
 #define DONE(sum, x_scale, y_scale) (sum)
 #define TARGET __attribute__((target("avx512bf16,avx512vl")))
+#define CALLS_NEXT 1
 #include "gemm_tile.h"
 
 const gemm_kind ISA(gemm_pairs) = {

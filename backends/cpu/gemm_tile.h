@@ -6,6 +6,8 @@
  *     DOT(sum, x, y)               sum + x y, of words
  *     DONE(sum, x_scale, y_scale)  floats of a sum; pointers to scales
  *     TARGET                       an attribute of all functions, or nothing
+ *     CALLS_NEXT                   1 to call for what is packed next; where
+ *                                  little is packed that costs more
  *
  * and finds `tiles`: functions for ROWS, four, two and one row, by vectors. y
  * comes from L2 at 16 bytes a cycle, which it gives when asked eight steps
@@ -23,42 +25,64 @@ CPU_INLINE vf broadcast(const float *at)
     return x;
 }
 
+/* Row i of x, rows `row` bytes apart. x86 adds one, two or four of them in an
+ * address; compilers would keep seven sums in registers that are not there. */
+CPU_INLINE const float *row_at(const float *x, int64_t row, int i)
+{
+    const char *at = (const char *)x;
+    if (i % 3 == 0)
+        at += i / 3 * (3 * row);
+    else if (i > 4)
+        at += row + (i - 1) * row;
+    else
+        at += i * row;
+    return (const float *)(const void *)at;
+}
+
 /* Call for words of x before step k needs them: where they lie across, the
  * line AHEAD steps on, else that of one of eight rows, so that each comes up in
- * time. */
-CPU_INLINE void call_for(const gemm_factors *f, const float *x, int64_t k)
+ * time. Of what is wanted behind the last step, rows of c and what is packed
+ * next, one line of the cache in a step: more at once would keep y waiting. */
+CPU_INLINE void call_for(const gemm_factors *f, const gemm_sums *c,
+                         const float *x, int64_t row, int64_t k)
 {
-    const float *next = f->column == 1 ? x + (k & 7) * f->row + 3 * AHEAD
-                                       : x + AHEAD * f->column;
-    _mm_prefetch((const char *)next, _MM_HINT_T0);
+    const char *next = f->column == 1
+                           ? (const char *)(x + 3 * AHEAD) + (k & 7) * row
+                           : (const char *)(x + AHEAD * f->column);
+    const float *sums = c->at + (k >> 1 & 7) * c->pitch + (k >> 4 & 3) * VW;
+    _mm_prefetch(next, _MM_HINT_T0);
+    _mm_prefetch((const char *)sums, _MM_HINT_T0);
+    if (CALLS_NEXT)
+        _mm_prefetch(f->next.at + (k & 7) * f->next.pitch +
+                         (k >> 3 & f->next.mask) * GEMM_LINE,
+                     _MM_HINT_T1);
 }
 
 CPU_INLINE TARGET void tile(int n, int vectors, const gemm_factors *f,
                             const gemm_sums *c)
 {
-    const int64_t row = f->row, column = f->column, words = f->words;
+    const int64_t column = f->column, words = f->words;
+    int64_t row = f->row * (int64_t)sizeof(float);
     const float *x = f->x, *y = f->y;
     vf sum[GEMM_ROWS][GEMM_VECTORS];
 #pragma GCC unroll 8
     for (int i = 0; i < n; i++)
 #pragma GCC unroll 3
-        for (int j = 0; j < vectors; j++) {
+        for (int j = 0; j < vectors; j++)
             sum[i][j] = v_zero();
-            _mm_prefetch((const char *)(c->at + i * c->pitch + j * VW),
-                         _MM_HINT_T0);
-        }
     for (int64_t k = 0; k < words; k++, x += column, y += GEMM_COLUMNS) {
         vf line[GEMM_VECTORS];
+        __asm__("" : "+r"(row)); /* multiples of it stay in addresses */
 #pragma GCC unroll 3
         for (int j = 0; j < vectors; j++) {
             line[j] = v_load(y + j * VW);
             _mm_prefetch((const char *)(y + AHEAD * GEMM_COLUMNS + j * VW),
                          _MM_HINT_T0);
         }
-        call_for(f, x, k);
+        call_for(f, c, x, row, k);
 #pragma GCC unroll 8
         for (int i = 0; i < n; i++) {
-            const vf word = broadcast(x + i * row);
+            const vf word = broadcast(row_at(x, row, i));
 #pragma GCC unroll 3
             for (int j = 0; j < vectors; j++)
                 sum[i][j] = DOT(sum[i][j], word, line[j]);
