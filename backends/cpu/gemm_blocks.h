@@ -19,9 +19,11 @@ enum {
 #if defined(__AVX512F__)
     GEMM_ROWS = 8,
     GEMM_VECTORS = 3,
+    GEMM_SPARES = 1, /* a step has room for more than its products */
 #else
     GEMM_ROWS = 6,
     GEMM_VECTORS = 2,
+    GEMM_SPARES = 0,
 #endif
     GEMM_COLUMNS = GEMM_VECTORS * VW,
     GEMM_STRETCH = 512,               /* of K */

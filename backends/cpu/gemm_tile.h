@@ -39,6 +39,11 @@ CPU_INLINE const float *row_at(const float *x, int64_t row, int i)
     return (const float *)(const void *)at;
 }
 
+CPU_INLINE void call_for_sums(const gemm_sums *c, int64_t i, int64_t j)
+{
+    _mm_prefetch((const char *)(c->at + i * c->pitch + j * VW), _MM_HINT_T0);
+}
+
 /* Call for words of x before step k needs them: where they lie across, the
  * line AHEAD steps on, else that of one of eight rows, so that each comes up in
  * time. Of what is wanted behind the last step, rows of c and what is packed
@@ -49,10 +54,10 @@ CPU_INLINE void call_for(const gemm_factors *f, const gemm_sums *c,
     const char *next = f->column == 1
                            ? (const char *)(x + 3 * AHEAD) + (k & 7) * row
                            : (const char *)(x + AHEAD * f->column);
-    const float *sums = c->at + (k >> 1 & 7) * c->pitch + (k >> 4 & 3) * VW;
     _mm_prefetch(next, _MM_HINT_T0);
-    _mm_prefetch((const char *)sums, _MM_HINT_T0);
-    if (CALLS_NEXT)
+    if (GEMM_SPARES)
+        call_for_sums(c, k >> 1 & 7, k >> 4 & 3);
+    if (GEMM_SPARES && CALLS_NEXT)
         _mm_prefetch(f->next.at + (k & 7) * f->next.pitch +
                          (k >> 3 & f->next.mask) * GEMM_LINE,
                      _MM_HINT_T1);
@@ -68,8 +73,11 @@ CPU_INLINE TARGET void tile(int n, int vectors, const gemm_factors *f,
 #pragma GCC unroll 8
     for (int i = 0; i < n; i++)
 #pragma GCC unroll 3
-        for (int j = 0; j < vectors; j++)
+        for (int j = 0; j < vectors; j++) {
             sum[i][j] = v_zero();
+            if (!GEMM_SPARES)
+                call_for_sums(c, i, j);
+        }
     for (int64_t k = 0; k < words; k++, x += column, y += GEMM_COLUMNS) {
         vf line[GEMM_VECTORS];
         __asm__("" : "+r"(row)); /* multiples of it stay in addresses */
