@@ -16,6 +16,7 @@
 enum {
     AHEAD = 8, /* words along K */
 };
+_Static_assert(GEMM_CALLED == 8, "steps are counted by k & 7 and k >> 3");
 
 /* In a register: compilers would load it again for each product. */
 CPU_INLINE vf broadcast(const float *at)
