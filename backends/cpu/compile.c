@@ -305,12 +305,10 @@ static int64_t work_of(const tn_exec *x)
 /* Execs run one after the other, so the largest has room for all. */
 static int make_room(tn_device *device, int64_t bytes)
 {
-    if (bytes <= device->work_bytes)
+    if (bytes <= device->work.bytes)
         return 1;
-    free(device->work);
-    device->work = aligned_alloc(128, (size_t)bytes);
-    device->work_bytes = device->work ? bytes : 0;
-    return device->work != NULL;
+    cpu_give_memory(&device->work);
+    return cpu_take_memory(&device->work, bytes);
 }
 
 static tn_status allocate(cpu_compiler *c, tn_error *err)
@@ -335,7 +333,7 @@ void cpu_give_room(tn_exec *x)
 {
     const uint32_t threads = x->device->threads;
     const int64_t scratch = scratch_of(x);
-    char *at = x->device->work;
+    char *at = x->device->work.at;
     for (uint32_t i = 0; i < threads; i++) {
         x->workers[i].scratch = (float *)(void *)(at + i * scratch);
         x->workers[i].shared = at + threads * scratch;

@@ -16,16 +16,12 @@
  * Everything is computed in F32, stored in F32 or BF16. Memory is the process's
  * own.
  */
-#define _GNU_SOURCE /* MAP_ANONYMOUS, madvise */
 #include "cpu.h"
 #include "code.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-enum { HUGE_PAGE = 2 * 1024 * 1024 };
 
 typedef struct cpu_options {
     int64_t threads;
@@ -174,7 +170,7 @@ static void cpu_close(tn_device *d)
 {
     if (!d)
         return;
-    free(d->work);
+    cpu_give_memory(&d->work);
     free(d);
 }
 
@@ -212,48 +208,19 @@ static uint32_t cpu_supports(const tn_device *d, const tn_plan_node *node)
     return cpu_check_dtypes(&d->kernels[node->op], node, NULL) == TN_OK;
 }
 
-/* ---- memory: large buffers straight from the system, in huge pages ---- */
-
-static int map_buffer(tn_buffer *b, int64_t bytes)
-{
-    b->mapped_bytes = bytes + HUGE_PAGE;
-    void *at = mmap(NULL, (size_t)b->mapped_bytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED)
-        return 0;
-    b->mapping = at;
-    const uintptr_t aligned =
-        ((uintptr_t)at + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    b->at = (char *)aligned;
-    madvise(b->at, (size_t)bytes, MADV_HUGEPAGE);
-    return 1;
-}
-
-static int heap_buffer(tn_buffer *b, int64_t bytes)
-{
-    const size_t rounded =
-        ((size_t)bytes + TN_ALIGNMENT - 1) / TN_ALIGNMENT * TN_ALIGNMENT;
-    b->at = aligned_alloc(TN_ALIGNMENT, rounded);
-    if (b->at)
-        memset(b->at, 0, rounded);
-    return b->at != NULL;
-}
+/* ---- memory ---- */
 
 static tn_status cpu_alloc(tn_device *d, int64_t bytes, tn_buffer **out,
                            tn_error *err)
 {
     (void)d;
     tn_buffer *b = calloc(1, sizeof *b);
-    int ok = b != NULL && bytes >= 0;
-    if (ok && bytes > 0)
-        ok = bytes >= HUGE_PAGE ? map_buffer(b, bytes) : heap_buffer(b, bytes);
-    if (!ok) {
+    if (!b || bytes < 0 || !cpu_take_memory(b, bytes)) {
         free(b);
         return tn_fail(err, TN_ENOMEM,
                        "backend cpu: no memory for a buffer of %lld bytes",
                        (long long)bytes);
     }
-    b->bytes = bytes;
     *out = b;
     return TN_OK;
 }
@@ -261,12 +228,8 @@ static tn_status cpu_alloc(tn_device *d, int64_t bytes, tn_buffer **out,
 static void cpu_free(tn_device *d, tn_buffer *b)
 {
     (void)d;
-    if (!b)
-        return;
-    if (b->mapping)
-        munmap(b->mapping, (size_t)b->mapped_bytes);
-    else
-        free(b->at);
+    if (b)
+        cpu_give_memory(b);
     free(b);
 }
 

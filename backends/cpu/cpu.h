@@ -114,6 +114,13 @@ typedef struct cpu_features {
 
 void cpu_detect(cpu_features *features);
 
+struct tn_buffer {
+    char *at; /* TN_ALIGNMENT-aligned; NULL where bytes is 0 */
+    int64_t bytes;
+    int64_t mapped_bytes; /* of the mapping that starts at `mapping` */
+    void *mapping;        /* NULL: from the heap */
+};
+
 struct tn_device {
     const tn_host *host;
     tn_pool *pool;
@@ -124,16 +131,13 @@ struct tn_device {
     cpu_products bf16;  /* how operands in bf16 are multiplied */
     cpu_features features;
     const cpu_kernel *kernels;
-    char *work; /* threads' scratch, then the shared: of one exec at a time */
-    int64_t work_bytes;
+    tn_buffer work; /* threads' scratch, then the shared: of one exec's run */
 };
 
-struct tn_buffer {
-    char *at; /* TN_ALIGNMENT-aligned; NULL where bytes is 0 */
-    int64_t bytes;
-    int64_t mapped_bytes; /* of the mapping that starts at `mapping` */
-    void *mapping;        /* NULL: from the heap */
-};
+/* memory.c: `bytes` of zeros; 0: there is no more. Giving an empty buffer's
+ * memory back, {0}, is nothing. */
+int cpu_take_memory(tn_buffer *b, int64_t bytes);
+void cpu_give_memory(tn_buffer *b);
 
 /* compile.c and run.c */
 tn_status cpu_compile(tn_device *device, const tn_plan *plan,
