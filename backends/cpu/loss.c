@@ -36,7 +36,7 @@ enum {
 
 typedef struct chunk {
     int64_t rows, V;
-    int64_t logits; /* (rows, V) in shared memory */
+    int64_t logits, pitch; /* (rows, V) in shared memory, so many apart */
     const int32_t *target;
     const float *dnll; /* NULL: forward */
     float *nll;
@@ -171,7 +171,7 @@ static void run_rows(const void *argument, cpu_worker *w, int64_t task)
     float *logits = (float *)(void *)(w->shared + k->logits);
     const int64_t end = cpu_min((task + 1) * k->rows_per_task, k->rows);
     for (int64_t row = task * k->rows_per_task; row < end; row++) {
-        float *z = logits + row * k->V;
+        float *z = logits + row * k->pitch;
         int64_t target = k->target[row];
         if (target < -1 || target >= k->V) {
             cpu_fault(w, k->node, target, -1, k->V);
@@ -183,7 +183,7 @@ static void run_rows(const void *argument, cpu_worker *w, int64_t task)
                 z[i] = 0.0f;
             continue;
         }
-        run_row(k, row, z, target, row + 1 < end ? z + k->V : z);
+        run_row(k, row, z, target, row + 1 < end ? z + k->pitch : z);
     }
 }
 
@@ -194,7 +194,7 @@ typedef struct loss {
     float *nll, *dw;
     lines dx;
     int64_t halves; /* two (rows, C) in shared memory */
-    int64_t N, C, V;
+    int64_t N, C, V, pitch;
     uint32_t add_dw;
     cpu_products how;
 } loss;
@@ -235,7 +235,7 @@ static void emit_halves(cpu_compiler *c, const loss *k, shared_product low,
     low.c_dtype = TN_F32;
     low.c_shared = s->halves;
     shared_product high = low;
-    low.K = cpu_parts(k->V, 2 * VW) * VW;
+    low.K = cpu_parts(k->V, 4 * VW) * 2 * VW; /* whole lines of bf16 */
     high.K -= low.K;
     high.b = gemm_from(low.b, low.K, 0);
     high.a_shared += low.K * cpu_bytes(low.a.dtype);
@@ -254,6 +254,7 @@ static void emit_dx(cpu_compiler *c, const loss *k, gemm_any dz, int64_t logits,
                                   .a = dz,
                                   .b = k->w,
                                   .c = lines_at(&k->dx, first * k->C),
+                                  .c_pitch = k->C,
                                   .c_dtype = k->dx.dtype,
                                   .how = k->how,
                                   .a_shared = logits,
@@ -278,11 +279,12 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
     const gemm_any w_turned = {k->w.at, k->w.dtype, 1, k->C};
     const int narrow = k->how != CPU_FLOATS;
     const tn_dtype dtype = narrow ? TN_BF16 : TN_F32;
-    const int64_t pitch = narrow ? 2 * k->V : k->V;
+    const int64_t pitch = narrow ? 2 * k->pitch : k->pitch;
     chunk *r = CPU_ARGUMENT(c, chunk);
     *r = (chunk){.rows = rows,
                  .V = k->V,
                  .logits = logits,
+                 .pitch = k->pitch,
                  .target = k->target + first,
                  .dnll = k->dnll ? k->dnll + first : NULL,
                  .nll = k->nll + first,
@@ -298,6 +300,7 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
                           .K = k->C,
                           .a = x,
                           .b = w_turned,
+                          .c_pitch = k->pitch,
                           .c_dtype = TN_F32,
                           .how = k->how,
                           .a_shared = -1,
@@ -314,12 +317,21 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
                           .a = {NULL, dtype, 1, pitch},
                           .b = x,
                           .c = k->dw,
+                          .c_pitch = k->C,
                           .c_dtype = TN_F32,
                           .how = k->how,
                           .a_shared = logits,
                           .c_shared = -1,
                           .add = first > 0 || k->add_dw});
     emit_dx(c, k, (gemm_any){NULL, dtype, pitch, 1}, logits, first, rows);
+}
+
+/* From a row of logits to the next: whole lines of the cache, so that no vector
+ * lies in two, and an odd number, so that rows lie in different sets. */
+static int64_t pitch_of(int64_t V)
+{
+    enum { FLOATS = 16 };
+    return (cpu_parts(V, FLOATS) | 1) * FLOATS;
 }
 
 static tn_status emit_loss(cpu_compiler *c, const tn_plan_node *node, loss *k,
@@ -336,12 +348,14 @@ static tn_status emit_loss(cpu_compiler *c, const tn_plan_node *node, loss *k,
     if (k->V < 1 || k->V > INT32_MAX || k->C < 1 || k->C > INT32_MAX)
         return cpu_refuse(node, err, "a vocabulary of %lld by %lld",
                           (long long)k->V, (long long)k->C);
+    k->pitch = pitch_of(k->V);
     const int64_t fits = LOGITS / k->V;
     const int64_t most =
         cpu_max(LEAST_ROWS, cpu_min(MOST_ROWS, fits / 16 * 16));
     const int64_t even = cpu_parts(k->N, cpu_parts(k->N, most));
     const int64_t rows = cpu_min(k->N, cpu_parts(even, 16) * 16);
-    const int64_t logits = cpu_shared(c, rows * k->V * (int64_t)sizeof(float));
+    const int64_t logits =
+        cpu_shared(c, rows * k->pitch * (int64_t)sizeof(float));
     if (k->dnll && k->V >= HALVED)
         k->halves = cpu_shared(c, 2 * rows * k->C * (int64_t)sizeof(float));
     for (int64_t first = 0; first < k->N; first += rows)

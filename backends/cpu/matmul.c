@@ -34,6 +34,7 @@ typedef struct product {
     int64_t M, N, K;
     gemm_any a, b;
     char *c;
+    int64_t c_pitch; /* from a row to the next */
     tn_dtype c_dtype;
     cpu_products how;
     int64_t a_shared, c_shared; /* offsets in shared memory; -1: a, c */
@@ -53,8 +54,8 @@ static void run_slice(const product *p, const cpu_worker *w, gemm_any a,
 {
     const int64_t rows = cpu_min(p->m_slice, p->M - m);
     const int64_t columns = cpu_min(p->n_slice, p->N - n);
-    const gemm_into into = {c_at + cpu_bytes(p->c_dtype) * (m * p->N + n),
-                            p->c_dtype, p->N, p->add};
+    const gemm_into into = {c_at + cpu_bytes(p->c_dtype) * (m * p->c_pitch + n),
+                            p->c_dtype, p->c_pitch, p->add};
     a = gemm_from(a, m, 0);
     b = gemm_from(b, 0, n);
     if (p->few)
@@ -70,7 +71,7 @@ static void run_product(const void *argument, cpu_worker *w, int64_t task)
     char *to = p->c_shared < 0 ? p->c : w->shared + p->c_shared;
     const int64_t a_bytes = cpu_bytes(p->a.dtype);
     const int64_t b_bytes = cpu_bytes(p->b.dtype);
-    const int64_t c_bytes = cpu_bytes(p->c_dtype) * p->M * p->N;
+    const int64_t c_bytes = cpu_bytes(p->c_dtype) * p->M * p->c_pitch;
     const int64_t n = task % p->n_parts * p->n_slice;
     const int64_t m = task / p->n_parts % p->m_parts * p->m_slice;
     const int64_t first = task / p->n_parts / p->m_parts * p->batches_per_task;
@@ -296,6 +297,7 @@ tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
     set_batches(a, b, out, p);
     fold_batches(p);
     transpose_thin(p);
+    p->c_pitch = p->N;
     TN_TRY(check_sizes(node, p->M, p->N, p->K, err));
     if (p->batches * p->M * p->N == 0)
         return TN_OK;
@@ -315,6 +317,7 @@ static void take_shared(product *p, const shared_product *s)
     p->a = s->a;
     p->b = s->b;
     p->c = s->c;
+    p->c_pitch = s->c_pitch;
     p->c_dtype = s->c_dtype;
     p->how = s->how;
     p->a_shared = s->a_shared;

@@ -6,12 +6,13 @@
 
 #include "gemm.h"
 
-/* c (M, N) = a (M, K) b (K, N), added to c if `add`. a and c may lie in shared
- * memory: then its offset is given, else -1. */
+/* c (M, N), rows `c_pitch` apart, = a (M, K) b (K, N), added to c if `add`. a
+ * and c may lie in shared memory: then its offset is given, else -1. */
 typedef struct shared_product {
     int64_t M, N, K;
     gemm_any a, b;
     void *c;
+    int64_t c_pitch;
     tn_dtype c_dtype;
     cpu_products how;
     int64_t a_shared, c_shared;
