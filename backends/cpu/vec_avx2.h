@@ -105,6 +105,10 @@ CPU_INLINE vm v_lt(vf a, vf b)
 {
     return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
 }
+CPU_INLINE vm v_not_lt(vf a, vf b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_NLT_UQ);
+}
 CPU_INLINE vm v_le(vf a, vf b)
 {
     return _mm256_cmp_ps(a, b, _CMP_LE_OQ);
@@ -227,6 +231,11 @@ CPU_INLINE vf v_scale2(vf a, vf n)
     const vf first = v_from_bits(i_shift_left(i_add(half, bias), 23));
     const vf second = v_from_bits(i_shift_left(i_add(rest, bias), 23));
     return a * first * second;
+}
+CPU_INLINE vf v_scale2_if(vm m, vf a, vf n)
+{
+    const vf scaled = v_scale2(a, v_select(m, n, v_set(0.0f)));
+    return v_select(m, scaled, v_set(0.0f));
 }
 CPU_INLINE float v_sum(vf a)
 {

@@ -51,11 +51,14 @@ CPU_INLINE __m256i v_to_bf16(vf x)
     const __m512i odd =
         _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
     const __m512i bias = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
-    const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
-    const __m512i rounded =
-        _mm512_mask_mov_epi32(_mm512_add_epi32(bits, bias),
-                              _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), quiet);
-    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
+    const __m512i rounded = _mm512_mask_or_epi32(
+        _mm512_add_epi32(bits, bias), _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q),
+        bits, _mm512_set1_epi32(0x400000));
+    /* upper halves, by one permutation where a shift and VPMOVDW take three */
+    const __m512i upper = _mm512_set_epi16(
+        31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1, 31, 29, 27,
+        25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+    return _mm512_castsi512_si256(_mm512_permutexvar_epi16(upper, rounded));
 }
 /* Rounded to nearest even; NaN stays NaN. */
 CPU_INLINE void v_store_bf16(uint16_t *p, vf x)
@@ -102,6 +105,10 @@ CPU_INLINE vf v_floor(vf a)
 CPU_INLINE vm v_lt(vf a, vf b)
 {
     return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+CPU_INLINE vm v_not_lt(vf a, vf b) /* true where either is NaN */
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ);
 }
 CPU_INLINE vm v_le(vf a, vf b)
 {
@@ -220,6 +227,11 @@ CPU_INLINE vf v_xor(vf a, vf b)
 CPU_INLINE vf v_scale2(vf a, vf n)
 {
     return _mm512_scalef_ps(a, n);
+}
+/* 0 where not m, whatever n is there. */
+CPU_INLINE vf v_scale2_if(vm m, vf a, vf n)
+{
+    return _mm512_maskz_scalef_ps(m, a, n);
 }
 CPU_INLINE float v_sum(vf a)
 {

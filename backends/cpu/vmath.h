@@ -35,7 +35,8 @@ CPU_INLINE vf exp_poly(vf r)
  * short that n times it is exact. */
 CPU_INLINE vf exp_reduce(vf x, vf *n)
 {
-    *n = v_round(x * v_set(0x1.715476p+0f));
+    const vf whole = v_set(0x1.8p23f); /* added, it leaves no place for more */
+    *n = v_fma(x, v_set(0x1.715476p+0f), whole) - whole;
     const vf r = v_fnma(*n, v_set(0x1.62e400p-1f), x);
     return v_fnma(*n, v_set(0x1.7f7d1cp-20f), r);
 }
@@ -45,13 +46,11 @@ CPU_INLINE vf v_exp(vf x)
     vf n;
     /* 0 below log 2^-150, and not by underflow, which costs a hundred cycles:
      * masked scores of attention are all -infinity */
-    const vm nothing = v_lt(x, v_set(-0x1.9fe36ap+6f));
+    const vm some = v_not_lt(x, v_set(-0x1.9fe36ap+6f));
     /* the bound first: min passes its second operand's NaN on */
-    x = v_select(nothing, v_zero(), v_min(v_set(89.0f), x));
-    const vf r = exp_reduce(x, &n);
+    const vf r = exp_reduce(v_min(v_set(89.0f), x), &n);
     const vf tail = v_fma(exp_poly(r), r * r, r);
-    const vf y = v_scale2(v_set(1.0f) + tail, n);
-    return v_select(nothing, v_zero(), y);
+    return v_scale2_if(some, v_set(1.0f) + tail, n);
 }
 
 CPU_INLINE vf v_expm1(vf x)
