@@ -43,7 +43,7 @@ typedef struct chunk {
     float cap;
     int narrow; /* the gradient becomes bf16, as the products take it */
     uint32_t node;
-    int64_t rows_per_task;
+    int64_t rows_per_task, threads;
 } chunk;
 
 /* cap(z) in place. */
@@ -170,8 +170,12 @@ static void run_rows(const void *argument, cpu_worker *w, int64_t task)
     const chunk *k = argument;
     float *logits = (float *)(void *)(w->shared + k->logits);
     const int64_t end = cpu_min((task + 1) * k->rows_per_task, k->rows);
+    const int64_t then = (task + k->threads) * k->rows_per_task;
     for (int64_t row = task * k->rows_per_task; row < end; row++) {
         float *z = logits + row * k->pitch;
+        const int64_t next = row + 1 < end    ? row + 1
+                             : then < k->rows ? then
+                                              : row;
         int64_t target = k->target[row];
         if (target < -1 || target >= k->V) {
             cpu_fault(w, k->node, target, -1, k->V);
@@ -183,7 +187,7 @@ static void run_rows(const void *argument, cpu_worker *w, int64_t task)
                 z[i] = 0.0f;
             continue;
         }
-        run_row(k, row, z, target, row + 1 < end ? z + k->pitch : z);
+        run_row(k, row, z, target, logits + next * k->pitch);
     }
 }
 
@@ -291,7 +295,8 @@ static void emit_chunk(cpu_compiler *c, const loss *k, float cap,
                  .cap = cap,
                  .narrow = narrow,
                  .node = cpu_node(c),
-                 .rows_per_task = rows_per_task(rows, k->V)};
+                 .rows_per_task = rows_per_task(rows, k->V),
+                 .threads = cpu_threads(c)};
     if (first > 0)
         cpu_barrier(c);
     ISA(emit_product)
