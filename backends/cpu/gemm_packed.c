@@ -25,7 +25,7 @@
 enum {
     ROWS = GEMM_ROWS,
     COLUMNS = GEMM_COLUMNS,
-    MOST_COLUMNS = (GEMM_SPARES ? 16 : 32) * COLUMNS, /* of y at once */
+    MOST_COLUMNS = (GEMM_SPARES ? 12 : 32) * COLUMNS, /* of y at once */
     TURNED_ROWS = 8 * ROWS, /* of x, by a panel of y, before a turn */
     FEW_ROWS = 192,         /* of a, that copying b is not worth it for */
     MOST_ROWS = 128 * ROWS, /* of x where its copy is kept */

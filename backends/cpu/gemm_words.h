@@ -25,29 +25,34 @@ CPU_INLINE void words_along(float *to, const float *scale, gemm_any x,
                     ALONG(x, i * x.row + k, K - k, scale + i));
 }
 
-/* The same, turned, in panels of COLUMNS lines. */
+/* n <= VW of them, turned: word k of all at to[k * COLUMNS]. */
+CPU_INLINE void put_turned_lines(float *to, const float *scale, gemm_any x,
+                                 int64_t n, int64_t K)
+{
+    for (int64_t k = 0; k < K; k += 2 * VW, to += VW * GEMM_COLUMNS) {
+        vf words[VW];
+#pragma GCC unroll 16
+        for (int64_t j = 0; j < VW; j++)
+            words[j] =
+                j < n ? v_from_bits(ALONG(x, j * x.row + k, K - k, scale + j))
+                      : v_zero();
+        turn_square(to, GEMM_COLUMNS, words);
+    }
+}
+
+/* All, in panels of COLUMNS lines. */
 CPU_INLINE void words_turned(float *to, const float *scale, gemm_any x,
                              int64_t n, int64_t K)
 {
     const int64_t line = gemm_pairs_of(K);
-    for (int64_t i = 0; i < n; i += 8) {
-        const int64_t column = i % GEMM_COLUMNS;
-        float *lines = to + (i - column) * line + column;
-        for (int64_t k = 0; k < K; k += 2 * VW) {
-            float words[8][VW];
-            for (int64_t j = 0; j < 8; j++)
-                i_store((int32_t *)(void *)words[j],
-                        i + j < n ? ALONG(x, (i + j) * x.row + k, K - k,
-                                          scale + i + j)
-                                  : i_set(0));
-            for (int64_t w = 0; w < VW; w += 8) {
-                __m256 eight[8];
-                for (int64_t j = 0; j < 8; j++)
-                    eight[j] = _mm256_loadu_ps(words[j] + w);
-                turn_eight(lines + (k / 2 + w) * GEMM_COLUMNS, GEMM_COLUMNS,
-                           eight);
-            }
-        }
+    for (int64_t i = 0; i < n; i += VW) {
+        const gemm_any some = gemm_from(x, i, 0);
+        float *at =
+            to + i / GEMM_COLUMNS * GEMM_COLUMNS * line + i % GEMM_COLUMNS;
+        if (n - i >= VW) /* a number that the compiler knows */
+            put_turned_lines(at, scale + i, some, VW, K);
+        else
+            put_turned_lines(at, scale + i, some, n - i, K);
     }
 }
 
