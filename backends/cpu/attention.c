@@ -223,11 +223,10 @@ static void mask_neighbours(const lanes *l, const visible *v, int64_t j,
     }
 }
 
-void ISA(attention_scores)(const attention *a, const lanes *l, const visible *v,
-                           gemm_matrix k, const float *q, int64_t j, float *s)
+void ISA(attention_mask)(const attention *a, const lanes *l, const visible *v,
+                         int64_t j, float *s)
 {
     const int64_t n = l->padded;
-    ISA(attention_by_keys)(l, v, a->D, k, q, s);
     for (int64_t r = 0; a->cap > 0.0f && r < v->keys; r++) {
         const int64_t skip = v->skip[r / KEY_GROUP];
         cap_scores(a, s + r * n + skip, n - skip);
@@ -236,6 +235,13 @@ void ISA(attention_scores)(const attention *a, const lanes *l, const visible *v,
         mask_scores(a, l, v, j, s);
     if (l->latest_key > j)
         mask_neighbours(l, v, j, s);
+}
+
+void ISA(attention_scores)(const attention *a, const lanes *l, const visible *v,
+                           gemm_matrix k, const float *q, int64_t j, float *s)
+{
+    ISA(attention_by_keys)(l, v, a->D, k, q, s);
+    ISA(attention_mask)(a, l, v, j, s);
 }
 
 /* ---- forward over a block of queries ---- */
@@ -297,21 +303,11 @@ static void finish(const attention *a, const lanes *l, const online *n,
      1.0f, room);
 }
 
-/* Later queries meet more keys, and threads take tasks in turn: were blocks in
- * order, one thread would have all the late ones. So every other round of turns
- * goes the other way. */
-static int64_t block_of_task(const attention *a, int64_t task)
-{
-    const int64_t round = task / a->threads, first = round * a->threads;
-    const int64_t all = a->B * a->H * a->query_blocks;
-    const int64_t last = cpu_min(first + a->threads, all) - 1;
-    return round % 2 ? last - (task - first) : task;
-}
-
 static void run_attention(const void *argument, cpu_worker *w, int64_t task)
 {
     const attention *a = argument;
-    const int64_t block = block_of_task(a, task);
+    const int64_t block =
+        attention_turn(a, task, a->B * a->H * a->query_blocks);
     const int64_t b = block / a->query_blocks / a->H;
     const int64_t h = block / a->query_blocks % a->H, g = h / a->heads;
     const int64_t first = block % a->query_blocks * ATTENTION_LANES;
@@ -453,6 +449,10 @@ tn_status ISA(compile_attention)(cpu_compiler *c, const tn_plan_node *node,
                    cpu_max(thin_bytes(a->S, a->D), thin_bytes(a->E, a->S)));
         cpu_step(c, run_few, a,
                  a->B * a->T * a->G * cpu_parts(a->heads, GEMM_FEW_ROWS));
+        return TN_OK;
+    }
+    if (attention_is_whole(c, a)) {
+        ISA(attention_whole)(c, a);
         return TN_OK;
     }
     cpu_scratch(c, ((a->D + a->E + ATTENTION_KEYS) * ATTENTION_LANES +

@@ -63,6 +63,7 @@ typedef struct attention {
     int64_t heads; /* per kv head: H / G */
     int64_t query_blocks;
     int64_t threads;
+    int64_t units; /* blocks of queries of a task, in whole numbers */
     float scale, cap;
     int64_t window;
     uint32_t causal;
@@ -121,10 +122,34 @@ void ISA(attention_transpose)(const lanes *l, float *to, gemm_matrix from,
 void ISA(attention_visible)(const attention *a, const lanes *l, int64_t j,
                             int64_t keys, visible *v);
 
-/* Scaled, capped, masked scores of keys from j on, whose vectors are the rows
- * of k: s (keys, padded), what is visible of it. Masked ones are -infinity. */
+/* Scaled scores s (keys, padded) of keys from j on, capped and masked: what is
+ * visible of them. Masked ones are -infinity. */
+void ISA(attention_mask)(const attention *a, const lanes *l, const visible *v,
+                         int64_t j, float *s);
+
+/* The same, computed: vectors of the keys are the rows of k. */
 void ISA(attention_scores)(const attention *a, const lanes *l, const visible *v,
                            gemm_matrix k, const float *q, int64_t j, float *s);
+
+/* The unit of work that is a task's: later queries meet more keys, and threads
+ * take tasks in turn; were units in order, one thread would have all the late
+ * ones. So every other round of turns goes the other way. */
+static inline int64_t attention_turn(const attention *a, int64_t task,
+                                     int64_t all)
+{
+    const int64_t round = task / a->threads, first = round * a->threads;
+    const int64_t last = cpu_min(first + a->threads, all) - 1;
+    return round % 2 ? last - (task - first) : task;
+}
+
+/* The same in whole numbers (attention_whole.h), where vectors are bf16. */
+void ISA(attention_whole)(cpu_compiler *c, attention *a);
+void ISA(attention_whole_bwd)(cpu_compiler *c, attention *a);
+
+static inline int attention_is_whole(const cpu_compiler *c, const attention *a)
+{
+    return a->q.of.dtype == TN_BF16 && cpu_bf16_products(c) == CPU_INTEGERS;
+}
 
 /* c (keys, padded) = x (keys, width) y (width, padded), what is visible. */
 void ISA(attention_by_keys)(const lanes *l, const visible *v, int64_t width,

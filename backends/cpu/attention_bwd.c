@@ -200,6 +200,10 @@ tn_status ISA(compile_attention_bwd)(cpu_compiler *c, const tn_plan_node *node,
     a->dq = lines_of(c, &node->out[0]);
     a->dk = lines_of(c, &node->out[1]);
     a->dv = lines_of(c, &node->out[2]);
+    if (attention_is_whole(c, a) && a->dout.of.dtype == TN_BF16) {
+        ISA(attention_whole_bwd)(c, a);
+        return TN_OK;
+    }
     cpu_scratch(c, lay_out(a, NULL, &unused));
     cpu_step(c, run_attention_bwd, a, a->B * a->G);
     return TN_OK;

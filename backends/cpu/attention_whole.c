@@ -1,0 +1,331 @@
+/*
+ * attention_whole.c - vectors as whole numbers and their products
+ * (attention_whole.h).
+ */
+#include "attention_whole.h"
+#include "turn.h"
+
+#include <string.h>
+
+/* ---- vectors ---- */
+
+/* Numbers at even and at odd places of 2 VW. */
+CPU_INLINE void take_pairs(const uint16_t *from, vf *even, vf *odd)
+{
+    const vi both = i_load((const int32_t *)(const void *)from);
+    *even = v_from_bits(i_shift_left(both, 16));
+    *odd = v_from_bits(i_and(both, i_set((int32_t)0xffff0000u)));
+}
+
+CPU_INLINE vf squares_of(const uint16_t *from, int64_t n)
+{
+    vf sum = v_zero(), more = v_zero(), even, odd;
+    for (int64_t k = 0; k < n; k += WHOLE_PAIR) {
+        take_pairs(from + k, &even, &odd);
+        sum = v_fma(even, even, sum);
+        more = v_fma(odd, odd, more);
+    }
+    return sum + more;
+}
+
+static void put_words(float *to, const uint16_t *from, int64_t n, float scale)
+{
+    const vf inverse = whole_inverse(v_set(scale));
+    vf even, odd;
+    for (int64_t k = 0; k < n; k += WHOLE_PAIR, to += VW) {
+        take_pairs(from + k, &even, &odd);
+        v_store(to,
+                whole_words(whole_of(even, inverse), whole_of(odd, inverse)));
+    }
+}
+
+/* Where squares leave the range of f32. */
+static float careful_scale(const uint16_t *from, int64_t n)
+{
+    double squares = 0.0;
+    int exponent;
+    for (int64_t k = 0; k < n; k++) {
+        const double number = (double)f_of_bf16(from[k]);
+        squares += number * number;
+    }
+    if (squares == 0.0)
+        return 0.0f;
+    if (!isfinite(squares))
+        return NAN;
+    frexp(1.01 * squares, &exponent);
+    const int64_t p =
+        cpu_max(-126, cpu_min(126, (2 * VECTOR_BITS - exponent) >> 1));
+    return ldexpf(1.0f, (int)-p);
+}
+
+/* Vectors of whole words: as they lie, or copied with zeros behind. */
+static const uint16_t *filled_up(const uint16_t *from, int64_t pitch,
+                                 int64_t rows, int64_t numbers, uint16_t *room,
+                                 int64_t *room_pitch)
+{
+    const int64_t n = 2 * whole_width(numbers);
+    *room_pitch = pitch;
+    if (n == numbers)
+        return from;
+    for (int64_t i = 0; i < rows; i++) {
+        memcpy(room + i * n, from + i * pitch, (size_t)numbers * sizeof *from);
+        memset(room + i * n + numbers, 0, (size_t)(n - numbers) * sizeof *from);
+    }
+    *room_pitch = n;
+    return room;
+}
+
+/* Of VW vectors at most, from number i on. */
+static void put_scales(whole *to, const uint16_t *from, int64_t pitch,
+                       int64_t i, int64_t rows)
+{
+    const int64_t n = 2 * to->width;
+    float lane[VW];
+    vf each[VW];
+    for (int64_t k = 0; k < VW; k++)
+        each[k] = k < rows ? squares_of(from + k * pitch, n) : v_zero();
+    const vf squares = whole_sums(each);
+    v_store(to->scale + i, whole_scales(squares, VECTOR_BITS));
+    if (m_all(m_and(v_lt(v_set(0x1p-100f), squares),
+                    v_lt(squares, v_set(0x1p100f)))))
+        return;
+    v_store(lane, squares);
+    for (int64_t k = 0; k < VW; k++)
+        if (!(lane[k] > 0x1p-100f && lane[k] < 0x1p100f))
+            to->scale[i + k] =
+                k < rows ? careful_scale(from + k * pitch, n) : 0.0f;
+}
+
+static void find_scales(whole *to, const uint16_t *from, int64_t pitch,
+                        int64_t rows)
+{
+    vf largest = v_zero();
+    for (int64_t i = 0; i < to->rows; i += VW) {
+        put_scales(to, from + i * pitch, pitch, i, rows - i);
+        largest = v_max(v_load(to->scale + i), largest);
+    }
+    to->largest = v_largest(largest);
+}
+
+/* An exact quotient, as scales are powers of two. */
+static void compare_scales(whole *to)
+{
+    if (to->largest == 0.0f)
+        to->largest = 1.0f;
+    for (int64_t i = 0; i < to->rows; i += VW)
+        v_store(to->relative + i, v_load(to->scale + i) / v_set(to->largest));
+}
+
+void ISA(whole_take)(whole *to, const vectors *x, int64_t at, int64_t rows,
+                     int64_t numbers)
+{
+    int64_t pitch;
+    to->width = whole_width(numbers);
+    to->rows = whole_up(rows, WHOLE_PAIR);
+    const uint16_t *from =
+        filled_up((const uint16_t *)(const void *)lines_at(&x->of, at), x->row,
+                  rows, numbers, (uint16_t *)(void *)to->words, &pitch);
+    find_scales(to, from, pitch, rows);
+    compare_scales(to);
+    for (int64_t i = 0; i < rows; i++)
+        put_words(to->words + i * to->width, from + i * pitch, 2 * to->width,
+                  to->scale[i]);
+    memset(to->words + rows * to->width, 0,
+           (size_t)((to->rows - rows) * to->width) * sizeof *to->words);
+}
+
+void ISA(whole_turn)(const whole *x, float *to)
+{
+    for (int64_t i = 0; i < x->rows; i += 8)
+        for (int64_t k = 0; k < x->width; k += 8) {
+            const float *at = x->words + i * x->width + k;
+            __m256 line[8];
+            for (int64_t r = 0; r < 8; r++)
+                line[r] = _mm256_loadu_ps(at + r * x->width);
+            turn_eight(to + k * WHOLE_ROWS + i, WHOLE_ROWS, line);
+        }
+}
+
+void ISA(whole_pair)(const whole *x, int64_t apart, float *to)
+{
+    const int64_t width = x->width;
+    for (int64_t w = 0; w < x->rows / 2; w++, to += 2 * width) {
+        const float *words = x->words + (w / apart * apart + w) * width;
+        const uint16_t *low = (const uint16_t *)(const void *)words;
+        const uint16_t *high = low + 2 * apart * width;
+        for (int64_t k = 0; k < 2 * width; k += VW)
+            v_store(to + k,
+                    v_from_bits(i_or(
+                        i_shift_right_zero(v_bits(v_load_bf16(low + k)), 16),
+                        v_bits(v_load_bf16(high + k)))));
+    }
+}
+
+/* ---- products ---- */
+
+enum {
+#if defined(__AVX512F__)
+    TILE_VECTORS = 4,
+#else
+    TILE_VECTORS = 3,
+#endif
+    MOST_ROWS = WHOLE_STEP, /* of a tile */
+};
+enum { SCORES, ADD, RESCALE };
+
+/* Written out: by its intrinsic, sums wander from register to register (GCC 12:
+ * half the speed). Those of AVX-VNNI are encoded as AVX2's are. */
+#if defined(__AVX512F__)
+#define VPDPWSSD "vpdpwssd"
+#else
+#define VPDPWSSD "%{vex%} vpdpwssd"
+#endif
+
+CPU_INLINE vf dot(vf sum, vf x, vf y)
+{
+    __asm__(VPDPWSSD " %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
+    return sum;
+}
+
+/* In a register: compilers would load it again for each product. */
+CPU_INLINE vf broadcast(const float *at)
+{
+    vf x = v_set(*at);
+    __asm__("" : "+v"(x));
+    return x;
+}
+
+/* Row i of a tile goes to c. */
+CPU_INLINE void put(int what, int across, const whole_product *p, float *c,
+                    int64_t i, int64_t j, const vf *sum)
+{
+    const vf scale = v_set(p->x_scale[i]);
+    const vf before = what == RESCALE ? v_set(p->other[i]) : v_zero();
+#pragma GCC unroll 4
+    for (int v = 0; v < across; v++) {
+        const vf of = v_from_i(v_bits(sum[v]));
+        float *at = c + v * VW;
+        if (what == SCORES)
+            v_store(at, of * scale * v_load(p->other + j + v * VW));
+        else if (what == ADD)
+            v_store(at, v_fma(of, scale, v_load(at)));
+        else
+            v_store(at, v_fma(of, scale, v_load(at) * before));
+    }
+}
+
+CPU_INLINE void tile(int what, int rows, int across, const whole_product *p,
+                     int64_t i, int64_t j)
+{
+    const float *x = p->x + i * p->row, *y = p->y + j;
+    float *c = p->c + i * p->c_pitch + j;
+    vf sum[MOST_ROWS][TILE_VECTORS];
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < across; v++)
+            sum[r][v] = v_zero();
+    for (int64_t k = 0; k < p->words; k++, x += p->column, y += p->pitch) {
+        vf line[TILE_VECTORS];
+#pragma GCC unroll 4
+        for (int v = 0; v < across; v++)
+            line[v] = v_load(y + v * VW);
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++) {
+            const vf word = broadcast(x + r * p->row);
+#pragma GCC unroll 4
+            for (int v = 0; v < across; v++)
+                sum[r][v] = dot(sum[r][v], word, line[v]);
+        }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+        put(what, across, p, c + r * p->c_pitch, i + r, j, sum[r]);
+}
+
+CPU_INLINE void tiles(int what, int rows, int across, int64_t M,
+                      const whole_product *p, int64_t j)
+{
+    const whole_product f = *p; /* which no store can change */
+    for (int64_t i = 0; i < M; i += rows)
+        tile(what, rows, across, &f, i, j);
+}
+
+/* At least ten sums at a time, and a few more than that: one takes five
+ * cycles, and two start in each. */
+CPU_INLINE void columns(int what, int64_t M, int64_t N, const whole_product *p)
+{
+    int64_t j = 0;
+    for (; j + TILE_VECTORS * VW <= N; j += TILE_VECTORS * VW)
+        tiles(what, 4, TILE_VECTORS, M, p, j);
+#if defined(__AVX512F__)
+    if (N - j == 3 * VW)
+        tiles(what, 4, 3, M, p, j);
+    else if (N - j == 2 * VW)
+        tiles(what, 8, 2, M, p, j);
+    else if (N - j == VW)
+        tiles(what, 16, 1, M, p, j);
+#else
+    if (N - j == 2 * VW)
+        tiles(what, 4, 2, M, p, j);
+    else if (N - j == VW)
+        tiles(what, 8, 1, M, p, j);
+#endif
+}
+
+void ISA(whole_scores)(int64_t M, int64_t N, const whole_product *p)
+{
+    columns(SCORES, M, N, p);
+}
+
+void ISA(whole_add)(int64_t M, int64_t N, const whole_product *p)
+{
+    columns(ADD, M, N, p);
+}
+
+void ISA(whole_rescale)(int64_t M, int64_t N, const whole_product *p)
+{
+    columns(RESCALE, M, N, p);
+}
+
+/* ---- what forward and backward compute alike ---- */
+
+void ISA(whole_by_keys)(const lanes *l, const visible *v, const whole *x,
+                        const float *x_scale, const float *y,
+                        const float *y_scale, float *c)
+{
+    const int64_t n = l->padded, keys = whole_up(v->keys, KEY_GROUP);
+    const int64_t step = v->whole ? keys : KEY_GROUP;
+    for (int64_t r = 0; r < keys; r += step) {
+        const int64_t skip = v->skip[r / KEY_GROUP];
+        const whole_product p = {.words = x->width,
+                                 .x = x->words + r * x->width,
+                                 .row = x->width,
+                                 .column = 1,
+                                 .y = y + skip,
+                                 .pitch = WHOLE_ROWS,
+                                 .c = c + r * n + skip,
+                                 .c_pitch = n,
+                                 .x_scale = x_scale + r,
+                                 .other = y_scale + skip};
+        ISA(whole_scores)(step, n - skip, &p);
+    }
+}
+
+void ISA(whole_hide)(const lanes *l, const visible *v, float *s)
+{
+    const int64_t keys = whole_up(v->keys, KEY_GROUP);
+    for (int64_t i = v->keys * l->padded; i < keys * l->padded; i += VW)
+        v_store(s + i, v_set(-INFINITY));
+}
+
+void ISA(whole_store)(const lines *to, int64_t at, int64_t pitch,
+                      const float *from, int64_t rows, int64_t numbers)
+{
+    const int64_t width = 2 * whole_width(numbers);
+    for (int64_t i = 0; i < rows; i++, at += pitch, from += width)
+        if (to->dtype == TN_BF16)
+            line_done(to, at, numbers, from);
+        else
+            memcpy(lines_at(to, at), from, (size_t)numbers * sizeof *from);
+}

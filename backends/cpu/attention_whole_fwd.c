@@ -1,0 +1,234 @@
+/*
+ * attention_whole_fwd.c - attention forward in whole numbers
+ * (attention_whole.h), online as in attention.c.
+ *
+ * A task owns a few blocks of queries that read the same keys: those become
+ * integers once for all of them. Scores are computed transposed as elsewhere,
+ * keys down and queries across; so two rows of weights, one shifted by 16 bits,
+ * are a row of pairs of keys. Read by columns, those give the output the way it
+ * is stored.
+ */
+#include "attention_whole.h"
+
+#include <string.h>
+
+enum { MOST_UNITS = 4 };
+
+/* A block of queries. */
+typedef struct unit {
+    lanes l;
+    int64_t head;
+    float *q;                /* (D / 2, 64): words */
+    float *o;                /* (lanes, padded E) */
+    float scale[WHOLE_ROWS]; /* of q, and of scores */
+    float m[WHOLE_ROWS], sum[WHOLE_ROWS];
+} unit;
+
+/* A block of keys. */
+typedef struct block {
+    int64_t first;
+    whole k, v;
+    float *v_pairs; /* (keys / 2, padded E) */
+} block;
+
+/* What weights of a block of keys are in. */
+typedef struct room {
+    float *s;     /* (keys, lanes) */
+    float *words; /* (keys / 2, lanes) */
+    float scale[WHOLE_ROWS], alpha[WHOLE_ROWS];
+} room;
+
+static int64_t lay_out(const attention *a, float *scratch, unit *u, block *k,
+                       room *w)
+{
+    const int64_t D = whole_width(a->D), E = whole_width(a->E);
+    whole_space s = {scratch, 0};
+    k->k.words = whole_room(&s, WHOLE_ROWS * D);
+    k->v.words = whole_room(&s, WHOLE_ROWS * E);
+    k->v_pairs = whole_room(&s, WHOLE_ROWS * E);
+    w->s = whole_room(&s, WHOLE_ROWS * WHOLE_ROWS);
+    w->words = whole_room(&s, WHOLE_ROWS * WHOLE_ROWS / 2);
+    for (int64_t i = 0; i < a->units; i++) {
+        u[i].q = whole_room(&s, WHOLE_ROWS * D);
+        u[i].o = whole_room(&s, WHOLE_ROWS * 2 * E);
+    }
+    return s.used * (int64_t)sizeof(float);
+}
+
+/* `words`: room for queries as they become integers. */
+static void begin(const attention *a, unit *u, int64_t b, int64_t first,
+                  float *words)
+{
+    whole q = {.words = words};
+    ISA(attention_lanes)(a, b, first, &u->l);
+    ISA(whole_take)
+    (&q, &a->q, vector_at(&a->q, b, first, u->head), u->l.count, a->D);
+    ISA(whole_turn)(&q, u->q);
+    for (int64_t i = 0; i < u->l.padded; i++) {
+        u->scale[i] = q.scale[i] * a->scale;
+        u->m[i] = -INFINITY;
+        u->sum[i] = 0.0f;
+    }
+    memset(u->o, 0,
+           (size_t)(u->l.padded * 2 * whole_width(a->E)) * sizeof *u->o);
+}
+
+static void load_keys(const attention *a, block *k, int64_t b, int64_t g,
+                      int64_t count)
+{
+    ISA(whole_take)
+    (&k->k, &a->k, vector_at(&a->k, b, k->first, g), count, a->D);
+    ISA(whole_take)
+    (&k->v, &a->v, vector_at(&a->v, b, k->first, g), count, a->E);
+    ISA(whole_pair)(&k->v, 1, k->v_pairs);
+}
+
+/* Scores of the lanes from i on become weights under the new maximum, times
+ * scales of the values. */
+static void weigh(unit *u, const block *k, room *w, int64_t i, int64_t keys)
+{
+    const int64_t n = u->l.padded;
+    const vf log2e = v_set(WHOLE_LOG2E), before = v_load(u->m + i);
+    vf m = before, sum = v_zero(), squares = v_zero();
+    for (int64_t r = 0; r < keys; r++)
+        m = v_max(m, v_load(w->s + r * n + i));
+    const vf base = v_select(v_eq(m, v_set(-INFINITY)), v_zero(), m) * log2e;
+    for (int64_t r = 0; r < keys; r++) {
+        float *at = w->s + r * n + i;
+        const vf p = whole_exp2(v_fma(v_load(at), log2e, v_neg(base)));
+        const vf weight = p * v_set(k->v.relative[r]);
+        sum = sum + p;
+        squares = v_fma(weight, weight, squares);
+        v_store(at, weight);
+    }
+    const vf alpha = whole_exp2(v_fma(before, log2e, v_neg(base)));
+    const vf scale = whole_scales(squares, WEIGHT_BITS);
+    v_store(u->m + i, m);
+    v_store(u->sum + i, v_fma(v_load(u->sum + i), alpha, sum));
+    v_store(w->alpha + i, alpha);
+    v_store(w->scale + i, scale * v_set(k->v.largest));
+    for (int64_t r = 0; r < keys; r += 2) {
+        const float *at = w->s + r * n + i;
+        const vf inverse = whole_inverse(scale);
+        v_store(w->words + r / 2 * n + i,
+                whole_words(whole_of(v_load(at), inverse),
+                            whole_of(v_load(at + n), inverse)));
+    }
+}
+
+/* o (lanes, padded E) = o alpha + weights^T v, of the lanes from i on. */
+static void add_values(const unit *u, const block *k, const room *w, int64_t i,
+                       int64_t lanes_, int64_t keys)
+{
+    const int64_t width = 2 * k->v.width;
+    const whole_product p = {.words = keys / 2,
+                             .x = w->words + i,
+                             .row = 1,
+                             .column = u->l.padded,
+                             .y = k->v_pairs,
+                             .pitch = width,
+                             .c = u->o + i * width,
+                             .c_pitch = width,
+                             .x_scale = w->scale + i,
+                             .other = w->alpha + i};
+    ISA(whole_rescale)(lanes_, width, &p);
+}
+
+static void meet(const attention *a, unit *u, const block *k, room *w)
+{
+    const int64_t last = cpu_min(u->l.to, k->first + WHOLE_ROWS);
+    visible seen;
+    if (k->first >= u->l.to || k->first + WHOLE_ROWS <= u->l.from)
+        return;
+    ISA(attention_visible)(a, &u->l, k->first, last - k->first, &seen);
+    ISA(whole_by_keys)(&u->l, &seen, &k->k, k->k.scale, u->q, u->scale, w->s);
+    ISA(attention_mask)(a, &u->l, &seen, k->first, w->s);
+    ISA(whole_hide)(&u->l, &seen, w->s);
+    for (int64_t i = 0; i < u->l.padded; i += VW) {
+        const int64_t keys = whole_up(seen.limit[i / VW], KEY_GROUP);
+        if (keys == 0)
+            continue;
+        weigh(u, k, w, i, keys);
+        if (!seen.whole)
+            add_values(u, k, w, i, VW, keys);
+    }
+    if (seen.whole)
+        add_values(u, k, w, 0, u->l.padded, whole_up(seen.keys, KEY_GROUP));
+}
+
+/* o / sum to rows of the output; lse. */
+static void finish(const attention *a, unit *u, int64_t b)
+{
+    const lanes *l = &u->l;
+    const int64_t width = 2 * whole_width(a->E), row = b * a->T + l->first;
+    float *lse = a->lse + (b * a->H + u->head) * a->T + l->first;
+    for (int64_t i = 0; i < l->count; i++) {
+        const int sees = u->sum[i] != 0.0f; /* so that NaN stays NaN */
+        const vf inverse = v_set(sees ? 1.0f / u->sum[i] : 0.0f);
+        float *o = u->o + i * width;
+        for (int64_t e = 0; e < width; e += VW)
+            v_store(o + e, v_load(o + e) * inverse);
+        lse[i] = sees ? u->m[i] + logf(u->sum[i]) : 0.0f;
+    }
+    ISA(whole_store)
+    (&a->o, (row * a->H + u->head) * a->E, a->H * a->E, u->o, l->count, a->E);
+}
+
+/* Units from task `task` on: their number; and their first and last key. */
+static int64_t begin_all(const attention *a, unit *u, int64_t b, int64_t g,
+                         int64_t first, int64_t count, block *k)
+{
+    int64_t to = 0;
+    k->first = INT64_MAX;
+    for (int64_t i = 0; i < count; i++) {
+        u[i].head = g * a->heads + (first + i) / a->query_blocks;
+        begin(a, &u[i], b, (first + i) % a->query_blocks * ATTENTION_LANES,
+              k->k.words);
+        if (u[i].l.from >= u[i].l.to)
+            continue;
+        k->first = cpu_min(k->first, u[i].l.from / WHOLE_ROWS * WHOLE_ROWS);
+        to = cpu_max(to, u[i].l.to);
+    }
+    return to;
+}
+
+static int64_t tasks_of_group(const attention *a)
+{
+    return cpu_parts(a->heads * a->query_blocks, a->units);
+}
+
+static void run_task(const void *argument, cpu_worker *worker, int64_t task)
+{
+    const attention *a = argument;
+    const int64_t tasks = tasks_of_group(a), all = a->B * a->G * tasks;
+    const int64_t number = attention_turn(a, task, all);
+    const int64_t b = number / tasks / a->G, g = number / tasks % a->G;
+    const int64_t first = number % tasks * a->units;
+    const int64_t count = cpu_min(a->units, a->heads * a->query_blocks - first);
+    const uint32_t mode = whole_enter();
+    unit u[MOST_UNITS];
+    block k;
+    room w;
+    lay_out(a, worker->scratch, u, &k, &w);
+    const int64_t to = begin_all(a, u, b, g, first, count, &k);
+    for (; k.first < to; k.first += WHOLE_ROWS) {
+        load_keys(a, &k, b, g, cpu_min(WHOLE_ROWS, to - k.first));
+        for (int64_t i = 0; i < count; i++)
+            meet(a, &u[i], &k, &w);
+    }
+    for (int64_t i = 0; i < count; i++)
+        finish(a, &u[i], b);
+    whole_leave(mode);
+}
+
+/* Units of a task: as many as leave each thread two tasks. */
+void ISA(attention_whole)(cpu_compiler *c, attention *a)
+{
+    unit u[MOST_UNITS];
+    block k;
+    room w;
+    const int64_t all = a->B * a->H * a->query_blocks;
+    a->units = cpu_max(1, cpu_min(MOST_UNITS, all / (2 * a->threads)));
+    cpu_scratch(c, lay_out(a, NULL, u, &k, &w));
+    cpu_step(c, run_task, a, a->B * a->G * tasks_of_group(a));
+}
