@@ -64,9 +64,13 @@ typedef struct gemm_factors {
     gemm_next next; /* GEMM_CALLED of it */
 } gemm_factors;
 
+/* Where a tile's sums go: added to those at `at` if `add`, and to `half` where
+ * that is not NULL, else to `at`. */
 typedef struct gemm_sums {
     float *at;
-    int64_t pitch, lanes; /* of the last vector */
+    uint16_t *half;
+    int64_t pitch, half_pitch;
+    int64_t lanes; /* of the last vector */
     uint32_t add;
 } gemm_sums;
 
@@ -93,12 +97,11 @@ extern const gemm_kind ISA(gemm_pairs);
 
 /* ---- gemm_packed.c ---- */
 
-/* c (M, N), f32, rows `pitch` apart, = a b, added to what is there if `add`. */
+/* c (M, N) = a b, added to what is there if c.add. */
 void ISA(gemm_packed)(const gemm_kind *kind, int64_t M, int64_t N, int64_t K,
-                      gemm_any a, gemm_any b, float *c, int64_t pitch,
-                      uint32_t add, float *scratch);
+                      gemm_any a, gemm_any b, gemm_into c, float *scratch);
 int64_t ISA(gemm_packed_floats)(const gemm_kind *kind, int64_t M, int64_t N,
-                                int64_t K);
+                                int64_t K, tn_dtype c);
 
 /* ---- small shared arithmetic ---- */
 
@@ -147,6 +150,21 @@ CPU_INLINE vf gemm_load(gemm_any x, int64_t at, int64_t n)
                        : v_load_bf16_n(gemm_halves(x) + at, n);
     return n >= VW ? v_load(gemm_floats(x) + at)
                    : v_load_n(gemm_floats(x) + at, n);
+}
+
+/* n <= VW sums of row i, from column j on. */
+CPU_INLINE void gemm_put(const gemm_sums *c, int64_t i, int64_t j, int64_t n,
+                         vf sum)
+{
+    float *to = c->at + i * c->pitch + j;
+    if (c->add)
+        sum = v_load_n(to, n) + sum;
+    if (!c->half)
+        v_store_n(to, sum, n);
+    else if (n >= VW)
+        v_store_bf16(c->half + i * c->half_pitch + j, sum);
+    else
+        v_store_bf16_n(c->half + i * c->half_pitch + j, sum, n);
 }
 
 #endif

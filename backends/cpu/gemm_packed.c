@@ -46,6 +46,8 @@ static void run_tile(const gemm_kind *kind, int64_t n, int64_t columns,
             f->x += rows * f->row;
             f->x_scale += rows;
             c->at += rows * c->pitch;
+            if (c->half)
+                c->half += rows * c->half_pitch;
         }
 }
 
@@ -61,10 +63,8 @@ static void put_turned(const float *tile, int64_t n, int64_t columns,
                 line[k] = _mm256_loadu_ps(tile + (i + k) * COLUMNS + j);
             turn_eight(turned[0], 8, line);
             for (int64_t k = 0; k < cpu_min(8, columns - j); k++) {
-                float *to = c->at + (j + k) * c->pitch + i;
-                const int64_t lanes = cpu_min(8, n - i);
-                const vf before = c->add ? v_load_n(to, lanes) : v_zero();
-                v_store_n(to, before + v_load_n(turned[k], lanes), lanes);
+                gemm_put(c, j + k, i, cpu_min(8, n - i),
+                         v_load_n(turned[k], cpu_min(8, n - i)));
             }
         }
 }
@@ -74,8 +74,7 @@ static void put_turned(const float *tile, int64_t n, int64_t columns,
 typedef struct block {
     const gemm_kind *kind;
     gemm_any x, y; /* (m, K), (K, n) */
-    float *c;
-    int64_t pitch;
+    gemm_sums c;
     int turned; /* c is (n, m) */
     float *room, *x_scale;
     gemm_columns packed;
@@ -85,7 +84,7 @@ typedef struct block {
 typedef struct part {
     int64_t words, line; /* along K; of a packed column */
     int64_t j, n;        /* columns */
-    uint32_t add;
+    uint32_t add, last;  /* of the stretches */
     gemm_rows x;
     gemm_next next;
 } part;
@@ -127,6 +126,16 @@ static gemm_next take_next(gemm_next *from, const float *here)
     return taken;
 }
 
+/* c from (i, j) on. Before the last stretch it is f32 in any case. */
+static gemm_sums sums_at(const block *b, const part *p, int64_t i, int64_t j)
+{
+    gemm_sums c = b->c;
+    c.at += i * c.pitch + j;
+    c.half = c.half && p->last ? c.half + i * c.half_pitch + j : NULL;
+    c.add = p->add;
+    return c;
+}
+
 /* n <= ROWS rows from r on by the panel of columns from s on. */
 CPU_INLINE void multiply_tile(const block *b, part *p, int64_t r, int64_t n,
                               int64_t s, gemm_sums c)
@@ -145,12 +154,10 @@ CPU_INLINE void multiply_tile(const block *b, part *p, int64_t r, int64_t n,
 /* Rows [i, i + m) of c. */
 static void multiply_rows(const block *b, part *p, int64_t i, int64_t m)
 {
-    for (int64_t r = 0; r < m; r += ROWS) {
-        float *c = b->c + (i + r) * b->pitch + p->j;
+    for (int64_t r = 0; r < m; r += ROWS)
         for (int64_t s = 0; s < p->n; s += COLUMNS)
             multiply_tile(b, p, r, cpu_min(ROWS, m - r), s,
-                          (gemm_sums){c + s, b->pitch, 0, p->add});
-    }
+                          sums_at(b, p, i + r, p->j + s));
 }
 
 /* The same where c is turned: several tiles at once, so that what is written
@@ -160,14 +167,13 @@ static void multiply_turned(const block *b, part *p, int64_t i, int64_t m)
     float tiles_of[TURNED_ROWS * COLUMNS];
     for (int64_t r = 0; r < m; r += TURNED_ROWS) {
         const int64_t count = cpu_min(TURNED_ROWS, m - r);
-        float *c = b->c + p->j * b->pitch + i + r;
-        for (int64_t s = 0; s < p->n; s += COLUMNS, c += COLUMNS * b->pitch) {
+        for (int64_t s = 0; s < p->n; s += COLUMNS) {
+            const gemm_sums c = sums_at(b, p, p->j + s, i + r);
             for (int64_t t = 0; t < count; t += ROWS)
-                multiply_tile(
-                    b, p, r + t, cpu_min(ROWS, count - t), s,
-                    (gemm_sums){tiles_of + t * COLUMNS, COLUMNS, 0, 0});
-            put_turned(tiles_of, count, cpu_min(COLUMNS, p->n - s),
-                       &(gemm_sums){c, b->pitch, 0, p->add});
+                multiply_tile(b, p, r + t, cpu_min(ROWS, count - t), s,
+                              (gemm_sums){.at = tiles_of + t * COLUMNS,
+                                          .pitch = COLUMNS});
+            put_turned(tiles_of, count, cpu_min(COLUMNS, p->n - s), &c);
         }
     }
 }
@@ -215,7 +221,8 @@ static void multiply(const block *b, int64_t M, int64_t N, int64_t K,
         const int64_t depth = cpu_min(GEMM_STRETCH, K - k);
         part p = {.words = cpu_parts(depth, kind->numbers),
                   .line = words_of(kind, depth),
-                  .add = add};
+                  .add = add,
+                  .last = k + depth >= K};
         for (p.j = 0; p.j < N; p.j += MOST_COLUMNS) {
             p.n = cpu_min(MOST_COLUMNS, N - p.j);
             kind->pack(&b->packed, gemm_from(b->y, k, p.j), depth, p.n);
@@ -251,12 +258,14 @@ gemm_order ISA(gemm_order_of)(cpu_products how, int64_t M, int64_t N,
     };
 }
 
-/* Scratch: scales of x and y, then room for rows of x, then y packed. */
+/* Scratch: scales of x and y, then room for rows of x, then y packed, then sums
+ * of stretches of a c that is bf16. */
 typedef struct room {
-    int64_t y_scale, x, y, floats;
+    int64_t y_scale, x, y, c, floats;
 } room;
 
-static room room_of(const gemm_kind *kind, int64_t M, int64_t N, int64_t K)
+static room room_of(const gemm_kind *kind, int64_t M, int64_t N, int64_t K,
+                    tn_dtype c)
 {
     const int64_t words = words_of(kind, cpu_min(K, GEMM_STRETCH));
     const int64_t most = gemm_round_up(cpu_max(M, N), COLUMNS);
@@ -266,26 +275,35 @@ static room room_of(const gemm_kind *kind, int64_t M, int64_t N, int64_t K)
     room r = {.y_scale = rows};
     r.x = gemm_round_up(r.y_scale + columns, 16);
     r.y = gemm_round_up(r.x + rows * words, 16);
-    r.floats = r.y + columns * words;
+    r.c = r.y + columns * words;
+    r.floats = r.c + (c == TN_F32 || K <= GEMM_STRETCH ? 0 : M * N);
     return r;
 }
 
 int64_t ISA(gemm_packed_floats)(const gemm_kind *kind, int64_t M, int64_t N,
-                                int64_t K)
+                                int64_t K, tn_dtype c)
 {
-    return room_of(kind, M, N, K).floats;
+    return room_of(kind, M, N, K, c).floats;
+}
+
+static gemm_sums sums_of(gemm_into c, int64_t N, float *wide)
+{
+    if (c.dtype == TN_F32)
+        return (gemm_sums){.at = (float *)(void *)c.at, .pitch = c.pitch};
+    return (gemm_sums){.at = wide,
+                       .half = (uint16_t *)(void *)c.at,
+                       .pitch = N,
+                       .half_pitch = c.pitch};
 }
 
 void ISA(gemm_packed)(const gemm_kind *kind, int64_t M, int64_t N, int64_t K,
-                      gemm_any a, gemm_any b, float *c, int64_t pitch,
-                      uint32_t add, float *scratch)
+                      gemm_any a, gemm_any b, gemm_into c, float *scratch)
 {
-    const room r = room_of(kind, M, N, K);
+    const room r = room_of(kind, M, N, K, c.dtype);
     block k = {.kind = kind,
                .x = a,
                .y = b,
-               .c = c,
-               .pitch = pitch,
+               .c = sums_of(c, N, scratch + r.c),
                .turned = is_turned(M, N, a, b),
                .room = scratch + r.x,
                .x_scale = scratch,
@@ -293,8 +311,8 @@ void ISA(gemm_packed)(const gemm_kind *kind, int64_t M, int64_t N, int64_t K,
     if (k.turned) {
         k.x = transposed(b);
         k.y = transposed(a);
-        multiply(&k, N, M, K, add);
+        multiply(&k, N, M, K, c.add);
     } else {
-        multiply(&k, M, N, K, add);
+        multiply(&k, M, N, K, c.add);
     }
 }

@@ -40,28 +40,108 @@ CPU_INLINE const float *row_at(const float *x, int64_t row, int i)
     return (const float *)(const void *)at;
 }
 
-CPU_INLINE void call_for_sums(const gemm_sums *c, int64_t i, int64_t j)
+/* Where sums will be stored: rows of lines of the cache, called for as lines to
+ * be written. */
+typedef struct called {
+    const char *at;
+    int64_t pitch; /* bytes */
+} called;
+
+CPU_INLINE called called_of(const gemm_sums *c)
 {
-    _mm_prefetch((const char *)(c->at + i * c->pitch + j * VW), _MM_HINT_T0);
+    return c->half ? (called){(const char *)c->half,
+                              c->half_pitch * (int64_t)sizeof *c->half}
+                   : (called){(const char *)c->at,
+                              c->pitch * (int64_t)sizeof *c->at};
+}
+
+CPU_INLINE void call_for_sums(const called *c, int64_t i, int64_t j)
+{
+    __asm__ volatile("prefetchw %0"
+                     :
+                     : "m"(c->at[i * c->pitch + j * GEMM_LINE]));
 }
 
 /* Call for words of x before step k needs them: where they lie across, the
  * line AHEAD steps on, else that of one of eight rows, so that each comes up in
  * time. Of what is wanted behind the last step, rows of c and what is packed
  * next, one line of the cache in a step: more at once would keep y waiting. */
-CPU_INLINE void call_for(const gemm_factors *f, const gemm_sums *c,
-                         const float *x, int64_t row, int64_t k)
+CPU_INLINE void call_for(const gemm_factors *f, const called *c, const float *x,
+                         int64_t row, int64_t k)
 {
     const char *next = f->column == 1
                            ? (const char *)(x + 3 * AHEAD) + (k & 7) * row
                            : (const char *)(x + AHEAD * f->column);
     _mm_prefetch(next, _MM_HINT_T0);
     if (GEMM_SPARES)
-        call_for_sums(c, k >> 1 & 7, k >> 4 & 3);
+        call_for_sums(c, k >> 2 & 7, k >> 5 & 3);
     if (GEMM_SPARES && CALLS_NEXT)
         _mm_prefetch(f->next.at + (k & 7) * f->next.pitch +
                          (k >> 3 & f->next.mask) * GEMM_LINE,
                      _MM_HINT_T1);
+}
+
+/* ---- behind the last step ---- */
+
+CPU_INLINE void add_sums(int n, int vectors, const gemm_sums *c,
+                         vf sum[GEMM_ROWS][GEMM_VECTORS])
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++)
+#pragma GCC unroll 3
+        for (int j = 0; j < vectors; j++)
+            sum[i][j] = v_load(c->at + i * c->pitch + j * VW) + sum[i][j];
+}
+
+CPU_INLINE void put_floats(int n, int vectors, const gemm_sums *c,
+                           vf sum[GEMM_ROWS][GEMM_VECTORS])
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++)
+#pragma GCC unroll 3
+        for (int j = 0; j < vectors; j++)
+            v_store(c->at + i * c->pitch + j * VW, sum[i][j]);
+}
+
+CPU_INLINE void put_halves(int n, int vectors, const gemm_sums *c,
+                           vf sum[GEMM_ROWS][GEMM_VECTORS])
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++)
+#pragma GCC unroll 3
+        for (int j = 0; j < vectors; j++)
+            v_store_bf16(c->half + i * c->half_pitch + j * VW, sum[i][j]);
+}
+
+/* Where the last vector is not full. */
+CPU_INLINE void put_some(int n, int vectors, const gemm_sums *c,
+                         vf sum[GEMM_ROWS][GEMM_VECTORS])
+{
+    float line[GEMM_ROWS][GEMM_COLUMNS];
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++)
+#pragma GCC unroll 3
+        for (int j = 0; j < vectors; j++)
+            v_store(line[i] + j * VW, sum[i][j]);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < vectors; j++)
+            gemm_put(c, i, j * VW, j == vectors - 1 ? c->lanes : VW,
+                     v_load(line[i] + j * VW));
+}
+
+CPU_INLINE void put(int n, int vectors, const gemm_sums *c,
+                    vf sum[GEMM_ROWS][GEMM_VECTORS])
+{
+    if (c->lanes < VW) {
+        put_some(n, vectors, c, sum);
+        return;
+    }
+    if (c->add)
+        add_sums(n, vectors, c, sum);
+    if (c->half)
+        put_halves(n, vectors, c, sum);
+    else
+        put_floats(n, vectors, c, sum);
 }
 
 CPU_INLINE TARGET void tile(int n, int vectors, const gemm_factors *f,
@@ -70,6 +150,7 @@ CPU_INLINE TARGET void tile(int n, int vectors, const gemm_factors *f,
     const int64_t column = f->column, words = f->words;
     int64_t row = f->row * (int64_t)sizeof(float);
     const float *x = f->x, *y = f->y;
+    const called sums = called_of(c);
     vf sum[GEMM_ROWS][GEMM_VECTORS];
 #pragma GCC unroll 8
     for (int i = 0; i < n; i++)
@@ -77,7 +158,7 @@ CPU_INLINE TARGET void tile(int n, int vectors, const gemm_factors *f,
         for (int j = 0; j < vectors; j++) {
             sum[i][j] = v_zero();
             if (!GEMM_SPARES)
-                call_for_sums(c, i, j);
+                call_for_sums(&sums, i, j);
         }
     for (int64_t k = 0; k < words; k++, x += column, y += GEMM_COLUMNS) {
         vf line[GEMM_VECTORS];
@@ -88,7 +169,7 @@ CPU_INLINE TARGET void tile(int n, int vectors, const gemm_factors *f,
             _mm_prefetch((const char *)(y + AHEAD * GEMM_COLUMNS + j * VW),
                          _MM_HINT_T0);
         }
-        call_for(f, c, x, row, k);
+        call_for(f, &sums, x, row, k);
 #pragma GCC unroll 8
         for (int i = 0; i < n; i++) {
             const vf word = broadcast(row_at(x, row, i));
@@ -100,13 +181,9 @@ CPU_INLINE TARGET void tile(int n, int vectors, const gemm_factors *f,
 #pragma GCC unroll 8
     for (int i = 0; i < n; i++)
 #pragma GCC unroll 3
-        for (int j = 0; j < vectors; j++) {
-            float *to = c->at + i * c->pitch + j * VW;
-            const int64_t lanes = j == vectors - 1 ? c->lanes : VW;
-            const vf before = c->add ? v_load_n(to, lanes) : v_zero();
-            const vf of = DONE(sum[i][j], f->x_scale + i, f->y_scale + j * VW);
-            v_store_n(to, before + of, lanes);
-        }
+        for (int j = 0; j < vectors; j++)
+            sum[i][j] = DONE(sum[i][j], f->x_scale + i, f->y_scale + j * VW);
+    put(n, vectors, c, sum);
 }
 
 #define TILE(n, vectors)                                                       \
