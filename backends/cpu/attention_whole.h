@@ -42,6 +42,10 @@ enum {
 _Static_assert((int)ATTENTION_LANES == 64 && (int)ATTENTION_KEYS == 64,
                "a line of weights has 64");
 
+/* A float for each row, which no vector of them should find in two lines of
+ * the cache. */
+#define WHOLE_LINE _Alignas(64)
+
 /* ---- vectors ---- */
 
 /* Up to 64 vectors. Rows are there, as zeros, up to a multiple of PAIR. */
@@ -49,8 +53,8 @@ typedef struct whole {
     float *words; /* (64, width): two numbers each */
     int64_t width;
     int64_t rows; /* rounded up */
-    float scale[WHOLE_ROWS], relative[WHOLE_ROWS];
     float largest;
+    WHOLE_LINE float scale[WHOLE_ROWS], relative[WHOLE_ROWS];
 } whole;
 
 static inline int64_t whole_up(int64_t n, int64_t to)

@@ -27,11 +27,12 @@ typedef struct block {
 typedef struct queries {
     lanes l;
     whole q, g;
-    float *q_turned, *g_turned; /* (D / 2, 64), (E / 2, 64) */
-    float *q_pairs, *g_pairs;   /* (lanes / 2, padded D or E) */
-    float *dq;                  /* (lanes, padded D) */
-    float scale[WHOLE_ROWS];    /* of q, and of scores */
-    float delta[WHOLE_ROWS], minus_lse[WHOLE_ROWS]; /* in powers of 2 */
+    float *q_turned, *g_turned;         /* (D / 2, 64), (E / 2, 64) */
+    float *q_pairs, *g_pairs;           /* (lanes / 2, padded D or E) */
+    float *dq;                          /* (lanes, padded D) */
+    WHOLE_LINE float scale[WHOLE_ROWS]; /* of q, and of scores */
+    WHOLE_LINE float delta[WHOLE_ROWS],
+        minus_lse[WHOLE_ROWS]; /* in powers of 2 */
 } queries;
 
 /* What is computed of both. */
@@ -39,8 +40,9 @@ typedef struct weights {
     float *p, *ds;                 /* (keys, lanes) */
     float *p_of_keys, *ds_of_keys; /* words (keys, 32) */
     float *ds_of_lanes;            /* words (keys / 2, lanes) */
-    float p_scale[WHOLE_ROWS], ds_scale[WHOLE_ROWS], lane_scale[WHOLE_ROWS];
-    float delta[WHOLE_ROWS];
+    WHOLE_LINE float p_scale[WHOLE_ROWS], ds_scale[WHOLE_ROWS],
+        lane_scale[WHOLE_ROWS];
+    WHOLE_LINE float delta[WHOLE_ROWS];
 } weights;
 
 typedef struct work {
@@ -212,32 +214,36 @@ static void weigh(const attention *a, const queries *i, const block *k,
                 whole_scales(v_load(w->lane_scale + m), WEIGHT_BITS));
 }
 
-/* Words of lanes m and of those VW behind, of one key. */
-CPU_INLINE vf words_of(const float *row, int64_t m, int64_t n, int64_t skip,
-                       vf low, vf high)
+/* Words of a key from lanes m on: without those before `skip` and those behind
+ * the last. */
+CPU_INLINE void pack_lanes(const queries *i, const weights *w, int64_t r,
+                           int64_t m, int low, int high)
 {
+    const int64_t from = r * i->l.padded + m, to = r * PAIRS + m / 2;
     const vi none = i_set(0);
-    return whole_words(m < skip ? none : whole_of(v_load(row + m), low),
-                       m + VW < n ? whole_of(v_load(row + m + VW), high)
-                                  : none);
+    const float *p = w->p + from, *ds = w->ds + from, *q = i->q.relative + m;
+    const vf for_v = whole_inverse(v_set(w->p_scale[r]));
+    const vf for_k = whole_inverse(v_set(w->ds_scale[r]));
+    v_store(w->p_of_keys + to,
+            whole_words(low ? whole_of(v_load(p), for_v) : none,
+                        high ? whole_of(v_load(p + VW), for_v) : none));
+    v_store(w->ds_of_keys + to,
+            whole_words(low ? whole_of(v_load(ds), for_k * v_load(q)) : none,
+                        high ? whole_of(v_load(ds + VW), for_k * v_load(q + VW))
+                             : none));
 }
 
 static void pack_key(const queries *i, const weights *w, int64_t r,
                      int64_t skip)
 {
     const int64_t n = i->l.padded;
-    const float *p = w->p + r * n, *ds = w->ds + r * n;
-    const vf p_inverse = whole_inverse(v_set(w->p_scale[r]));
-    const vf ds_inverse = whole_inverse(v_set(w->ds_scale[r]));
-    for (int64_t m = skip / WHOLE_PAIR * WHOLE_PAIR; m < n; m += WHOLE_PAIR) {
-        const int64_t to = r * PAIRS + m / 2;
-        const float *relative = i->q.relative + m;
-        v_store(w->p_of_keys + to,
-                words_of(p, m, n, skip, p_inverse, p_inverse));
-        v_store(w->ds_of_keys + to,
-                words_of(ds, m, n, skip, ds_inverse * v_load(relative),
-                         ds_inverse * v_load(relative + VW)));
-    }
+    int64_t m = skip;
+    if (m % WHOLE_PAIR)
+        pack_lanes(i, w, r, m - VW, 0, 1), m += VW;
+    for (; m + WHOLE_PAIR <= n; m += WHOLE_PAIR)
+        pack_lanes(i, w, r, m, 1, 1);
+    if (m < n)
+        pack_lanes(i, w, r, m, 1, 0);
 }
 
 /* Words of pairs of keys. */

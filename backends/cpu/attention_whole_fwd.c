@@ -18,10 +18,10 @@ enum { MOST_UNITS = 4 };
 typedef struct unit {
     lanes l;
     int64_t head;
-    float *q;                /* (D / 2, 64): words */
-    float *o;                /* (lanes, padded E) */
-    float scale[WHOLE_ROWS]; /* of q, and of scores */
-    float m[WHOLE_ROWS], sum[WHOLE_ROWS];
+    float *q;                           /* (D / 2, 64): words */
+    float *o;                           /* (lanes, padded E) */
+    WHOLE_LINE float scale[WHOLE_ROWS]; /* of q, and of scores */
+    WHOLE_LINE float m[WHOLE_ROWS], sum[WHOLE_ROWS];
 } unit;
 
 /* A block of keys. */
@@ -35,7 +35,7 @@ typedef struct block {
 typedef struct room {
     float *s;     /* (keys, lanes) */
     float *words; /* (keys / 2, lanes) */
-    float scale[WHOLE_ROWS], alpha[WHOLE_ROWS];
+    WHOLE_LINE float scale[WHOLE_ROWS], alpha[WHOLE_ROWS];
 } room;
 
 static int64_t lay_out(const attention *a, float *scratch, unit *u, block *k,
@@ -83,16 +83,38 @@ static void load_keys(const attention *a, block *k, int64_t b, int64_t g,
     ISA(whole_pair)(&k->v, 1, k->v_pairs);
 }
 
+/* Pairs of rows of weights, in words. */
+CPU_INLINE void pack(float *to, const float *from, int64_t n, int64_t keys,
+                     vf inverse)
+{
+    for (int64_t r = 0; r < keys; r += 2, to += n, from += 2 * n)
+        v_store(to, whole_words(whole_of(v_load(from), inverse),
+                                whole_of(v_load(from + n), inverse)));
+}
+
+/* The largest of `keys` rows of scores and of m, four at a time: a maximum
+ * waits four cycles for the one before. */
+CPU_INLINE vf largest(vf m, const float *s, int64_t n, int64_t keys)
+{
+    vf a = m, b = m, c = m;
+    for (int64_t r = 0; r < keys; r += 4, s += 4 * n) {
+        m = v_max(m, v_load(s));
+        a = v_max(a, v_load(s + n));
+        b = v_max(b, v_load(s + 2 * n));
+        c = v_max(c, v_load(s + 3 * n));
+    }
+    return v_max(v_max(m, a), v_max(b, c));
+}
+
 /* Scores of the lanes from i on become weights under the new maximum, times
  * scales of the values. */
 static void weigh(unit *u, const block *k, room *w, int64_t i, int64_t keys)
 {
     const int64_t n = u->l.padded;
     const vf log2e = v_set(WHOLE_LOG2E), before = v_load(u->m + i);
-    vf m = before, sum = v_zero(), squares = v_zero();
-    for (int64_t r = 0; r < keys; r++)
-        m = v_max(m, v_load(w->s + r * n + i));
+    const vf m = largest(before, w->s + i, n, keys);
     const vf base = v_select(v_eq(m, v_set(-INFINITY)), v_zero(), m) * log2e;
+    vf sum = v_zero(), squares = v_zero();
     for (int64_t r = 0; r < keys; r++) {
         float *at = w->s + r * n + i;
         const vf p = whole_exp2(v_fma(v_load(at), log2e, v_neg(base)));
@@ -107,13 +129,7 @@ static void weigh(unit *u, const block *k, room *w, int64_t i, int64_t keys)
     v_store(u->sum + i, v_fma(v_load(u->sum + i), alpha, sum));
     v_store(w->alpha + i, alpha);
     v_store(w->scale + i, scale * v_set(k->v.largest));
-    for (int64_t r = 0; r < keys; r += 2) {
-        const float *at = w->s + r * n + i;
-        const vf inverse = whole_inverse(scale);
-        v_store(w->words + r / 2 * n + i,
-                whole_words(whole_of(v_load(at), inverse),
-                            whole_of(v_load(at + n), inverse)));
-    }
+    pack(w->words + i, w->s + i, n, keys, whole_inverse(scale));
 }
 
 /* o (lanes, padded E) = o alpha + weights^T v, of the lanes from i on. */
