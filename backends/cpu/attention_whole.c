@@ -247,8 +247,10 @@ CPU_INLINE void tiles(int what, int rows, int across, int64_t M,
                       const whole_product *p, int64_t j)
 {
     const whole_product f = *p; /* which no store can change */
-    for (int64_t i = 0; i < M; i += rows)
+    for (int64_t i = 0; i < M; i += rows) {
+        whole_call(p->ahead);
         tile(what, rows, across, &f, i, j);
+    }
 }
 
 /* At least ten sums at a time, and a few more than that: one takes five
@@ -292,7 +294,7 @@ void ISA(whole_rescale)(int64_t M, int64_t N, const whole_product *p)
 
 void ISA(whole_by_keys)(const lanes *l, const visible *v, const whole *x,
                         const float *x_scale, const float *y,
-                        const float *y_scale, float *c)
+                        const float *y_scale, float *c, whole_ahead *ahead)
 {
     const int64_t n = l->padded, keys = whole_up(v->keys, KEY_GROUP);
     const int64_t step = v->whole ? keys : KEY_GROUP;
@@ -307,7 +309,8 @@ void ISA(whole_by_keys)(const lanes *l, const visible *v, const whole *x,
                                  .c = c + r * n + skip,
                                  .c_pitch = n,
                                  .x_scale = x_scale + r,
-                                 .other = y_scale + skip};
+                                 .other = y_scale + skip,
+                                 .ahead = ahead};
         ISA(whole_scores)(step, n - skip, &p);
     }
 }

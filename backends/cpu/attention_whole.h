@@ -91,6 +91,54 @@ void ISA(whole_turn)(const whole *x, float *to);
 /* to (rows / 2, 2 width): pairs of a vector and of the one `apart` behind. */
 void ISA(whole_pair)(const whole *x, int64_t apart, float *to);
 
+/* Vectors that will be read, or written, soon: tiles of products, which leave
+ * memory idle, call for a few each. More at once would wait for each other. */
+enum { WHOLE_SOON = 6 };
+
+typedef struct whole_ahead {
+    struct {
+        const char *at;
+        int64_t pitch, bytes, left; /* from one to the next, of each; number */
+    } of[WHOLE_SOON];
+    int count;
+    int64_t step; /* at a time */
+} whole_ahead;
+
+/* `rows` vectors of x from element `at` on. */
+static inline void whole_soon(whole_ahead *to, const lines *x, int64_t at,
+                              int64_t pitch, int64_t rows, int64_t numbers)
+{
+    const int64_t size = cpu_bytes(x->dtype);
+    const int i = to->count;
+    if (rows <= 0)
+        return;
+    to->count++;
+    to->of[i].at = lines_at(x, at);
+    to->of[i].pitch = pitch * size;
+    to->of[i].bytes = numbers * size;
+    to->of[i].left = rows;
+}
+
+/* Tiles on the way: blocks of keys that queries meet, and those of each. */
+static inline void whole_spread(whole_ahead *to, int64_t blocks, int64_t tiles)
+{
+    int64_t rows = 0;
+    for (int i = 0; i < to->count; i++)
+        rows += to->of[i].left;
+    to->step = cpu_parts(rows, cpu_max(1, blocks * tiles));
+}
+
+static inline void whole_call(whole_ahead *x)
+{
+    for (int64_t n = x->step; n > 0 && x->count; n--) {
+        const int last = x->count - 1;
+        for (int64_t b = 0; b < x->of[last].bytes; b += 64)
+            _mm_prefetch(x->of[last].at + b, _MM_HINT_T0);
+        x->of[last].at += x->of[last].pitch;
+        x->count -= --x->of[last].left <= 0;
+    }
+}
+
 /* ---- products ---- */
 
 /* c (M, N) from x (M, words), with any strides, and y (words, N), rows `pitch`
@@ -105,6 +153,7 @@ typedef struct whole_product {
     int64_t c_pitch;
     const float *x_scale; /* of each row */
     const float *other;
+    whole_ahead *ahead;
 } whole_product;
 
 /* c = x y x_scale other, `other` of each column. */
@@ -120,7 +169,7 @@ void ISA(whole_rescale)(int64_t M, int64_t N, const whole_product *p);
  * keys: x vectors of keys, y of lanes, turned. */
 void ISA(whole_by_keys)(const lanes *l, const visible *v, const whole *x,
                         const float *x_scale, const float *y,
-                        const float *y_scale, float *c);
+                        const float *y_scale, float *c, whole_ahead *ahead);
 
 /* Masks scores behind the last key. */
 void ISA(whole_hide)(const lanes *l, const visible *v, float *s);

@@ -14,7 +14,10 @@
 
 #include <string.h>
 
-enum { PAIRS = WHOLE_ROWS / 2 };
+enum {
+    PAIRS = WHOLE_ROWS / 2,
+    TILES = 50, /* of a block on the diagonal, at 64 numbers */
+};
 
 /* A block of keys. */
 typedef struct block {
@@ -50,6 +53,7 @@ typedef struct work {
     block *blocks;
     queries i;
     weights w;
+    whole_ahead ahead;
 } work;
 
 static int64_t lay_out(const attention *a, float *scratch, work *k)
@@ -275,7 +279,7 @@ static void pack(const queries *i, const block *k, const visible *seen,
 /* ---- products ---- */
 
 /* c (keys, padded width) += weights y: y pairs of queries. */
-static void over_lanes(const queries *i, const visible *seen, const float *x,
+static void over_lanes(work *k, const visible *seen, const float *x,
                        const float *x_scale, const float *y, int64_t width,
                        float *c)
 {
@@ -283,7 +287,7 @@ static void over_lanes(const queries *i, const visible *seen, const float *x,
     const int64_t step = seen->whole ? keys : KEY_GROUP;
     for (int64_t r = 0; r < keys; r += step) {
         const int64_t skip = seen->skip[r / KEY_GROUP] / WHOLE_PAIR * VW;
-        const whole_product p = {.words = i->q.rows / 2 - skip,
+        const whole_product p = {.words = k->i.q.rows / 2 - skip,
                                  .x = x + r * PAIRS + skip,
                                  .row = PAIRS,
                                  .column = 1,
@@ -291,15 +295,17 @@ static void over_lanes(const queries *i, const visible *seen, const float *x,
                                  .pitch = width,
                                  .c = c + r * width,
                                  .c_pitch = width,
-                                 .x_scale = x_scale + r};
+                                 .x_scale = x_scale + r,
+                                 .ahead = &k->ahead};
         ISA(whole_add)(step, width, &p);
     }
 }
 
 /* dq += dS K */
-static void over_keys(const queries *i, const block *k, const visible *seen,
-                      const weights *w)
+static void over_keys(work *of, const block *k, const visible *seen)
 {
+    const queries *i = &of->i;
+    const weights *w = &of->w;
     const int64_t n = i->l.padded, width = 2 * k->k.width;
     const int64_t step = seen->whole ? n : VW;
     for (int64_t m = 0; m < n; m += step) {
@@ -312,7 +318,8 @@ static void over_keys(const queries *i, const block *k, const visible *seen,
             .pitch = width,
             .c = i->dq + m * width,
             .c_pitch = width,
-            .x_scale = w->lane_scale + m};
+            .x_scale = w->lane_scale + m,
+            .ahead = &of->ahead};
         if (p.words)
             ISA(whole_add)(step, width, &p);
     }
@@ -334,49 +341,105 @@ static void meet(const attention *a, work *k, const block *j)
     visible seen;
     ISA(attention_visible)(a, &i->l, j->first, last - j->first, &seen);
     ISA(whole_by_keys)
-    (&i->l, &seen, &j->k, j->k.scale, i->q_turned, i->scale, w->p);
+    (&i->l, &seen, &j->k, j->k.scale, i->q_turned, i->scale, w->p, &k->ahead);
     ISA(attention_mask)(a, &i->l, &seen, j->first, w->p);
     ISA(whole_hide)(&i->l, &seen, w->p);
     ISA(whole_by_keys)
-    (&i->l, &seen, &j->v, j->v.relative, i->g_turned, i->g.relative, w->ds);
+    (&i->l, &seen, &j->v, j->v.relative, i->g_turned, i->g.relative, w->ds,
+     &k->ahead);
     weigh(a, i, j, &seen, w);
     pack(i, j, &seen, w);
     times(w->p_scale, keys, i->g.largest);
     times(w->ds_scale, keys, unit * i->q.largest);
     times(w->lane_scale, i->l.padded, unit * j->k.largest);
-    over_lanes(i, &seen, w->p_of_keys, w->p_scale, i->g_pairs, 2 * j->v.width,
+    over_lanes(k, &seen, w->p_of_keys, w->p_scale, i->g_pairs, 2 * j->v.width,
                k->dv + j->first * 2 * j->v.width);
-    over_lanes(i, &seen, w->ds_of_keys, w->ds_scale, i->q_pairs, 2 * j->k.width,
+    over_lanes(k, &seen, w->ds_of_keys, w->ds_scale, i->q_pairs, 2 * j->k.width,
                k->dk + j->first * 2 * j->k.width);
-    over_keys(i, j, &seen, w);
+    over_keys(k, j, &seen);
+}
+
+/* Queries from t on of head h. */
+typedef struct place {
+    int64_t b, g, h, t;
+} place;
+
+static place place_of(const attention *a, int64_t task)
+{
+    const int64_t b = task / a->G, g = task % a->G;
+    return (place){b, g, g * a->heads, 0};
+}
+
+static int is_last(const attention *a, const place *x)
+{
+    return x->t + WHOLE_ROWS >= a->T && x->h + 1 >= (x->g + 1) * a->heads;
+}
+
+static void step(const attention *a, place *x)
+{
+    x->t += WHOLE_ROWS;
+    if (x->t >= a->T) {
+        x->t = 0;
+        x->h++;
+    }
+}
+
+/* What will be written of these queries, read of those that follow, and of the
+ * keys of the next task. */
+static void look_ahead(const attention *a, work *k, const place *here,
+                       int64_t task)
+{
+    const lanes *l = &k->i.l;
+    const int64_t later = cpu_min(task + a->threads, a->B * a->G - 1);
+    const place after = place_of(a, later);
+    place next = *here;
+    step(a, &next);
+    if (is_last(a, here))
+        next = after;
+    const int64_t rows = cpu_min(WHOLE_ROWS, a->T - next.t);
+    const int64_t keys = cpu_min(WHOLE_ROWS, a->S - here->t);
+    const int64_t g = vector_at(&a->dout, next.b, next.t, next.h);
+    whole_ahead *to = &k->ahead;
+    to->count = 0;
+    whole_soon(to, &a->v.of, vector_at(&a->v, after.b, here->t, after.g),
+               a->v.row, keys, a->E);
+    whole_soon(to, &a->k.of, vector_at(&a->k, after.b, here->t, after.g),
+               a->k.row, keys, a->D);
+    whole_soon(to, &a->dq, ((here->b * a->T + here->t) * a->H + here->h) * a->D,
+               a->H * a->D, l->count, a->D);
+    whole_soon(to, &a->o, g, a->dout.row, rows, a->E);
+    whole_soon(to, &a->dout.of, g, a->dout.row, rows, a->E);
+    whole_soon(to, &a->q.of, vector_at(&a->q, next.b, next.t, next.h), a->q.row,
+               rows, a->D);
+    whole_spread(to, cpu_parts(l->to - l->from, WHOLE_ROWS), TILES);
 }
 
 static void run_task(const void *argument, cpu_worker *worker, int64_t task)
 {
     const attention *a = argument;
-    const int64_t b = task / a->G, g = task % a->G;
     const int64_t rows = whole_up(a->S, WHOLE_ROWS);
     const uint32_t mode = whole_enter();
+    place at = place_of(a, task);
     work k;
     lay_out(a, worker->scratch, &k);
     memset(k.dk, 0, (size_t)(rows * 2 * whole_width(a->D)) * sizeof *k.dk);
     memset(k.dv, 0, (size_t)(rows * 2 * whole_width(a->E)) * sizeof *k.dv);
     for (int64_t j = 0; j < a->S; j += WHOLE_ROWS)
-        load_keys(a, &k.blocks[j / WHOLE_ROWS], b, g, j);
-    for (int64_t h = g * a->heads; h < (g + 1) * a->heads; h++)
-        for (int64_t t = 0; t < a->T; t += WHOLE_ROWS) {
-            load_queries(a, &k.i, b, t, h);
-            for (int64_t j = k.i.l.from / WHOLE_ROWS; j * WHOLE_ROWS < k.i.l.to;
-                 j++)
-                meet(a, &k, &k.blocks[j]);
-            ISA(whole_store)
-            (&a->dq, ((b * a->T + t) * a->H + h) * a->D, a->H * a->D, k.i.dq,
-             k.i.l.count, a->D);
-        }
+        load_keys(a, &k.blocks[j / WHOLE_ROWS], at.b, at.g, j);
+    for (; at.h < (at.g + 1) * a->heads; step(a, &at)) {
+        load_queries(a, &k.i, at.b, at.t, at.h);
+        look_ahead(a, &k, &at, task);
+        for (int64_t j = k.i.l.from / WHOLE_ROWS; j * WHOLE_ROWS < k.i.l.to;
+             j++)
+            meet(a, &k, &k.blocks[j]);
+        ISA(whole_store)
+        (&a->dq, ((at.b * a->T + at.t) * a->H + at.h) * a->D, a->H * a->D,
+         k.i.dq, k.i.l.count, a->D);
+    }
     ISA(whole_store)
-    (&a->dk, (b * a->S * a->G + g) * a->D, a->G * a->D, k.dk, a->S, a->D);
+    (&a->dk, (at.b * a->S * a->G + at.g) * a->D, a->G * a->D, k.dk, a->S, a->D);
     ISA(whole_store)
-    (&a->dv, (b * a->S * a->G + g) * a->E, a->G * a->E, k.dv, a->S, a->E);
+    (&a->dv, (at.b * a->S * a->G + at.g) * a->E, a->G * a->E, k.dv, a->S, a->E);
     whole_leave(mode);
 }
 

@@ -12,7 +12,10 @@
 
 #include <string.h>
 
-enum { MOST_UNITS = 4 };
+enum {
+    MOST_UNITS = 4,
+    TILES = 20, /* of a block on the diagonal, at 64 numbers */
+};
 
 /* A block of queries. */
 typedef struct unit {
@@ -36,6 +39,7 @@ typedef struct room {
     float *s;     /* (keys, lanes) */
     float *words; /* (keys / 2, lanes) */
     WHOLE_LINE float scale[WHOLE_ROWS], alpha[WHOLE_ROWS];
+    whole_ahead ahead;
 } room;
 
 static int64_t lay_out(const attention *a, float *scratch, unit *u, block *k,
@@ -133,7 +137,7 @@ static void weigh(unit *u, const block *k, room *w, int64_t i, int64_t keys)
 }
 
 /* o (lanes, padded E) = o alpha + weights^T v, of the lanes from i on. */
-static void add_values(const unit *u, const block *k, const room *w, int64_t i,
+static void add_values(const unit *u, const block *k, room *w, int64_t i,
                        int64_t lanes_, int64_t keys)
 {
     const int64_t width = 2 * k->v.width;
@@ -146,7 +150,8 @@ static void add_values(const unit *u, const block *k, const room *w, int64_t i,
                              .c = u->o + i * width,
                              .c_pitch = width,
                              .x_scale = w->scale + i,
-                             .other = w->alpha + i};
+                             .other = w->alpha + i,
+                             .ahead = &w->ahead};
     ISA(whole_rescale)(lanes_, width, &p);
 }
 
@@ -157,7 +162,8 @@ static void meet(const attention *a, unit *u, const block *k, room *w)
     if (k->first >= u->l.to || k->first + WHOLE_ROWS <= u->l.from)
         return;
     ISA(attention_visible)(a, &u->l, k->first, last - k->first, &seen);
-    ISA(whole_by_keys)(&u->l, &seen, &k->k, k->k.scale, u->q, u->scale, w->s);
+    ISA(whole_by_keys)
+    (&u->l, &seen, &k->k, k->k.scale, u->q, u->scale, w->s, &w->ahead);
     ISA(attention_mask)(a, &u->l, &seen, k->first, w->s);
     ISA(whole_hide)(&u->l, &seen, w->s);
     for (int64_t i = 0; i < u->l.padded; i += VW) {
@@ -190,16 +196,45 @@ static void finish(const attention *a, unit *u, int64_t b)
     (&a->o, (row * a->H + u->head) * a->E, a->H * a->E, u->o, l->count, a->E);
 }
 
-/* Units from task `task` on: their number; and their first and last key. */
-static int64_t begin_all(const attention *a, unit *u, int64_t b, int64_t g,
-                         int64_t first, int64_t count, block *k)
+/* What a task is: some of the blocks of queries that read keys of (b, g). */
+typedef struct share {
+    int64_t b, g, first, count;
+} share;
+
+static int64_t shares_of_group(const attention *a)
+{
+    return cpu_parts(a->heads * a->query_blocks, a->units);
+}
+
+static share share_of(const attention *a, int64_t task)
+{
+    const int64_t shares = shares_of_group(a);
+    const int64_t number = attention_turn(a, task, a->B * a->G * shares);
+    const int64_t first = number % shares * a->units;
+    return (share){number / shares / a->G, number / shares % a->G, first,
+                   cpu_min(a->units, a->heads * a->query_blocks - first)};
+}
+
+/* Unit number i of a share: its head, and its first query. */
+static int64_t head_of_unit(const attention *a, const share *x, int64_t i)
+{
+    return x->g * a->heads + (x->first + i) / a->query_blocks;
+}
+
+static int64_t first_of_unit(const attention *a, const share *x, int64_t i)
+{
+    return (x->first + i) % a->query_blocks * ATTENTION_LANES;
+}
+
+/* All units begin: the first key that one sees is set, and the one behind the
+ * last returned. */
+static int64_t begin_all(const attention *a, const share *x, unit *u, block *k)
 {
     int64_t to = 0;
     k->first = INT64_MAX;
-    for (int64_t i = 0; i < count; i++) {
-        u[i].head = g * a->heads + (first + i) / a->query_blocks;
-        begin(a, &u[i], b, (first + i) % a->query_blocks * ATTENTION_LANES,
-              k->k.words);
+    for (int64_t i = 0; i < x->count; i++) {
+        u[i].head = head_of_unit(a, x, i);
+        begin(a, &u[i], x->b, first_of_unit(a, x, i), k->k.words);
         if (u[i].l.from >= u[i].l.to)
             continue;
         k->first = cpu_min(k->first, u[i].l.from / WHOLE_ROWS * WHOLE_ROWS);
@@ -208,32 +243,53 @@ static int64_t begin_all(const attention *a, unit *u, int64_t b, int64_t g,
     return to;
 }
 
-static int64_t tasks_of_group(const attention *a)
+/* What will be read: the next keys, perhaps those of the thread's next task,
+ * and a block of queries of that; what will be written of one of these. */
+static void look_ahead(const attention *a, whole_ahead *to, const share *here,
+                       const share *after, int64_t key, int64_t last)
 {
-    return cpu_parts(a->heads * a->query_blocks, a->units);
+    const int more = key + WHOLE_ROWS < last;
+    const share *x = more ? here : after;
+    const int64_t next = more ? key + WHOLE_ROWS : 0;
+    const int64_t keys = cpu_min(WHOLE_ROWS, a->S - next);
+    const int64_t i = cpu_min(key / WHOLE_ROWS, here->count - 1);
+    const int64_t j = cpu_min(key / WHOLE_ROWS, after->count - 1);
+    const int64_t t = first_of_unit(a, here, i);
+    const int64_t q = first_of_unit(a, after, j);
+    to->count = 0;
+    whole_soon(to, &a->o,
+               ((here->b * a->T + t) * a->H + head_of_unit(a, here, i)) * a->E,
+               a->H * a->E, cpu_min(WHOLE_ROWS, a->T - t), a->E);
+    whole_soon(to, &a->q.of,
+               vector_at(&a->q, after->b, q, head_of_unit(a, after, j)),
+               a->q.row, cpu_min(WHOLE_ROWS, a->T - q), a->D);
+    whole_soon(to, &a->v.of, vector_at(&a->v, x->b, next, x->g), a->v.row, keys,
+               a->E);
+    whole_soon(to, &a->k.of, vector_at(&a->k, x->b, next, x->g), a->k.row, keys,
+               a->D);
+    whole_spread(to, here->count, TILES);
 }
 
 static void run_task(const void *argument, cpu_worker *worker, int64_t task)
 {
     const attention *a = argument;
-    const int64_t tasks = tasks_of_group(a), all = a->B * a->G * tasks;
-    const int64_t number = attention_turn(a, task, all);
-    const int64_t b = number / tasks / a->G, g = number / tasks % a->G;
-    const int64_t first = number % tasks * a->units;
-    const int64_t count = cpu_min(a->units, a->heads * a->query_blocks - first);
+    const share x = share_of(a, task);
+    const int64_t tasks = a->B * a->G * shares_of_group(a);
+    const share after = share_of(a, cpu_min(task + a->threads, tasks - 1));
     const uint32_t mode = whole_enter();
     unit u[MOST_UNITS];
     block k;
     room w;
     lay_out(a, worker->scratch, u, &k, &w);
-    const int64_t to = begin_all(a, u, b, g, first, count, &k);
+    const int64_t to = begin_all(a, &x, u, &k);
     for (; k.first < to; k.first += WHOLE_ROWS) {
-        load_keys(a, &k, b, g, cpu_min(WHOLE_ROWS, to - k.first));
-        for (int64_t i = 0; i < count; i++)
+        load_keys(a, &k, x.b, x.g, cpu_min(WHOLE_ROWS, to - k.first));
+        look_ahead(a, &w.ahead, &x, &after, k.first, to);
+        for (int64_t i = 0; i < x.count; i++)
             meet(a, &u[i], &k, &w);
     }
-    for (int64_t i = 0; i < count; i++)
-        finish(a, &u[i], b);
+    for (int64_t i = 0; i < x.count; i++)
+        finish(a, &u[i], x.b);
     whole_leave(mode);
 }
 
@@ -246,5 +302,5 @@ void ISA(attention_whole)(cpu_compiler *c, attention *a)
     const int64_t all = a->B * a->H * a->query_blocks;
     a->units = cpu_max(1, cpu_min(MOST_UNITS, all / (2 * a->threads)));
     cpu_scratch(c, lay_out(a, NULL, u, &k, &w));
-    cpu_step(c, run_task, a, a->B * a->G * tasks_of_group(a));
+    cpu_step(c, run_task, a, a->B * a->G * shares_of_group(a));
 }
