@@ -429,8 +429,9 @@ static void run_task(const void *argument, cpu_worker *worker, int64_t task)
     for (; at.h < (at.g + 1) * a->heads; step(a, &at)) {
         load_queries(a, &k.i, at.b, at.t, at.h);
         look_ahead(a, &k, &at, task);
-        for (int64_t j = k.i.l.from / WHOLE_ROWS; j * WHOLE_ROWS < k.i.l.to;
-             j++)
+        const lanes *l = &k.i.l; /* that may all see nothing, from anywhere */
+        for (int64_t j = l->from / WHOLE_ROWS;
+             l->from < l->to && j * WHOLE_ROWS < l->to; j++)
             meet(a, &k, &k.blocks[j]);
         ISA(whole_store)
         (&a->dq, ((at.b * a->T + at.t) * a->H + at.h) * a->D, a->H * a->D,

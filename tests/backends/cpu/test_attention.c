@@ -13,6 +13,7 @@ typedef struct sizes {
     double softcap;
     int64_t window;
     uint32_t bidirectional, documents;
+    int64_t padded; /* rows that see nothing */
 } sizes;
 
 /* Several blocks of queries and of keys, and blocks that end early; heads that
@@ -44,6 +45,15 @@ static const sizes some[] = {
      .G = 2,
      .E = 32,
      .documents = 1},
+    {.B = 1,
+     .T = 150,
+     .H = 2,
+     .D = 64,
+     .S = 150,
+     .G = 1,
+     .E = 64,
+     .window = 50,
+     .padded = 70},
 };
 enum { SOME = sizeof some / sizeof some[0] };
 
@@ -80,7 +90,8 @@ static void add_positions(bench *t, const sizes *s)
     const int64_t shape[] = {s->B, s->T};
     int32_t *position = bench_in(t, TN_I32, 2, shape);
     for (int64_t i = 0; i < s->B * s->T; i++)
-        position[i] = (int32_t)(i % s->T + s->S - s->T);
+        position[i] =
+            i % s->T < s->padded ? -1 : (int32_t)(i % s->T + s->S - s->T);
     int32_t *first = s->documents ? bench_in(t, TN_I32, 2, shape) : NULL;
     for (int64_t i = 0; i < s->B * s->T && first; i++)
         first[i] = (int32_t)(i % s->T / 37 * 37);
@@ -304,12 +315,12 @@ static void what_is_not_finite_stays_so(void **state)
 
 static void make_forward(bench *t)
 {
-    run_forward(t, &(sizes){2, 300, 4, 40, 300, 2, 24, 0.0, 0, 0, 1});
+    run_forward(t, &(sizes){2, 300, 4, 40, 300, 2, 24, 0.0, 0, 0, 1, 0});
 }
 
 static void make_backward(bench *t)
 {
-    run_backward(t, &(sizes){2, 150, 4, 40, 150, 2, 24, 0.0, 60, 0, 0}, "{}",
+    run_backward(t, &(sizes){2, 150, 4, 40, 150, 2, 24, 0.0, 60, 0, 0, 0}, "{}",
                  1.0f);
 }
 
