@@ -37,14 +37,19 @@ typedef struct norm {
             v_store_n((p) + i, (value), n - i);                                \
     } while (0)
 
-static float sum_of_squares(const float *x, int64_t n)
+static float sum_of_squares(const norm *k, int64_t at)
 {
-    vf sum = v_zero();
-    for (int64_t i = 0; i < n; i += VW) {
-        const vf a = LOAD(x);
-        sum = v_fma(a, a, sum);
+    const int64_t n = k->C;
+    vf even = v_zero(), odd = v_zero();
+    for (int64_t i = 0; i < n; i += 2 * VW) {
+        const vf a = vector_in(&k->x, at + i, n - i);
+        even = v_fma(a, a, even);
+        if (i + VW >= n)
+            break;
+        const vf b = vector_in(&k->x, at + i + VW, n - i - VW);
+        odd = v_fma(b, b, odd);
     }
-    return v_sum(sum);
+    return v_sum(even + odd);
 }
 
 static void run_norm(const void *argument, cpu_worker *worker, int64_t task)
@@ -52,16 +57,16 @@ static void run_norm(const void *argument, cpu_worker *worker, int64_t task)
     const norm *k = argument;
     const int64_t n = k->C;
     const int64_t end = cpu_min((task + 1) * k->rows_per_task, k->rows);
-    float *room = worker->scratch;
+    (void)worker;
     for (int64_t row = task * k->rows_per_task; row < end; row++) {
-        const float *x = line_in(&k->x, row * n, n, room);
-        float *y = line_out(&k->y, row * n, room);
-        const double mean = (double)sum_of_squares(x, n) / (double)n;
+        const int64_t at = row * n;
+        const double mean = (double)sum_of_squares(k, at) / (double)n;
         const float r = (float)(1.0 / sqrt(mean + k->eps));
         k->rstd[row] = r;
-        for (int64_t i = 0; i < n; i += VW)
-            STORE(y, LOAD(x) * v_set(r) * LOAD(k->w));
-        line_done(&k->y, row * n, n, y);
+        for (int64_t i = 0; i < n; i += VW) {
+            const vf x = vector_in(&k->x, at + i, n - i);
+            vector_out(&k->y, at + i, x * v_set(r) * LOAD(k->w), n - i);
+        }
     }
 }
 
