@@ -72,26 +72,30 @@ static float largest(const float *z, int64_t n)
     return v_largest(v_max(v_max(most[0], most[1]), v_max(most[2], most[3])));
 }
 
-/* Of e^(z - most), which stay in z if `keep`; `next`, a row as long, is called
- * for meanwhile. */
-static double sum_of_exponentials(float *z, int64_t n, float most, int keep,
+static const float LOG2E = 0x1.715476p+0f;
+
+/* Of 2^(z log2 e - base), which stay in z if `keep`; `next`, a row as long, is
+ * called for meanwhile. */
+static double sum_of_exponentials(float *z, int64_t n, float base, int keep,
                                   const float *next)
 {
     enum { TOGETHER = 1024 };
+    const vf log2e = v_set(LOG2E), minus_base = v_set(-base);
     double sum = 0.0;
     for (int64_t from = 0; from < n; from += TOGETHER) {
         const int64_t end = cpu_min(n, from + TOGETHER);
         vf part = v_zero();
         int64_t i = from;
         for (; i + VW <= end; i += VW) {
-            const vf e = v_exp(v_load(z + i) - v_set(most));
+            const vf e = v_exp2(v_fma(v_load(z + i), log2e, minus_base));
             _mm_prefetch((const char *)(next + i), _MM_HINT_T1);
             part = part + e;
             if (keep)
                 v_store(z + i, e);
         }
         if (i < end) {
-            const vf e = v_exp(v_load_n(z + i, end - i) - v_set(most));
+            const vf e =
+                v_exp2(v_fma(v_load_n(z + i, end - i), log2e, minus_base));
             part = part + v_select(m_first(end - i), e, v_zero());
             if (keep)
                 v_store_n(z + i, e, end - i);
@@ -140,10 +144,10 @@ static void run_row(const chunk *k, int64_t row, float *z, int64_t target,
 {
     if (k->cap > 0.0f)
         cap_row(z, k->V, k->cap);
-    const float most = largest(z, k->V), at_target = z[target];
+    const float base = largest(z, k->V) * LOG2E, at_target = z[target];
     const int keep = k->dnll && k->cap == 0.0f;
-    const double sum = sum_of_exponentials(z, k->V, most, keep, next);
-    const double lse = (double)most + log(sum);
+    const double sum = sum_of_exponentials(z, k->V, base, keep, next);
+    const double lse = (double)base / (double)LOG2E + log(sum);
     k->nll[row] = (float)(lse - (double)at_target);
     if (!k->dnll)
         return;
