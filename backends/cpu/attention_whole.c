@@ -9,19 +9,11 @@
 
 /* ---- vectors ---- */
 
-/* Numbers at even and at odd places of 2 VW. */
-CPU_INLINE void take_pairs(const uint16_t *from, vf *even, vf *odd)
-{
-    const vi both = i_load((const int32_t *)(const void *)from);
-    *even = v_from_bits(i_shift_left(both, 16));
-    *odd = v_from_bits(i_and(both, i_set((int32_t)0xffff0000u)));
-}
-
 CPU_INLINE vf squares_of(const uint16_t *from, int64_t n)
 {
     vf sum = v_zero(), more = v_zero(), even, odd;
     for (int64_t k = 0; k < n; k += WHOLE_PAIR) {
-        take_pairs(from + k, &even, &odd);
+        whole_pairs(from + k, &even, &odd);
         sum = v_fma(even, even, sum);
         more = v_fma(odd, odd, more);
     }
@@ -33,7 +25,7 @@ static void put_words(float *to, const uint16_t *from, int64_t n, float scale)
     const vf inverse = whole_inverse(v_set(scale));
     vf even, odd;
     for (int64_t k = 0; k < n; k += WHOLE_PAIR, to += VW) {
-        take_pairs(from + k, &even, &odd);
+        whole_pairs(from + k, &even, &odd);
         v_store(to,
                 whole_words(whole_of(even, inverse), whole_of(odd, inverse)));
     }
@@ -43,19 +35,11 @@ static void put_words(float *to, const uint16_t *from, int64_t n, float scale)
 static float careful_scale(const uint16_t *from, int64_t n)
 {
     double squares = 0.0;
-    int exponent;
     for (int64_t k = 0; k < n; k++) {
         const double number = (double)f_of_bf16(from[k]);
         squares += number * number;
     }
-    if (squares == 0.0)
-        return 0.0f;
-    if (!isfinite(squares))
-        return NAN;
-    frexp(1.01 * squares, &exponent);
-    const int64_t p =
-        cpu_max(-126, cpu_min(126, (2 * VECTOR_BITS - exponent) >> 1));
-    return ldexpf(1.0f, (int)-p);
+    return squares == 0.0 ? 0.0f : whole_careful_scale(squares);
 }
 
 /* Vectors of whole words: as they lie, or copied with zeros behind. */
@@ -85,13 +69,12 @@ static void put_scales(whole *to, const uint16_t *from, int64_t pitch,
     for (int64_t k = 0; k < VW; k++)
         each[k] = k < rows ? squares_of(from + k * pitch, n) : v_zero();
     const vf squares = whole_sums(each);
-    v_store(to->scale + i, whole_scales(squares, VECTOR_BITS));
-    if (m_all(m_and(v_lt(v_set(0x1p-100f), squares),
-                    v_lt(squares, v_set(0x1p100f)))))
+    v_store(to->scale + i, whole_scales(squares, WHOLE_BITS));
+    if (whole_is_usual(squares))
         return;
     v_store(lane, squares);
     for (int64_t k = 0; k < VW; k++)
-        if (!(lane[k] > 0x1p-100f && lane[k] < 0x1p100f))
+        if (!(lane[k] > WHOLE_LEAST && lane[k] < WHOLE_MOST))
             to->scale[i + k] =
                 k < rows ? careful_scale(from + k * pitch, n) : 0.0f;
 }
@@ -173,28 +156,6 @@ enum {
 };
 enum { SCORES, ADD, RESCALE };
 
-/* Written out: by its intrinsic, sums wander from register to register (GCC 12:
- * half the speed). Those of AVX-VNNI are encoded as AVX2's are. */
-#if defined(__AVX512F__)
-#define VPDPWSSD "vpdpwssd"
-#else
-#define VPDPWSSD "%{vex%} vpdpwssd"
-#endif
-
-CPU_INLINE vf dot(vf sum, vf x, vf y)
-{
-    __asm__(VPDPWSSD " %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
-    return sum;
-}
-
-/* In a register: compilers would load it again for each product. */
-CPU_INLINE vf broadcast(const float *at)
-{
-    vf x = v_set(*at);
-    __asm__("" : "+v"(x));
-    return x;
-}
-
 /* Row i of a tile goes to c. */
 CPU_INLINE void put(int what, int across, const whole_product *p, float *c,
                     int64_t i, int64_t j, const vf *sum)
@@ -232,10 +193,10 @@ CPU_INLINE void tile(int what, int rows, int across, const whole_product *p,
             line[v] = v_load(y + v * VW);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++) {
-            const vf word = broadcast(x + r * p->row);
+            const vf word = v_broadcast(x + r * p->row);
 #pragma GCC unroll 4
             for (int v = 0; v < across; v++)
-                sum[r][v] = dot(sum[r][v], word, line[v]);
+                sum[r][v] = whole_dot(sum[r][v], word, line[v]);
         }
     }
 #pragma GCC unroll 16

@@ -29,14 +29,12 @@
 #define CPU_ATTENTION_WHOLE_H
 
 #include "attention.h"
-
-#include <math.h>
+#include "whole.h"
 
 enum {
     WHOLE_ROWS = 64, /* of a block: queries or keys */
     WHOLE_PAIR = 2 * VW,
     WHOLE_STEP = VW, /* of rows of a product */
-    VECTOR_BITS = 15,
     WEIGHT_BITS = 13,
 };
 _Static_assert((int)ATTENTION_LANES == 64 && (int)ATTENTION_KEYS == 64,
@@ -180,41 +178,6 @@ void ISA(whole_store)(const lines *to, int64_t at, int64_t pitch,
                       const float *from, int64_t rows, int64_t numbers);
 
 /* ---- numbers ---- */
-
-/* 2^-p that brings the root of `squares` under 2^bits, with room for the error
- * of that sum. What is shorter than 2^-50 is taken for that long; NaN where
- * squares are no number. */
-CPU_INLINE vf whole_scales(vf squares, int bits)
-{
-    const vf room = v_max(squares, v_set(0x1p-100f)) * v_set(1.01f);
-    const vi exponent = i_shift_right_zero(v_bits(room), 23);
-    const vi p = i_shift_right(i_sub(i_set(126 + 2 * bits), exponent), 1);
-    const vf scale = v_from_bits(i_shift_left(i_sub(i_set(127), p), 23));
-    return v_select(v_lt(squares, v_set(0x1p100f)), scale, v_set(NAN));
-}
-
-/* 1 / scale; of 0 and of NaN any number. */
-CPU_INLINE vf whole_inverse(vf scale)
-{
-    return v_from_bits(i_sub(i_set(254 << 23), v_bits(scale)));
-}
-
-/* x / scale, to nearest even, in the lower half of a lane: that is where the
- * bits of a whole number are after 1.5 2^23 has been added. */
-CPU_INLINE vi whole_of(vf x, vf inverse)
-{
-    return v_bits(v_fma(x, inverse, v_set(0x1.8p23f)));
-}
-
-CPU_INLINE vf whole_words(vi low, vi high)
-{
-#if defined(__AVX512F__)
-    return v_from_bits(
-        _mm512_mask_blend_epi16(0xaaaaaaaau, low, i_shift_left(high, 16)));
-#else
-    return v_from_bits(_mm256_blend_epi16(low, i_shift_left(high, 16), 0xaa));
-#endif
-}
 
 /* Sums over lanes of VW vectors, one in each lane. */
 CPU_INLINE vf whole_sums(const vf *x)

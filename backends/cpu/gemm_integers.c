@@ -21,29 +21,11 @@
  */
 #include "gemm_blocks.h"
 #include "turn.h"
-
-#include <math.h>
+#include "whole.h"
 
 /* ---- scales ---- */
 
 enum { TOGETHER = 12 }; /* vectors of lines across */
-
-/* Sums of squares of lines as they usually are. */
-static const float LEAST = 0x1p-100f, MOST = 0x1p100f;
-
-/* 2^-p, squares 4^p < 2^30, with room for the error of the sum. */
-CPU_INLINE vf scales_of(vf squares)
-{
-    const vi exponent = i_shift_right_zero(v_bits(squares * v_set(1.01f)), 23);
-    const vi p = i_shift_right(i_sub(i_set(156), exponent), 1);
-    return v_from_bits(i_shift_left(i_sub(i_set(127), p), 23));
-}
-
-/* 1 / scale; of 0 and of NaN any number. */
-CPU_INLINE vf inverse(vf scale)
-{
-    return v_from_bits(i_sub(i_set(254 << 23), v_bits(scale)));
-}
 
 static int is_zero(gemm_any x, int64_t i, int64_t K)
 {
@@ -57,20 +39,15 @@ static int is_zero(gemm_any x, int64_t i, int64_t K)
     return k >= K && m_all(v_eq(bits, v_zero()));
 }
 
-/* The same where squares leave the range of f32. */
+/* Where squares leave the range of f32. */
 static float careful_scale(gemm_any x, int64_t i, int64_t K)
 {
     double squares = 0.0;
-    int exponent;
     for (int64_t k = 0; k < K; k++) {
         const double number = (double)gemm_element(x, i, k);
         squares += number * number;
     }
-    if (!isfinite(squares))
-        return NAN;
-    frexp(1.01 * squares, &exponent);
-    const int64_t p = cpu_max(-126, cpu_min(126, (30 - exponent) >> 1));
-    return ldexpf(1.0f, (int)-p);
+    return whole_careful_scale(squares);
 }
 
 /* From sums of squares of lines [i, i + VW) of x. */
@@ -78,12 +55,12 @@ static void put_scales(float *scale, vf squares, gemm_any x, int64_t i,
                        int64_t lines, int64_t K)
 {
     float lane[VW];
-    v_store(scale, scales_of(squares));
-    if (m_all(m_and(v_lt(v_set(LEAST), squares), v_lt(squares, v_set(MOST)))))
+    v_store(scale, whole_scales(squares, WHOLE_BITS));
+    if (whole_is_usual(squares))
         return;
     v_store(lane, squares);
     for (int64_t k = 0; k < cpu_min(lines, VW); k++)
-        if (!(lane[k] > LEAST && lane[k] < MOST))
+        if (!(lane[k] > WHOLE_LEAST && lane[k] < WHOLE_MOST))
             scale[k] = is_zero(x, i + k, K) ? 0.0f : careful_scale(x, i + k, K);
 }
 
@@ -100,10 +77,7 @@ CPU_INLINE void take_pairs(gemm_any x, int64_t at, vf *even, vf *odd)
         v_part(v_load(from), v_load(from + VW), even, odd);
         return;
     }
-    const vi both =
-        i_load((const int32_t *)(const void *)(gemm_halves(x) + at));
-    *even = v_from_bits(i_shift_left(both, 16));
-    *odd = v_from_bits(i_and(both, i_set((int32_t)0xffff0000u)));
+    whole_pairs(gemm_halves(x) + at, even, odd);
 }
 
 /* The same of the last n < 2 VW; zeros behind. */
@@ -188,20 +162,9 @@ static void find_scales(float *scale, gemm_any x, int64_t n, int64_t K)
 
 /* ---- packing ---- */
 
-/* x / scale, to nearest even, in the lower half of a lane: that is where the
- * bits of a whole number are after 1.5 2^23 has been added. */
 CPU_INLINE vi whole(vf x, vf scale)
 {
-    return v_bits(v_fma(x, inverse(scale), v_set(0x1.8p23f)));
-}
-
-CPU_INLINE vi words(vi low, vi high)
-{
-#if defined(__AVX512F__)
-    return _mm512_mask_blend_epi16(0xaaaaaaaau, low, i_shift_left(high, 16));
-#else
-    return _mm256_blend_epi16(low, i_shift_left(high, 16), 0xaa);
-#endif
+    return whole_of(x, whole_inverse(scale));
 }
 
 CPU_INLINE vi integers_along(gemm_any x, int64_t at, int64_t n, float scale)
@@ -211,14 +174,15 @@ CPU_INLINE vi integers_along(gemm_any x, int64_t at, int64_t n, float scale)
         take_pairs(x, at, &even, &odd);
     else
         take_last_pairs(x, at, n, &even, &odd);
-    return words(whole(even, v_set(scale)), whole(odd, v_set(scale)));
+    return v_bits(
+        whole_words(whole(even, v_set(scale)), whole(odd, v_set(scale))));
 }
 
 CPU_INLINE vi integers_across(gemm_any x, int64_t low, int64_t high, int64_t n,
                               int64_t m, vf scale)
 {
-    return words(whole(gemm_load(x, low, n), scale),
-                 whole(gemm_load(x, high, m), scale));
+    return v_bits(whole_words(whole(gemm_load(x, low, n), scale),
+                              whole(gemm_load(x, high, m), scale)));
 }
 
 #define ALONG(x, at, n, scale) integers_along(x, at, n, *(scale))
@@ -241,21 +205,7 @@ static gemm_rows rows(gemm_any x, int64_t n, int64_t K, float *room,
 
 /* ---- tiles ---- */
 
-/* Written out: by its intrinsic, sums wander from register to register (GCC 12:
- * half the speed). Those of AVX-VNNI are encoded as AVX2's are. */
-#if defined(__AVX512F__)
-#define VPDPWSSD "vpdpwssd"
-#else
-#define VPDPWSSD "%{vex%} vpdpwssd"
-#endif
-
-CPU_INLINE vf dot(vf sum, vf x, vf y)
-{
-    __asm__(VPDPWSSD " %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
-    return sum;
-}
-
-#define DOT dot
+#define DOT whole_dot
 #define DONE(sum, x_scale, y_scale)                                            \
     (v_from_i(v_bits(sum)) * v_load(y_scale) * v_set(*(x_scale)))
 #define TARGET

@@ -18,14 +18,6 @@ enum {
 };
 _Static_assert(GEMM_CALLED == 8, "steps are counted by k & 7 and k >> 3");
 
-/* In a register: compilers would load it again for each product. */
-CPU_INLINE vf broadcast(const float *at)
-{
-    vf x = v_set(*at);
-    __asm__("" : "+v"(x));
-    return x;
-}
-
 /* Row i of x, rows `row` bytes apart. x86 adds one, two or four of them in an
  * address; compilers would keep seven sums in registers that are not there. */
 CPU_INLINE const float *row_at(const float *x, int64_t row, int i)
@@ -172,7 +164,7 @@ CPU_INLINE TARGET void tile(int n, int vectors, const gemm_factors *f,
         call_for(f, &sums, x, row, k);
 #pragma GCC unroll 8
         for (int i = 0; i < n; i++) {
-            const vf word = broadcast(row_at(x, row, i));
+            const vf word = v_broadcast(row_at(x, row, i));
 #pragma GCC unroll 3
             for (int j = 0; j < vectors; j++)
                 sum[i][j] = DOT(sum[i][j], word, line[j]);

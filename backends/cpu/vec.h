@@ -23,6 +23,14 @@
 #include "vec_avx2.h"
 #endif
 
+/* In a register: compilers would load it again for each product. */
+CPU_INLINE vf v_broadcast(const float *at)
+{
+    vf x = v_set(*at);
+    __asm__("" : "+v"(x));
+    return x;
+}
+
 CPU_INLINE vf v_zero(void)
 {
     return v_set(0.0f);
