@@ -230,6 +230,42 @@ static void a_loss_has_the_same_bits_for_any_threads(void **state)
     same_bits(make_loss);
 }
 
+/* Of one token, whose logits are the numbers of w: dw is softmax - onehot. */
+static void probabilities_of_a_loss_keep_their_digits(void **state)
+{
+    (void)state;
+    enum { WORDS = 4001, TARGET = 7 };
+    static const char *const options[] = {"{vectors: avx2}", "{threads: 2}"};
+    const tn_loss_attr attr = {0};
+    for (int o = 0; o < 2; o++) {
+        bench t;
+        double sum = 0.0;
+        bench_open(&t, options[o]);
+        float *x = bench_in(&t, TN_F32, 2, (int64_t[]){1, 1});
+        float *z = bench_in(&t, TN_F32, 2, (int64_t[]){WORDS, 1});
+        int32_t *target = bench_in(&t, TN_I32, 1, (int64_t[]){1});
+        float *dnll = bench_in(&t, TN_F32, 1, (int64_t[]){1});
+        bench_out(&t, TN_F32, 2, (int64_t[]){1, 1});
+        float *dw = bench_out(&t, TN_F32, 2, (int64_t[]){WORDS, 1});
+        bench_out(&t, TN_F32, 1, (int64_t[]){1});
+        *x = *dnll = 1.0f;
+        *target = TARGET;
+        for (int v = 0; v < WORDS; v++) {
+            z[v] = 3.0f - 85.0f * (float)v / WORDS;
+            sum += exp((double)z[v]);
+        }
+        bench_run(&t, TN_OP_LINEAR_CROSS_ENTROPY_BWD, &attr);
+        for (int v = 0; v < WORDS; v++) {
+            /* z log2 e is rounded: the farther off, the less is certain */
+            const double limit = 0x1p-24 * (6.0 + 1.5 * (3.0 - (double)z[v]));
+            const double p = exp((double)z[v]) / sum;
+            const double want = v == TARGET ? p - 1.0 : p;
+            tn_assert_near((double)dw[v] / want, 1.0, limit);
+        }
+        bench_close(&t);
+    }
+}
+
 /* ---- rows ---- */
 
 /* A table past all caches, whose element count is no multiple of a line. */
@@ -522,6 +558,7 @@ int main(void)
         cmocka_unit_test(reductions_have_the_same_bits_for_any_threads),
         cmocka_unit_test(a_loss_in_chunks_and_halves_is_the_loss),
         cmocka_unit_test(a_loss_has_the_same_bits_for_any_threads),
+        cmocka_unit_test(probabilities_of_a_loss_keep_their_digits),
         cmocka_unit_test(a_large_gradient_is_zero_but_for_its_rows),
         cmocka_unit_test(attention_over_many_blocks_is_attention),
         cmocka_unit_test(attention_has_the_same_bits_for_any_threads),
