@@ -35,10 +35,12 @@ typedef struct tni_value {
     tn_arena arena;
     int64_t arena_offset; /* bytes */
     const char *name;     /* for people; may be NULL */
-    /* Of a parameter, where there are weights in blocks for it: their dtype,
-     * and their place in the COPY arena, in bytes. */
+    /* Of a parameter: what it has a bf16 copy for (a tni_copied), or the dtype
+     * of its weights in blocks, or 0; and where in the COPY arena either lies,
+     * in bytes. */
+    uint32_t copied;
     tn_dtype block_dtype;
-    int64_t block_offset;
+    int64_t copy_offset;
 } tni_value;
 
 enum { TNI_FORWARD, TNI_BACKWARD, TNI_RECOMPUTE, TNI_UPDATE };

@@ -7,8 +7,12 @@
  *   a value is bf16 if the op that makes it and all that read it allow it
  *   (op_table.c), and it is on no way into an assign;
  *   operands of products are bf16 in any case: an f32 value is cast for them;
- *   parameters stay f32, and products and look-ups read their bf16 copies,
- *   which lie in the COPY arena as the parameters do in theirs.
+ *   parameters stay f32, and products and look-ups read their bf16 copies in
+ *   the COPY arena.
+ *
+ * A table that is only looked up has a copy for the sake of its size alone.
+ * Where its f32 numbers are there in any case, in training, it has none, and
+ * the few rows that are picked are rounded: the same bits.
  *
  * Arithmetic is f32 everywhere; rounding happens where a value is stored. A
  * value that fuse later computes inside its reader is not rounded at all.
@@ -22,9 +26,9 @@
 typedef struct narrower {
     tni_graph *g;
     tni_arena *scratch;
-    uint8_t *narrow; /* by value that owns bytes: it becomes bf16 */
-    uint8_t *copied; /* by parameter: products or look-ups read it */
-    tn_tensor *bf16; /* by value: what stands for it where bf16 is asked for */
+    uint8_t *narrow;  /* by value that owns bytes: it becomes bf16 */
+    tni_copied least; /* what is copied for less has no copy */
+    tn_tensor *bf16;  /* by value: what stands for it where bf16 is asked for */
     const tni_node **maker; /* by value, before the pass */
 } narrower;
 
@@ -46,10 +50,13 @@ static int is_alike(const tni_narrowing *n)
 
 /* ---- which parameters have copies ---- */
 
-static int reads_copies(const tni_narrowing *n, uint32_t input)
+/* What this input of such a node would have a copy for. */
+static tni_copied reads_as(const tni_narrowing *n, uint32_t input)
 {
-    return n->how == TNI_NARROW_PRODUCT ? tni_narrows(n->in, input)
-                                        : n->how == TNI_NARROW_ROWS && !input;
+    if (n->how == TNI_NARROW_PRODUCT && tni_narrows(n->in, input))
+        return TNI_COPIED_FOR_PRODUCTS;
+    return n->how == TNI_NARROW_ROWS && !input ? TNI_COPIED_FOR_LOOKUPS
+                                               : TNI_COPIED_NEVER;
 }
 
 static int is_matrix(const tni_value *v)
@@ -58,36 +65,22 @@ static int is_matrix(const tni_value *v)
            v->info.rank >= 2;
 }
 
-int tni_has_copy(const tni_graph *g, tn_tensor param)
+tni_copied tni_copied_for(const tni_graph *g, tn_tensor param)
 {
+    tni_copied copied = TNI_COPIED_NEVER;
     if (!param.id || !is_matrix(tni_value_of(g, param)))
-        return 0;
-    for (size_t n = 0; n < g->node_count; n++) {
-        const tni_node *node = &g->nodes[n];
-        if (!is_ours(node))
-            continue;
-        for (uint32_t i = 0; i < node->in_count; i++)
-            if (reads_copies(tni_op_narrowing(node->desc), i) &&
-                owner_of(g, node->in[i]) == param.id)
-                return 1;
-    }
-    return 0;
-}
-
-static void find_copied(narrower *w)
-{
-    const tni_graph *g = w->g;
+        return copied;
     for (size_t n = 0; n < g->node_count; n++) {
         const tni_node *node = &g->nodes[n];
         if (!is_ours(node))
             continue;
         for (uint32_t i = 0; i < node->in_count; i++) {
-            const uint32_t owner = owner_of(g, node->in[i]);
-            if (reads_copies(tni_op_narrowing(node->desc), i) &&
-                is_matrix(&g->values[owner]))
-                w->copied[owner] = 1;
+            const tni_copied as = reads_as(tni_op_narrowing(node->desc), i);
+            if (as > copied && owner_of(g, node->in[i]) == param.id)
+                copied = as;
         }
     }
+    return copied;
 }
 
 /* ---- which values are narrow ---- */
@@ -157,7 +150,7 @@ static void drop_ways_into_assigns(narrower *w)
 static int can_be_bf16(const narrower *w, tn_tensor x)
 {
     const uint32_t owner = owner_of(w->g, x);
-    return w->narrow[owner] || w->copied[owner] ||
+    return w->narrow[owner] || w->g->values[owner].copied ||
            w->g->values[owner].info.dtype == TN_BF16;
 }
 
@@ -208,9 +201,8 @@ static tn_tensor copy_leaf(tni_graph *g, const tni_value *param)
 {
     const char *name = tni_arena_printf(
         g->arena, "bf16 copy of %s", param->name ? param->name : "a parameter");
-    return tni_graph_leaf(g, TN_OP_PARAM, TN_ARENA_COPY,
-                          param->arena_offset / 2, TN_BF16, param->info.rank,
-                          param->info.shape, name);
+    return tni_graph_leaf(g, TN_OP_PARAM, TN_ARENA_COPY, param->copy_offset,
+                          TN_BF16, param->info.rank, param->info.shape, name);
 }
 
 /* x is a parameter or a view of one: the same of its copy. */
@@ -254,7 +246,30 @@ static tn_tensor operand(narrower *w, const tni_node *node, uint32_t i)
     if (!x.id || !wants || !is_ours(node) || !tni_narrows(n->in, i) ||
         tni_value_of(w->g, x)->info.dtype != TN_F32)
         return x;
-    return w->copied[owner_of(w->g, x)] ? in_copy(w, x) : cast(w, x, node);
+    const uint32_t copied = w->g->values[owner_of(w->g, x)].copied;
+    if (copied && copied >= w->least)
+        return in_copy(w, x);
+    return n->how == TNI_NARROW_ROWS && copied ? x : cast(w, x, node);
+}
+
+static int looks_up_in_f32(const tni_graph *g, const tni_node *node)
+{
+    return tni_op_narrowing(node->desc)->how == TNI_NARROW_ROWS &&
+           is_f32(g, node->in[0]) && !is_f32(g, node->out[0]);
+}
+
+/* The rows are picked in f32, then rounded. */
+static void put_and_round(tni_graph *g, const tni_node *node)
+{
+    const tn_tensor_info info = tni_value_of(g, node->out[0])->info;
+    const tn_tensor rows = tni_graph_value(g, TN_F32, info.rank, info.shape);
+    tni_node wide = *node;
+    wide.out = tni_arena_copy(g->arena, &rows, sizeof rows);
+    tni_graph_put(g, &wide);
+    g->phase = node->phase;
+    g->layer = node->layer;
+    tni_graph_replace(g, node->out[0],
+                      tni_stored_as(&g->builder, rows, TN_BF16, node->here));
 }
 
 /* A map that only changed the dtype and now does not. */
@@ -284,7 +299,10 @@ static void rewrite_nodes(narrower *w)
         tn_tensor *in = old[n].in;
         for (uint32_t i = 0; i < old[n].in_count; i++)
             in[i] = operand(w, &old[n], i);
-        tni_graph_put(g, &old[n]);
+        if (looks_up_in_f32(g, &old[n]))
+            put_and_round(g, &old[n]);
+        else
+            tni_graph_put(g, &old[n]);
     }
 }
 
@@ -296,16 +314,14 @@ static void remember_makers(narrower *w)
             w->maker[g->nodes[n].out[k].id] = &g->nodes[n];
 }
 
-static void narrow(tni_graph *g, tni_arena *scratch)
+static void narrow(tni_graph *g, tni_copied least, tni_arena *scratch)
 {
     const size_t count = g->value_count;
-    narrower w = {.g = g, .scratch = scratch};
+    narrower w = {.g = g, .scratch = scratch, .least = least};
     w.narrow = tni_arena_alloc(scratch, count);
-    w.copied = tni_arena_alloc(scratch, count);
     w.bf16 = tni_arena_alloc(scratch, count * sizeof *w.bf16);
     w.maker = tni_arena_alloc(scratch, count * sizeof(tni_node *));
     remember_makers(&w);
-    find_copied(&w);
     take_what_makers_allow(&w);
     drop_what_readers_refuse(&w);
     drop_ways_into_assigns(&w);
@@ -314,12 +330,12 @@ static void narrow(tni_graph *g, tni_arena *scratch)
     rewrite_nodes(&w);
 }
 
-tn_status tni_narrow(tni_graph *g, tn_error *err)
+tn_status tni_narrow(tni_graph *g, tni_copied least, tn_error *err)
 {
     const uint32_t phase = g->phase, layer = g->layer;
     tni_arena *scratch = tni_arena_create();
     tni_graph_index(g);
-    narrow(g, scratch);
+    narrow(g, least, scratch);
     tni_arena_destroy(scratch);
     g->phase = phase;
     g->layer = layer;

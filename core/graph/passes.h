@@ -45,11 +45,23 @@ tn_status tni_differentiate(tni_graph *g, const tn_tensor *y,
  * behind it. */
 tn_status tni_share_loss(tni_graph *g, tn_error *err);
 
+/* What reads the bf16 copy of a parameter, where precision is bf16. The model
+ * asks once, of the graph of training, and tells all others (tni_value). */
+typedef enum tni_copied {
+    TNI_COPIED_NEVER,
+    TNI_COPIED_FOR_LOOKUPS,  /* for nothing else */
+    TNI_COPIED_FOR_PRODUCTS, /* and for look-ups, if there are any */
+} tni_copied;
+
+/* Of this parameter, as this graph reads it. */
+tni_copied tni_copied_for(const tni_graph *g, tn_tensor param);
+
 /* For precision bf16: store in bf16 what op_table.c says may be, and let
  * products and look-ups read parameters from their bf16 copies in the COPY
- * arena. Arithmetic and everything else stay f32. Nodes of TNI_UPDATE are left
- * alone. */
-tn_status tni_narrow(tni_graph *g, tn_error *err);
+ * arena: those copied for `least` or more. Of others rows are looked up in f32
+ * and rounded, and products cast them. Arithmetic and everything else stay f32.
+ * Nodes of TNI_UPDATE are left alone. */
+tn_status tni_narrow(tni_graph *g, tni_copied least, tn_error *err);
 
 /* For inference: let what reads parameters that have weights in blocks
  * (tni_value.block_dtype) read those. Before tni_narrow. */
@@ -58,10 +70,6 @@ tn_status tni_quantise(tni_graph *g, tn_error *err);
 /* Whether all that reads this parameter in the described graph can read blocks
  * of this dtype instead, and something does. */
 int tni_reads_blocks(const tni_graph *g, tn_tensor param, tn_dtype dtype);
-
-/* Whether products or look-ups of the described graph read this parameter: then
- * it has a bf16 copy where precision is bf16. */
-int tni_has_copy(const tni_graph *g, tn_tensor param);
 
 enum { TNI_RECOMPUTE_NONE, TNI_RECOMPUTE_LAYER };
 

@@ -90,7 +90,7 @@ static tn_tensor leaf_of(tni_graph *g, const tni_value *param)
     const char *name = tni_arena_printf(
         g->arena, "%s of %s", tn_dtype_name(param->block_dtype),
         param->name ? param->name : "a parameter");
-    return tni_graph_leaf(g, TN_OP_PARAM, TN_ARENA_COPY, param->block_offset,
+    return tni_graph_leaf(g, TN_OP_PARAM, TN_ARENA_COPY, param->copy_offset,
                           param->block_dtype, param->info.rank,
                           param->info.shape, name);
 }

@@ -79,22 +79,17 @@ tn_status tni_model_quantise(tni_model *model, tn_dtype dtype, int has_bf16,
 {
     TN_TRY(choose(model, dtype, err));
     tni_model_layout(model, NULL, 1, NULL, NULL);
-    int64_t at = has_bf16 ? aligned(2 * model->first_block) : 0;
+    int64_t at = has_bf16 ? model->copy_bytes : 0;
     for (size_t i = 0; i < model->weight_count; i++) {
         tni_weight *w = &model->weights[i];
         if (w->block_dtype) {
-            w->block_offset = at;
+            w->copy_offset = at;
             at = aligned(at + tn_dtype_span(w->block_dtype, w->elements));
         }
-        if (w->block_dtype != dtype && w->has_copy)
+        if (w->block_dtype != dtype && w->copied)
             log(to, w);
     }
     return TN_OK;
-}
-
-int64_t tni_model_first_block(const tni_model *model)
-{
-    return model->first_block;
 }
 
 int64_t tni_model_matrix_bytes(const tni_model *model, int64_t real_bytes,
@@ -106,8 +101,8 @@ int64_t tni_model_matrix_bytes(const tni_model *model, int64_t real_bytes,
         if (!tni_weight_is_multiplied(model, w))
             continue;
         bytes += w->block_dtype ? tn_dtype_span(w->block_dtype, w->elements)
-                 : has_bf16 && w->has_copy ? 2 * w->elements
-                                           : real_bytes * w->elements;
+                 : has_bf16 && w->copied ? 2 * w->elements
+                                         : real_bytes * w->elements;
     }
     return bytes;
 }

@@ -162,8 +162,7 @@ static tn_status learn_weights(tni_model *model, tn_error *err)
     model->learning = 0;
     const tn_status status = tni_graph_status(g, err);
     for (size_t i = 0; status == TN_OK && i < model->weight_count; i++)
-        model->weights[i].has_copy =
-            (uint32_t)tni_has_copy(g, model->params[i]);
+        model->weights[i].copied = tni_copied_for(g, model->params[i]);
     tni_graph_destroy(g);
     return status;
 }

@@ -21,15 +21,16 @@ typedef struct tni_weight {
     const char *name;   /* "model.layers.0.self_attn.q_proj.weight" */
     const char *theirs; /* in Hugging Face's form, where it differs; or NULL */
     uint32_t rank;
-    uint32_t group;    /* set by tni_model_layout */
-    uint32_t has_copy; /* in bf16: products or look-ups read it (narrow.c) */
+    uint32_t group;       /* set by tni_model_layout */
+    uint32_t copied;      /* what for, where precision is bf16: a tni_copied */
     tn_dtype block_dtype; /* all read it as blocks (quantise.c); or 0 */
     int64_t shape[TN_MAX_RANK];
     tn_init init; /* std resolved */
     int64_t elements;
-    int64_t offset; /* in elements from the slab's start; 128-aligned */
-    int64_t block_offset; /* of the blocks, in bytes of the COPY arena */
-    uint32_t layer;       /* 1-based, 0 outside */
+    int64_t offset;      /* in elements from the slab's start; 128-aligned */
+    int64_t copy_offset; /* of its bf16 copy or of its blocks, in bytes of the
+                            COPY arena */
+    uint32_t layer;      /* 1-based, 0 outside */
     tn_here here;
 } tni_weight;
 
@@ -97,9 +98,6 @@ int64_t tni_model_slab_elements(const tni_model *model);
 typedef void tni_block_log(void *to, const tni_weight *weight);
 tn_status tni_model_quantise(tni_model *model, tn_dtype dtype, int has_bf16,
                              tni_block_log *log, void *to, tn_error *err);
-
-/* The first element of the slab whose weights are blocks: all behind it are. */
-int64_t tni_model_first_block(const tni_model *model);
 
 /* Bytes of the matrices that products read, where numbers take `real_bytes`
  * (or 2, as bf16 copies) and blocks what they take. */

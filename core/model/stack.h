@@ -105,7 +105,7 @@ struct tni_model {
     int learning;  /* the first description declares weights */
     int is_theirs; /* Hugging Face has a form of it */
     int64_t slab_elements;
-    int64_t first_block; /* tni_model_first_block */
+    int64_t copy_bytes; /* of all bf16 copies */
 
     tni_state *states;
     size_t state_count, state_capacity;

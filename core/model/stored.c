@@ -34,8 +34,9 @@ static tni_weight part_of(tni_arena *arena, const tni_weight *w, int64_t i)
     memmove(part.shape, w->shape + 1, part.rank * sizeof part.shape[0]);
     part.elements = w->elements / w->shape[0];
     part.offset = w->offset + i * part.elements;
-    part.block_offset =
-        w->block_offset + tn_dtype_span(w->block_dtype, i * part.elements);
+    part.copy_offset = w->copy_offset +
+                       tn_dtype_span(w->block_dtype ? w->block_dtype : TN_BF16,
+                                     i * part.elements);
     return part;
 }
 

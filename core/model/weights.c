@@ -12,9 +12,14 @@
  * is. Those that have no bf16 copy come first in their group, those that are
  * read as blocks last: so what decoding in bf16 or in blocks needs of the f32
  * slab is a short stretch at its front.
+ *
+ * The COPY arena holds the bf16 copies in the slab's order, gaps included:
+ * first those that products read, which training has, then those of tables that
+ * are only looked up, which it has not (narrow.c); then blocks (blocks.c).
  */
 #include <math.h>
 
+#include "graph/passes.h"
 #include "model/initialize.h"
 #include "model/stack.h"
 
@@ -126,8 +131,9 @@ static tn_tensor leaf_of(tni_graph *g, const tni_weight *w)
                                           dtype, w->rank, w->shape, w->name);
     tni_value *v = tni_value_of(g, leaf);
     if (leaf.id) {
+        v->copied = w->copied;
         v->block_dtype = w->block_dtype;
-        v->block_offset = w->block_offset;
+        v->copy_offset = w->copy_offset;
     }
     return leaf;
 }
@@ -191,11 +197,18 @@ int64_t tni_model_matrix_parameters(const tni_model *model)
 
 /* ---- layout ---- */
 
-/* Nothing but itself; a bf16 copy; blocks. */
+/* By what they are copied for; then blocks. */
+enum { BLOCKS = TNI_COPIED_FOR_PRODUCTS + 1, STOREYS };
+
 static uint32_t storey(const tni_weight *w)
 {
-    return w->block_dtype ? 2 : w->has_copy ? 1 : 0;
+    return w->block_dtype ? (uint32_t)BLOCKS : w->copied;
 }
+
+/* Elements that are taken: of the slab, and by each storey's weights. */
+typedef struct {
+    int64_t slab, storey[STOREYS];
+} taken;
 
 static int alike(const tni_weight *a, const tni_weight *b)
 {
@@ -203,53 +216,61 @@ static int alike(const tni_weight *a, const tni_weight *b)
            !memcmp(a->shape, b->shape, a->rank * sizeof a->shape[0]);
 }
 
-static int64_t place(tni_weight *w, int64_t at)
+/* The copy's place is among those of its storey. */
+static void place(tni_weight *w, taken *t)
 {
-    w->offset = at;
-    return at + (w->elements + TNI_WEIGHT_ALIGN - 1) / TNI_WEIGHT_ALIGN *
-                    TNI_WEIGHT_ALIGN;
+    const int64_t room = (w->elements + TNI_WEIGHT_ALIGN - 1) /
+                         TNI_WEIGHT_ALIGN * TNI_WEIGHT_ALIGN;
+    w->offset = t->slab;
+    w->copy_offset = 2 * t->storey[storey(w)];
+    t->slab += room;
+    t->storey[storey(w)] += room;
 }
 
 /* Place weight i of a group and all later ones of the group that are alike. */
-static int64_t place_alike(tni_model *model, size_t i, int64_t at)
+static void place_alike(tni_model *model, size_t i, taken *t)
 {
     tni_weight *first = &model->weights[i];
     for (size_t j = i; j < model->weight_count; j++) {
         tni_weight *w = &model->weights[j];
         if (w->group == first->group && w->offset < 0 && alike(w, first))
-            at = place(w, at);
+            place(w, t);
     }
-    return at;
+}
+
+static void place_lookups_behind_products(tni_model *model, const taken *t)
+{
+    const int64_t products = 2 * t->storey[TNI_COPIED_FOR_PRODUCTS];
+    for (size_t i = 0; i < model->weight_count; i++)
+        if (storey(&model->weights[i]) == TNI_COPIED_FOR_LOOKUPS)
+            model->weights[i].copy_offset += products;
+    model->copy_bytes = products + 2 * t->storey[TNI_COPIED_FOR_LOOKUPS];
 }
 
 int64_t tni_model_layout(tni_model *model, const uint32_t *group_of,
                          uint32_t group_count, int64_t *group_first,
                          int64_t *group_elements)
 {
-    int64_t at = 0;
+    taken t = {0};
     for (size_t i = 0; i < model->weight_count; i++) {
         model->weights[i].group = group_of ? group_of[i] : 0;
         model->weights[i].offset = -1;
     }
     for (uint32_t group = 0; group < group_count; group++) {
-        const int64_t first = at;
-        for (uint32_t level = 0; level < 3; level++)
+        const int64_t first = t.slab;
+        for (uint32_t level = 0; level < STOREYS; level++)
             for (size_t i = 0; i < model->weight_count; i++)
                 if (model->weights[i].group == group &&
                     storey(&model->weights[i]) == level &&
                     model->weights[i].offset < 0)
-                    at = place_alike(model, i, at);
+                    place_alike(model, i, &t);
         if (group_first)
             group_first[group] = first;
         if (group_elements)
-            group_elements[group] = at - first;
+            group_elements[group] = t.slab - first;
     }
-    model->slab_elements = model->first_block = at;
-    for (size_t i = 0; i < model->weight_count; i++)
-        if (model->weights[i].block_dtype &&
-            model->weights[i].offset < model->first_block)
-            model->first_block = model->weights[i].offset;
-    return at;
+    place_lookups_behind_products(model, &t);
+    return model->slab_elements = t.slab;
 }
 
 int64_t tni_model_slab_elements(const tni_model *model)

@@ -82,6 +82,7 @@ tn_status tni_session_open(const tni_recipe *recipe, tni_session **session,
     s->recipe = recipe;
     s->dtype = recipe->precision == TNI_RECIPE_F64 ? TN_F64 : TN_F32;
     s->is_bf16 = recipe->precision == TNI_RECIPE_BF16;
+    s->copied = TNI_COPIED_FOR_LOOKUPS;
     s->real_bytes = tn_dtype_bytes(s->dtype);
     *session = s;
     return TN_OK;
@@ -122,6 +123,11 @@ void tni_session_close(tni_session *s)
             s->device.backend->free(s->device.device, s->arena[a]);
     tni_device_close(&s->device);
     free(s);
+}
+
+int tni_session_copies(const tni_session *s, const tni_weight *w)
+{
+    return s->is_bf16 && !w->block_dtype && w->copied >= s->copied;
 }
 
 void tni_session_reserve(tni_session *s, tn_arena arena, int64_t bytes)
@@ -192,7 +198,7 @@ tn_status tni_session_narrow(const tni_session *s, tni_graph *g, tn_error *err)
     TN_TRY(tni_graph_status(g, err));
     if (s->recipe->quantize)
         TN_TRY(tni_quantise(g, err));
-    return s->is_bf16 ? tni_narrow(g, err) : TN_OK;
+    return s->is_bf16 ? tni_narrow(g, s->copied, err) : TN_OK;
 }
 
 tn_status tni_session_plan(tni_session *s, tni_graph *g, const char *name,

@@ -14,6 +14,7 @@
 #ifndef TENON_SESSION_H
 #define TENON_SESSION_H
 
+#include "graph/passes.h"
 #include "run/device.h"
 #include "run/recipe.h"
 
@@ -29,7 +30,8 @@ typedef struct tni_session {
     tni_device device;
     const tni_recipe *recipe;
     tn_dtype dtype;     /* of graphs: TN_F32, or TN_F64 on the oracle */
-    uint32_t is_bf16;   /* graphs are narrowed, matrices have bf16 copies */
+    uint32_t is_bf16;   /* graphs are narrowed, and parameters have bf16 */
+    tni_copied copied;  /* copies, those that are copied for this or more */
     int64_t real_bytes; /* of one number in the arenas */
     tn_buffer *arena[TN_ARENA_COUNT];
     int64_t arena_bytes[TN_ARENA_COUNT];
@@ -50,6 +52,9 @@ void tni_session_close(tni_session *session); /* NULL is fine */
 
 /* Of the backend, by name; NULL where it has none. */
 const void *tni_session_extension(const tni_session *session, const char *name);
+
+/* Whether it has a bf16 copy of this weight. */
+int tni_session_copies(const tni_session *session, const tni_weight *weight);
 
 /* The arena will have at least this many bytes. Before commit only. */
 void tni_session_reserve(tni_session *session, tn_arena arena, int64_t bytes);

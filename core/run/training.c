@@ -230,6 +230,7 @@ static tn_status create(tni_training *t, tn_error *err)
                        "cannot be trained; set quantize: none, and quantize "
                        "where the model is used");
     TN_TRY(tni_session_open(r, &t->session, err));
+    t->session->copied = TNI_COPIED_FOR_PRODUCTS; /* tables are there in f32 */
     t->slab_elements = tni_model_slab_elements(r->model);
     t->scalar_bytes = (TNI_SCALAR_LR + (int64_t)r->group_count) * TN_ALIGNMENT;
     t->scalars = calloc(1, (size_t)t->scalar_bytes);
@@ -241,8 +242,6 @@ static tn_status create(tni_training *t, tn_error *err)
 
     const int64_t slab = t->slab_elements * t->session->real_bytes;
     tni_session_reserve(t->session, TN_ARENA_PARAM, slab);
-    if (t->session->is_bf16)
-        tni_session_reserve(t->session, TN_ARENA_COPY, t->slab_elements * 2);
     tni_session_reserve(t->session, TN_ARENA_GRAD, slab);
     tni_session_reserve(t->session, TN_ARENA_SCALAR, t->scalar_bytes);
     tni_session_reserve(t->session, TN_ARENA_METRIC, sizeof t->metrics);

@@ -11,7 +11,8 @@
  * becomes select(ok, new, old). So a step with a bad loss changes nothing, nor
  * does the one that was started before the host knew of it, and an optimizer's
  * author need not think of it. Where precision is bf16 the guard
- * writes the bf16 copies besides, wherever an optimizer assigns its parameters.
+ * writes the bf16 copies besides, wherever an optimizer assigns parameters that
+ * have them.
  */
 #include "run/training.h"
 
@@ -71,6 +72,29 @@ static tn_tensor slab_leaf(tni_graph *g, tn_op op, tn_arena arena,
                           s->shape, name);
 }
 
+/* The weight of group that begins at `offset`, or NULL. */
+static const tni_weight *weight_at(const tni_training *t, uint32_t group,
+                                   int64_t offset)
+{
+    uint32_t count;
+    const tni_weight *w = tni_model_weights(t->recipe->model, &count);
+    for (uint32_t i = 0; i < count; i++)
+        if (t->recipe->group_of[i] == group && w[i].offset == offset)
+            return &w[i];
+    return NULL;
+}
+
+/* The bf16 copies of a stretch whose weights all have one, or none has. */
+static tn_tensor copy_leaf(const tni_training *t, tni_graph *g, uint32_t group,
+                           const stretch *s)
+{
+    const tni_weight *w = weight_at(t, group, s->first);
+    if (!tni_session_copies(t->session, w))
+        return TN_NONE;
+    return tni_graph_leaf(g, TN_OP_PARAM, TN_ARENA_COPY, w->copy_offset,
+                          TN_BF16, s->rank, s->shape, "bf16 copies");
+}
+
 static void describe_slot(const tni_training *t, tni_graph *g, uint32_t group,
                           const stretch *s, tn_tensor scale, tn_tensor ok)
 {
@@ -96,20 +120,15 @@ static void describe_slot(const tni_training *t, tni_graph *g, uint32_t group,
                           (s->first - of->first) * real,
                       s, o->state[i].name);
 
-    tn_tensor copy = TN_NONE;
-    if (t->session->is_bf16)
-        copy = tni_graph_leaf(g, TN_OP_PARAM, TN_ARENA_COPY, s->first * 2,
-                              TN_BF16, s->rank, s->shape, "bf16 copies");
-
-    guard self = guard_of(b, ok, slot.param, copy);
+    guard self = guard_of(b, ok, slot.param, copy_leaf(t, g, group, s));
     b->api = &self.api;
     o->step(b, &slot, of->optimizer.options);
     b->api = self.inner;
 }
 
-static int same_shape(const tni_weight *a, const tni_weight *b)
+static int are_alike(const tni_weight *a, const tni_weight *b)
 {
-    if (a->rank != b->rank)
+    if (a->rank != b->rank || a->copied != b->copied)
         return 0;
     for (uint32_t i = 0; i < a->rank; i++)
         if (a->shape[i] != b->shape[i])
@@ -117,20 +136,7 @@ static int same_shape(const tni_weight *a, const tni_weight *b)
     return 1;
 }
 
-/* The weight of group that begins at `offset`, or NULL. */
-static const tni_weight *weight_at(const tni_training *t, uint32_t group,
-                                   int64_t offset)
-{
-    uint32_t count;
-    const tni_weight *w = tni_model_weights(t->recipe->model, &count);
-    for (uint32_t i = 0; i < count; i++)
-        if (t->recipe->group_of[i] == group && w[i].offset == offset)
-            return &w[i];
-    return NULL;
-}
-
-/* (m, rows, cols): this weight and those of its shape that follow it without
- * a gap. */
+/* (m, rows, cols): this weight and those like it that follow without a gap. */
 static stretch matrices_from(const tni_training *t, uint32_t group,
                              const tni_weight *w)
 {
@@ -142,7 +148,7 @@ static stretch matrices_from(const tni_training *t, uint32_t group,
     const int64_t each = s.shape[0];
     for (int64_t end = w->offset + w->elements;; end += w->elements) {
         const tni_weight *next = weight_at(t, group, end);
-        if (!next || !same_shape(next, w))
+        if (!next || !are_alike(next, w))
             return s;
         s.shape[0] += each;
     }
@@ -165,19 +171,43 @@ static void describe_matrices(const tni_training *t, tni_graph *g,
     }
 }
 
+/* Where in the group the weights begin that have bf16 copies. */
+static int64_t first_copied(const tni_training *t, uint32_t group)
+{
+    const tni_group *of = &t->recipe->groups[group];
+    int64_t first = of->first + of->elements;
+    uint32_t count;
+    const tni_weight *w = tni_model_weights(t->recipe->model, &count);
+    for (uint32_t i = 0; i < count; i++)
+        if (w[i].group == group && tni_session_copies(t->session, &w[i]) &&
+            w[i].offset < first)
+            first = w[i].offset;
+    return first;
+}
+
+static void describe_elements(const tni_training *t, tni_graph *g,
+                              uint32_t group, tn_tensor scale, tn_tensor ok)
+{
+    const tni_group *of = &t->recipe->groups[group];
+    const int64_t copied = first_copied(t, group);
+    const int64_t end[] = {copied, of->first + of->elements};
+    stretch s = {.rank = 1, .first = of->first};
+    for (int i = 0; i < 2; i++, s.first += s.shape[0]) {
+        s.shape[0] = end[i] - s.first;
+        if (s.shape[0])
+            describe_slot(t, g, group, &s, scale, ok);
+    }
+}
+
 static void describe_group(const tni_training *t, tni_graph *g, uint32_t group,
                            tn_tensor scale, tn_tensor ok)
 {
     const tni_group *of = &t->recipe->groups[group];
     const tn_optimizer *o = of->optimizer.vtable;
-    const stretch all = {
-        .rank = 1, .shape = {of->elements}, .first = of->first};
-    if (!of->elements)
-        return;
     if (o->per_matrix)
         describe_matrices(t, g, group, scale, ok);
     else
-        describe_slot(t, g, group, &all, scale, ok);
+        describe_elements(t, g, group, scale, ok);
 }
 
 static tn_tensor clip_scale(tn_builder *b, tn_tensor norm, tn_tensor tokens,

@@ -17,6 +17,7 @@
 #include "run/checkpoint.h"
 #include "run/decoder.h"
 #include "run/evaluate.h"
+#include "run/score.h"
 #include "run/training.h"
 #include "run/weights.h"
 
@@ -169,18 +170,23 @@ static void losses_are_near_those_of_f32(void **state)
         }
 }
 
+static uint16_t *copies_of(const tni_training *t)
+{
+    const int64_t bytes = t->session->arena_bytes[TN_ARENA_COPY];
+    uint16_t *copies = malloc((size_t)bytes);
+    assert_non_null(copies);
+    tn_assert_ok(tni_session_download(t->session, copies, TN_ARENA_COPY, 0,
+                                      bytes, NULL));
+    return copies;
+}
+
 /* Parameters and their bf16 copies. */
 static void expect_same_bits(tni_training *a, tni_training *b)
 {
     float *p = slab_of(a, TN_ARENA_PARAM), *q = slab_of(b, TN_ARENA_PARAM);
-    const size_t n = (size_t)a->slab_elements;
-    uint16_t *u = malloc(n * 2), *v = malloc(n * 2);
-    assert_memory_equal(p, q, n * sizeof *p);
-    tn_assert_ok(tni_session_download(a->session, u, TN_ARENA_COPY, 0,
-                                      (int64_t)n * 2, NULL));
-    tn_assert_ok(tni_session_download(b->session, v, TN_ARENA_COPY, 0,
-                                      (int64_t)n * 2, NULL));
-    assert_memory_equal(u, v, n * 2);
+    uint16_t *u = copies_of(a), *v = copies_of(b);
+    assert_memory_equal(p, q, (size_t)a->slab_elements * sizeof *p);
+    assert_memory_equal(u, v, (size_t)a->session->arena_bytes[TN_ARENA_COPY]);
     free(p);
     free(q);
     free(u);
@@ -202,6 +208,16 @@ static void the_number_of_threads_changes_no_bit(void **state)
     }
 }
 
+static void expect_rounded(const uint16_t *copy, const float *p, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const uint32_t bits = (uint32_t)copy[i] << 16;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        assert_true(fabsf(value - p[i]) <= 0x1p-8f * fabsf(p[i]));
+    }
+}
+
 static void copies_are_the_parameters_rounded(void **state)
 {
     for (int k = 0; k < OPTIMIZERS; k++) {
@@ -209,18 +225,19 @@ static void copies_are_the_parameters_rounded(void **state)
             start(*state, SET(on_cpu, bf16, stacks[3], optimizers[k]));
         steps(t, 0, 2);
         float *p = slab_of(t, TN_ARENA_PARAM);
-        const size_t n = (size_t)t->slab_elements;
-        uint16_t *copy = malloc(n * 2);
-        tn_assert_ok(tni_session_download(t->session, copy, TN_ARENA_COPY, 0,
-                                          (int64_t)n * 2, NULL));
-        for (size_t i = 0; i < n; i++) {
-            const uint32_t bits = (uint32_t)copy[i] << 16;
-            float value;
-            memcpy(&value, &bits, sizeof value);
-            assert_true(fabsf(value - p[i]) <= 0x1p-8f * fabsf(p[i]));
+        uint16_t *copies = copies_of(t);
+        uint32_t count, copied = 0;
+        const tni_weight *w = tni_model_weights(t->recipe->model, &count);
+        for (uint32_t i = 0; i < count; i++) {
+            if (!tni_session_copies(t->session, &w[i]))
+                continue;
+            expect_rounded(copies + w[i].copy_offset / 2, p + w[i].offset,
+                           w[i].elements);
+            copied++;
         }
+        assert_true(copied > 2);
         free(p);
-        free(copy);
+        free(copies);
         tni_training_destroy(t);
     }
 }
@@ -275,6 +292,46 @@ static void a_resumed_run_has_the_bits_of_one_that_went_on(void **state)
     }
 }
 
+/* Training looks the embedding up in f32 and rounds what it finds, scoring has
+ * a bf16 copy of it. */
+static void
+a_trained_model_is_validated_as_its_checkpoint_is_scored(void **state)
+{
+    const char *const tied[] = {"model.tie_embeddings=false",
+                                "model.tie_embeddings=true"};
+    for (int i = 0; i < 2; i++) {
+        const tni_progress saved = {.step = 3, .tokens = 45};
+        tn_error err = TN_ERROR_NONE;
+        char path[256];
+        int lock;
+        tni_scorer *scorer;
+        double sum, tokens, scored = 0.0;
+        tni_training *t =
+            start(*state, SET(on_cpu, bf16, stacks[0], adamw, tied[i]));
+        const tni_recipe *r = t->recipe;
+        const int64_t rows = r->train.batch_size, T = r->train.seq_len;
+        tn_batch b = batch_of(r, 1);
+        assert_true(t->session->arena_bytes[TN_ARENA_COPY] > 0);
+        steps(t, 0, 3);
+        tn_assert_ok_err(tni_training_score(t, &b, &sum, &tokens, &err), err);
+        tn_assert_ok_err(tni_run_folder_open(r->checkpoint.dir, &lock, &err),
+                         err);
+        tn_assert_ok_err(
+            tni_checkpoint_save(t, &saved, path, sizeof path, &err), err);
+        close(lock);
+        tn_assert_ok_err(tni_scorer_create(r, path, rows, T, 0, &scorer, &err),
+                         err);
+        tn_assert_ok_err(
+            tni_scorer_run(scorer, T, b.tokens, b.targets, NULL, &err), err);
+        for (int64_t k = 0; k < rows * T; k++)
+            scored += (double)scorer->nll[k];
+        tn_assert_near(sum, scored, 1e-5);
+        tni_scorer_destroy(scorer);
+        tni_batch_destroy(&b);
+        tni_training_destroy(t);
+    }
+}
+
 /* Reading token by token, and all of them at once, with half the cache. */
 static void decoding_keeps_only_copies_and_half_the_cache(void **state)
 {
@@ -315,6 +372,8 @@ int main(void)
         cmocka_unit_test(copies_are_the_parameters_rounded),
         cmocka_unit_test(micro_batches_add_up_in_f32),
         cmocka_unit_test(a_resumed_run_has_the_bits_of_one_that_went_on),
+        cmocka_unit_test(
+            a_trained_model_is_validated_as_its_checkpoint_is_scored),
         cmocka_unit_test(decoding_keeps_only_copies_and_half_the_cache),
     };
     return cmocka_run_group_tests(tests, run_rig_setup, run_rig_teardown);

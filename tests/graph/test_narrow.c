@@ -20,12 +20,19 @@ static tn_arena in_arena(const tni_graph *g, const tni_node *node, uint32_t i)
     return g->values[g->values[node->in[i].id].storage].arena;
 }
 
-static void narrow(tni_graph *g)
+static void narrow_for(tni_graph *g, tni_copied least)
 {
     tn_error err = TN_ERROR_NONE;
+    for (uint32_t id = 1; id < g->value_count; id++)
+        g->values[id].copied = tni_copied_for(g, (tn_tensor){id});
     assert_sound(g);
-    tn_assert_ok_err(tni_narrow(g, &err), err);
+    tn_assert_ok_err(tni_narrow(g, least, &err), err);
     assert_sound(g);
+}
+
+static void narrow(tni_graph *g)
+{
+    narrow_for(g, TNI_COPIED_FOR_LOOKUPS);
 }
 
 static void finish(tni_graph *g, const tni_target *target)
@@ -39,7 +46,7 @@ static void finish(tni_graph *g, const tni_target *target)
 /* h = silu(x w1'), y = h w2', nll of y's rows: the middle of a model. */
 typedef struct stack {
     leaves l;
-    tn_tensor w1, w2, head, hidden, y, nll;
+    tn_tensor embed, w1, w2, head, hidden, y, nll;
 } stack;
 
 static stack describe(void)
@@ -47,8 +54,8 @@ static stack describe(void)
     stack s = {.l = {.g = tni_graph_create(TN_F32)}};
     leaves *l = &s.l;
     tn_builder *b = &l->g->builder;
-    const tn_tensor embed = PARAM(l, "embed", 32, C);
-    const tn_tensor x = tn_gather_rows(b, embed, INDEX(l, "tokens", N));
+    s.embed = PARAM(l, "embed", 32, C);
+    const tn_tensor x = tn_gather_rows(b, s.embed, INDEX(l, "tokens", N));
     s.w1 = PARAM(l, "w1", 24, C);
     s.w2 = PARAM(l, "w2", C, 24);
     s.head = PARAM(l, "head", 32, C);
@@ -76,25 +83,80 @@ static void activations_and_inputs_of_products_are_bf16(void **state)
     finish(g, &native);
 }
 
-/* A copy lies where its parameter does, at half the bytes. */
-static void a_copy_lies_as_its_parameter_does(void **state)
+static void a_copy_lies_where_the_model_says(void **state)
 {
     (void)state;
     stack s = describe();
     tni_graph *g = s.l.g;
     want(&s.l, tn_sum(&g->builder, s.nll, 1));
-    assert_true(tni_has_copy(g, s.w2));
+    assert_int_equal(tni_copied_for(g, s.w2), TNI_COPIED_FOR_PRODUCTS);
+    tni_value_of(g, s.w2)->copy_offset = 512;
     narrow(g);
     uint32_t copies = 0;
     for (size_t id = 1; id < g->value_count; id++)
         if (g->values[id].arena == TN_ARENA_COPY &&
             strstr(g->values[id].name, "w2")) {
-            assert_int_equal(g->values[id].arena_offset * 2,
-                             tni_value_of(g, s.w2)->arena_offset);
+            assert_int_equal(g->values[id].arena_offset, 512);
             copies++;
         }
     assert_int_equal(copies, 1);
     finish(g, &native);
+}
+
+/* In training, where the table is there in f32, and the products read copies as
+ * ever. What reads the rows sees what it saw. */
+static void rows_of_a_table_without_a_copy_are_rounded(void **state)
+{
+    (void)state;
+    stack s = describe();
+    tni_graph *g = s.l.g;
+    want(&s.l, tn_sum(&g->builder, s.nll, 1));
+    assert_int_equal(tni_copied_for(g, s.embed), TNI_COPIED_FOR_LOOKUPS);
+    narrow_for(g, TNI_COPIED_FOR_PRODUCTS);
+    const tni_node *lookup = find_node(g, TN_OP_GATHER_ROWS);
+    assert_int_equal(in_arena(g, lookup, 0), TN_ARENA_PARAM);
+    assert_int_equal(dtype_of(g, lookup->out[0]), TN_F32);
+    for (size_t n = 0; n < g->node_count; n++)
+        if (g->nodes[n].desc->number == TN_OP_MATMUL) {
+            assert_int_equal(in_dtype(g, &g->nodes[n], 0), TN_BF16);
+            assert_int_equal(in_arena(g, &g->nodes[n], 1), TN_ARENA_COPY);
+        }
+    for (size_t id = 1; id < g->value_count; id++)
+        if (g->values[id].arena == TN_ARENA_COPY)
+            assert_null(strstr(g->values[id].name, "embed"));
+    finish(g, &native);
+}
+
+/* A tied head multiplies the table: there is a copy, and rows are its. */
+static void a_table_that_is_multiplied_has_a_copy(void **state)
+{
+    (void)state;
+    leaves l = {.g = tni_graph_create(TN_F32)};
+    tn_builder *b = &l.g->builder;
+    const tn_tensor embed = PARAM(&l, "embed", 32, C);
+    const tn_tensor x = tn_gather_rows(b, embed, INDEX(&l, "tokens", N));
+    want(&l, tn_sum(b, tn_linear(b, tn_silu(b, x), embed), 3));
+    assert_int_equal(tni_copied_for(l.g, embed), TNI_COPIED_FOR_PRODUCTS);
+    narrow_for(l.g, TNI_COPIED_FOR_PRODUCTS);
+    const tni_node *lookup = find_node(l.g, TN_OP_GATHER_ROWS);
+    assert_int_equal(in_arena(l.g, lookup, 0), TN_ARENA_COPY);
+    assert_int_equal(dtype_of(l.g, lookup->out[0]), TN_BF16);
+    finish(l.g, &native);
+}
+
+/* Rows that are needed in f32 stay as they are picked. */
+static void rows_that_are_joined_to_f32_are_not_rounded(void **state)
+{
+    (void)state;
+    leaves l = {.g = tni_graph_create(TN_F32)};
+    tn_builder *b = &l.g->builder;
+    const tn_tensor embed = PARAM(&l, "embed", 32, C);
+    const tn_tensor rows = tn_gather_rows(b, embed, INDEX(&l, "tokens", N));
+    want(&l, tn_concat(b, 0, STATE(&l, "s", N, C), rows));
+    narrow_for(l.g, TNI_COPIED_FOR_PRODUCTS);
+    assert_int_equal(dtype_of(l.g, rows), TN_F32);
+    assert_int_equal(find_node(l.g, TN_OP_GATHER_ROWS)->out[0].id, rows.id);
+    finish(l.g, &native);
 }
 
 static void gradients_of_parameters_are_f32(void **state)
@@ -185,8 +247,8 @@ static void vectors_and_other_readers_see_the_parameter_itself(void **state)
     const tn_tensor y = tn_add(b, tn_linear(b, n, w), bias);
     want(&l, tn_sum(b, y, 3));
     want(&l, tn_sum(b, tn_square(b, w), 3)); /* a penalty reads w in f32 */
-    assert_false(tni_has_copy(l.g, gain));
-    assert_false(tni_has_copy(l.g, bias));
+    assert_int_equal(tni_copied_for(l.g, gain), TNI_COPIED_NEVER);
+    assert_int_equal(tni_copied_for(l.g, bias), TNI_COPIED_NEVER);
     narrow(l.g);
     const tni_node *norm = find_node(l.g, TN_OP_RMS_NORM);
     assert_int_equal(in_arena(l.g, norm, 1), TN_ARENA_PARAM);
@@ -249,7 +311,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(activations_and_inputs_of_products_are_bf16),
-        cmocka_unit_test(a_copy_lies_as_its_parameter_does),
+        cmocka_unit_test(a_copy_lies_where_the_model_says),
+        cmocka_unit_test(rows_of_a_table_without_a_copy_are_rounded),
+        cmocka_unit_test(a_table_that_is_multiplied_has_a_copy),
+        cmocka_unit_test(rows_that_are_joined_to_f32_are_not_rounded),
         cmocka_unit_test(gradients_of_parameters_are_f32),
         cmocka_unit_test(
             sums_and_choices_stay_f32_and_products_of_them_are_cast),

@@ -136,6 +136,42 @@ static void the_slab_holds_groups_one_after_another(void **state)
     model_rig_close(&rig);
 }
 
+/* Every matrix has one; the embedding's comes last, for training has none of
+ * it. In the slab the embedding is before the matrices and behind the norms. */
+static void copies_lie_side_by_side(void **state)
+{
+    (void)state;
+    model_rig rig;
+    uint32_t count = 0, group_of[64];
+    model_rig_open_ok(&rig, SMALL);
+    const tni_weight *w = tni_model_weights(rig.model, &count);
+    for (uint32_t i = 0; i < count; i++)
+        group_of[i] = w[i].rank == 2 && w[i].shape[0] != 11;
+    tni_model_layout(rig.model, group_of, 2, NULL, NULL);
+    int64_t taken = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(w[i].copied, w[i].rank < 2 ? TNI_COPIED_NEVER
+                                      : i           ? TNI_COPIED_FOR_PRODUCTS
+                                                    : TNI_COPIED_FOR_LOOKUPS);
+        if (!w[i].copied)
+            continue;
+        assert_int_equal(w[i].copy_offset % TN_ALIGNMENT, 0);
+        for (uint32_t j = 0; j < count; j++) {
+            if (!w[j].copied || w[j].offset <= w[i].offset)
+                continue;
+            if (w[j].copied == w[i].copied)
+                assert_true(w[j].copy_offset >=
+                            w[i].copy_offset + 2 * w[i].elements);
+        }
+        taken += (w[i].elements + 127) / 128 * 256;
+    }
+    assert_int_equal(weight(&rig, "model.embed_tokens.weight")->copy_offset,
+                     taken - 256);
+    assert_true(weight(&rig, "model.norm.weight")->offset < w[0].offset);
+    assert_true(weight(&rig, "lm_head.weight")->offset > w[0].offset);
+    model_rig_close(&rig);
+}
+
 static void moments(const float *x, int64_t n, double *mean, double *std)
 {
     double sum = 0, square = 0;
@@ -261,6 +297,7 @@ int main(void)
         cmocka_unit_test(tied_embeddings_have_no_head_of_their_own),
         cmocka_unit_test(options_add_their_weights),
         cmocka_unit_test(the_slab_holds_groups_one_after_another),
+        cmocka_unit_test(copies_lie_side_by_side),
         cmocka_unit_test(matrices_start_normal_and_gains_at_one),
         cmocka_unit_test(neighbours_are_independent),
         cmocka_unit_test(a_weight_starts_the_same_in_another_stack),

@@ -43,16 +43,19 @@ static void a_small_model_can_be_counted_by_hand(void **state)
  */
 static void bf16_halves_what_is_large_and_adds_the_copies(void **state)
 {
-    static const char large[] = "model.hidden_size=64";
-    tni_training *narrow =
-        plans(*state, SET("precision=bf16", large, "train.seq_len=32"));
-    tni_training *wide =
-        plans(*state, SET("precision=f32", large, "train.seq_len=32"));
+    static const char large[] = "model.hidden_size=64",
+                      wide_mlp[] = "model.layers[0].intermediate_size=192";
+    tni_training *narrow = plans(
+        *state, SET("precision=bf16", large, wide_mlp, "train.seq_len=32"));
+    tni_training *wide = plans(
+        *state, SET("precision=f32", large, wide_mlp, "train.seq_len=32"));
     tni_footprint n, w;
     tni_footprint_of(narrow, &n);
     tni_footprint_of(wide, &w);
     assert_int_equal(n.bytes[TN_ARENA_PARAM], w.bytes[TN_ARENA_PARAM]);
-    assert_int_equal(n.bytes[TN_ARENA_COPY] * 2, n.bytes[TN_ARENA_PARAM]);
+    /* of all but five norms of 64, in rooms of 128, and the embedding */
+    assert_int_equal(n.bytes[TN_ARENA_COPY] * 2,
+                     n.bytes[TN_ARENA_PARAM] - (5 * 128 + 256 * 64) * 4);
     assert_int_equal(w.bytes[TN_ARENA_COPY], 0);
     assert_true(n.bytes[TN_ARENA_TRANSIENT] * 100 <
                 w.bytes[TN_ARENA_TRANSIENT] * 65);
@@ -61,6 +64,19 @@ static void bf16_halves_what_is_large_and_adds_the_copies(void **state)
     assert_int_equal(n.plain_token_bytes * 2, w.plain_token_bytes);
     tni_training_destroy(narrow);
     tni_training_destroy(wide);
+}
+
+/* Its head multiplies it. */
+static void a_tied_embedding_has_a_copy(void **state)
+{
+    tni_training *t =
+        plans(*state, SET("precision=bf16", "model.hidden_size=64",
+                          "model.tie_embeddings=true"));
+    tni_footprint f;
+    tni_footprint_of(t, &f);
+    assert_int_equal(f.bytes[TN_ARENA_COPY] * 2,
+                     f.bytes[TN_ARENA_PARAM] - 5 * 128 * 4);
+    tni_training_destroy(t);
 }
 
 static int64_t total(run_rig *rig, const char *const *set)
@@ -162,6 +178,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_RIG(a_small_model_can_be_counted_by_hand),
         WITH_RIG(bf16_halves_what_is_large_and_adds_the_copies),
+        WITH_RIG(a_tied_embedding_has_a_copy),
         WITH_RIG(refuses_with_the_setting_that_fits),
         WITH_RIG(recompute_needs_less),
         WITH_RIG(plain_attention_keeps_keys_and_values),

@@ -308,7 +308,7 @@ static tn_status plan_graph(tn_rig_program *p, tni_graph *g,
     TN_TRY(tni_graph_verify(g, err));
     TN_TRY(tni_share_loss(g, err));
     if (how->narrow)
-        TN_TRY(tni_narrow(g, err));
+        TN_TRY(tni_narrow(g, TNI_COPIED_FOR_LOOKUPS, err));
     TN_TRY(tni_graph_verify(g, err));
     TN_TRY(tni_lower(g, &target, err));
     TN_TRY(fuse(g, how, &target, err));
