@@ -96,7 +96,7 @@ static void report_loss(tni_graph *g, const tni_model_io *io,
 }
 
 /* Gradients of the summed loss, auxiliary losses included, into the slab. */
-static tn_status describe_gradients(const tni_training *t, tni_graph *g,
+static tn_status describe_gradients(tni_training *t, tni_graph *g,
                                     const tni_model_out *out, int add,
                                     tn_error *err)
 {
@@ -123,7 +123,12 @@ static tn_status describe_gradients(const tni_training *t, tni_graph *g,
         if (tn_is_none(dwrt[i]))
             continue;
         const tn_tensor slot = gradient_leaf(g, &weights[i]);
-        tn_assign(b, slot, add ? tn_add(b, slot, dwrt[i]) : dwrt[i]);
+        if (!add)
+            tni_lookups_find(t, g, i, dwrt[i]);
+        if (t->uses[i])
+            tni_lookups_write(t, g, t->uses[i], slot, dwrt[i], add);
+        else
+            tn_assign(b, slot, add ? tn_add(b, slot, dwrt[i]) : dwrt[i]);
     }
     return tni_graph_status(g, err);
 }
@@ -223,6 +228,7 @@ static tn_status check_rows(const tni_recipe *r, tn_error *err)
 static tn_status create(tni_training *t, tn_error *err)
 {
     const tni_recipe *r = t->recipe;
+    uint32_t count;
     TN_TRY(check_rows(r, err));
     if (r->quantize)
         return tn_fail(err, TN_EINVALID,
@@ -232,11 +238,14 @@ static tn_status create(tni_training *t, tn_error *err)
     TN_TRY(tni_session_open(r, &t->session, err));
     t->session->copied = TNI_COPIED_FOR_PRODUCTS; /* tables are there in f32 */
     t->slab_elements = tni_model_slab_elements(r->model);
+    t->gradient_elements = t->slab_elements;
+    tni_model_weights(r->model, &count);
     t->scalar_bytes = (TNI_SCALAR_LR + (int64_t)r->group_count) * TN_ALIGNMENT;
     t->scalars = calloc(1, (size_t)t->scalar_bytes);
     t->state_offset = calloc(r->group_count + 1,
                              TN_OPTIMIZER_MAX_STATE * sizeof *t->state_offset);
-    if (!t->scalars || !t->state_offset)
+    t->uses = calloc(count, sizeof *t->uses);
+    if (!t->scalars || !t->state_offset || !t->uses)
         return tn_fail(err, TN_ENOMEM, "no memory for the step's scalars");
     TN_TRY(make_firsts(t, err));
 
@@ -285,6 +294,7 @@ void tni_training_destroy(tni_training *t)
     free(t->scalars);
     free(t->state_offset);
     free(t->firsts);
+    free(t->uses);
     free(t);
 }
 

@@ -45,7 +45,11 @@ typedef struct tni_training {
     tni_session *session;
     const tni_recipe *recipe;
     uint32_t first, next, update, eval; /* plans */
-    int64_t slab_elements;
+    int64_t slab_elements;     /* of PARAM, and of GRAD before the uses */
+    int64_t gradient_elements; /* of GRAD */
+    /* by weight: of a table of which a step looks up few rows, where in GRAD,
+     * in elements, lies how often it did each (lookups.c); of others 0 */
+    int64_t *uses;
     int64_t *state_offset;  /* bytes in OPTIMIZER, by group and state */
     unsigned char *scalars; /* the SCALAR arena's image */
     int64_t scalar_bytes;
@@ -101,7 +105,7 @@ tn_status tni_training_score(tni_training *training, const tn_batch *batch,
 int64_t tni_training_state_offset(const tni_training *training,
                                   const tni_weight *weight, uint32_t state);
 
-/* ---- shared by training.c, update.c and diagnose.c ---- */
+/* ---- shared by training.c, update.c, lookups.c and diagnose.c ---- */
 
 /* The leaf of a METRIC or SCALAR place: a real (1). */
 tn_tensor tni_metric_leaf(tni_graph *g, uint32_t metric);
@@ -110,6 +114,15 @@ void tni_metric_set(tni_graph *g, uint32_t metric, tn_tensor value);
 /* Those of a batch; `apart`: where documents begin is one of them. */
 tni_model_io tni_training_inputs(const tni_training *training, tni_graph *g,
                                  int apart);
+/* lookups.c: find out whether a weight is such a table, by its gradient in the
+ * plan that is made first; write the gradient of one that is to its slot (V,
+ * C), adding to what is there where `add`; read it from there. */
+void tni_lookups_find(tni_training *training, tni_graph *g, uint32_t weight,
+                      tn_tensor gradient);
+void tni_lookups_write(const tni_training *training, tni_graph *g, int64_t uses,
+                       tn_tensor slot, tn_tensor gradient, int add);
+tn_tensor tni_lookups_read(const tni_training *training, tni_graph *g,
+                           int64_t uses, tn_tensor slot);
 /* update.c */
 void tni_describe_update(const tni_training *training, tni_graph *g);
 

@@ -63,6 +63,7 @@ typedef struct {
     uint32_t rank;
     int64_t shape[TN_MAX_RANK];
     int64_t first; /* in the slab */
+    int64_t uses;  /* of a table's rows (lookups.c); 0: it is none */
 } stretch;
 
 static tn_tensor slab_leaf(tni_graph *g, tn_op op, tn_arena arena,
@@ -82,6 +83,46 @@ static const tni_weight *weight_at(const tni_training *t, uint32_t group,
         if (t->recipe->group_of[i] == group && w[i].offset == offset)
             return &w[i];
     return NULL;
+}
+
+/* From element `first` on, which is before `end`: a table whose gradient is
+ * valid where its rows are used, or all up to the next one. */
+static stretch stretch_from(const tni_training *t, int64_t first, int64_t end)
+{
+    stretch s = {.rank = 1, .shape = {end - first}, .first = first};
+    uint32_t count;
+    const tni_weight *w = tni_model_weights(t->recipe->model, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!t->uses[i] || w[i].offset < first)
+            continue;
+        if (w[i].offset == first)
+            return (stretch){.rank = 2,
+                             .shape = {w[i].shape[0], w[i].shape[1]},
+                             .first = first,
+                             .uses = t->uses[i]};
+        if (w[i].offset < first + s.shape[0])
+            s.shape[0] = w[i].offset - first;
+    }
+    return s;
+}
+
+/* Where the weights behind it begin. */
+static int64_t behind(const stretch *s)
+{
+    int64_t elements = 1;
+    for (uint32_t i = 0; i < s->rank; i++)
+        elements *= s->shape[i];
+    return (s->first + elements + TNI_WEIGHT_ALIGN - 1) / TNI_WEIGHT_ALIGN *
+           TNI_WEIGHT_ALIGN;
+}
+
+static tn_tensor gradients_of(const tni_training *t, tni_graph *g,
+                              const stretch *s)
+{
+    const tn_tensor all =
+        slab_leaf(g, TN_OP_SLOT, TN_ARENA_GRAD,
+                  s->first * t->session->real_bytes, s, "gradients");
+    return s->uses ? tni_lookups_read(t, g, s->uses, all) : all;
 }
 
 /* The bf16 copies of a stretch whose weights all have one, or none has. */
@@ -109,10 +150,7 @@ static void describe_slot(const tni_training *t, tni_graph *g, uint32_t group,
         .lr = tni_scalar_leaf(g, TNI_SCALAR_LR + group),
         .step = tni_scalar_leaf(g, TNI_SCALAR_STEP),
     };
-    slot.grad = tn_mul(b,
-                       slab_leaf(g, TN_OP_SLOT, TN_ARENA_GRAD, s->first * real,
-                                 s, "gradients"),
-                       scale);
+    slot.grad = tn_mul(b, gradients_of(t, g, s), scale);
     for (uint32_t i = 0; i < o->state_count; i++)
         slot.state[i] =
             slab_leaf(g, TN_OP_SLOT, TN_ARENA_OPTIMIZER,
@@ -185,17 +223,14 @@ static int64_t first_copied(const tni_training *t, uint32_t group)
     return first;
 }
 
-static void describe_elements(const tni_training *t, tni_graph *g,
-                              uint32_t group, tn_tensor scale, tn_tensor ok)
+static void describe_between(const tni_training *t, tni_graph *g,
+                             uint32_t group, int64_t first, int64_t end,
+                             tn_tensor scale, tn_tensor ok)
 {
-    const tni_group *of = &t->recipe->groups[group];
-    const int64_t copied = first_copied(t, group);
-    const int64_t end[] = {copied, of->first + of->elements};
-    stretch s = {.rank = 1, .first = of->first};
-    for (int i = 0; i < 2; i++, s.first += s.shape[0]) {
-        s.shape[0] = end[i] - s.first;
-        if (s.shape[0])
-            describe_slot(t, g, group, &s, scale, ok);
+    while (first < end) {
+        const stretch s = stretch_from(t, first, end);
+        describe_slot(t, g, group, &s, scale, ok);
+        first = behind(&s);
     }
 }
 
@@ -204,10 +239,28 @@ static void describe_group(const tni_training *t, tni_graph *g, uint32_t group,
 {
     const tni_group *of = &t->recipe->groups[group];
     const tn_optimizer *o = of->optimizer.vtable;
-    if (o->per_matrix)
+    const int64_t copied = first_copied(t, group);
+    if (o->per_matrix) {
         describe_matrices(t, g, group, scale, ok);
-    else
-        describe_elements(t, g, group, scale, ok);
+        return;
+    }
+    describe_between(t, g, group, of->first, copied, scale, ok);
+    describe_between(t, g, group, copied, of->first + of->elements, scale, ok);
+}
+
+/* Of all gradients. */
+static tn_tensor sum_of_squares(const tni_training *t, tni_graph *g)
+{
+    tn_builder *b = &g->builder;
+    tn_tensor sum = TN_NONE;
+    for (int64_t first = 0; first < t->slab_elements;) {
+        const stretch s = stretch_from(t, first, t->slab_elements);
+        const tn_tensor x = gradients_of(t, g, &s);
+        const tn_tensor part = tn_sum(b, tn_square(b, x), tn_all_axes(b, x));
+        sum = tn_is_none(sum) ? part : tn_add(b, sum, part);
+        first = behind(&s);
+    }
+    return tn_reshape(b, sum, 1);
 }
 
 static tn_tensor clip_scale(tn_builder *b, tn_tensor norm, tn_tensor tokens,
@@ -222,17 +275,13 @@ static tn_tensor clip_scale(tn_builder *b, tn_tensor norm, tn_tensor tokens,
 
 void tni_describe_update(const tni_training *t, tni_graph *g)
 {
-    const stretch slab = {.rank = 1, .shape = {t->slab_elements}};
     tn_builder *b = &g->builder;
     g->phase = TNI_UPDATE;
 
     /* a step without a single target divides by 1 and changes little */
     const tn_tensor tokens =
         tn_at_least(b, tni_metric_leaf(g, TNI_METRIC_TOKENS), 1.0);
-    const tn_tensor gradients =
-        slab_leaf(g, TN_OP_SLOT, TN_ARENA_GRAD, 0, &slab, "gradients");
-    const tn_tensor squares = tn_sum(b, tn_square(b, gradients), 1u);
-    const tn_tensor norm = tn_div(b, tn_sqrt(b, squares), tokens);
+    const tn_tensor norm = tn_div(b, tn_sqrt(b, sum_of_squares(t, g)), tokens);
     const tn_tensor loss =
         tn_div(b, tni_metric_leaf(g, TNI_METRIC_LOSS_SUM), tokens);
     const tn_tensor went_well =
