@@ -48,12 +48,13 @@ CPU_INLINE vf v_load_bf16_n(const uint16_t *p, int64_t n)
 CPU_INLINE __m256i v_to_bf16(vf x)
 {
     const __m512i bits = _mm512_castps_si512(x);
-    const __m512i odd =
-        _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    const __m512i bias = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
-    const __m512i rounded = _mm512_mask_or_epi32(
-        _mm512_add_epi32(bits, bias), _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q),
-        bits, _mm512_set1_epi32(0x400000));
+    const __m512i below = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
+    const __m512i numbers = _mm512_mask_add_epi32(
+        below, _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000)), below,
+        _mm512_set1_epi32(1));
+    /* a NaN is x, quiet; numbers stay */
+    const __m512i rounded = _mm512_castps_si512(_mm512_fixupimm_ps(
+        _mm512_castsi512_ps(numbers), x, _mm512_set1_epi32(0x22), 0));
     /* upper halves, by one permutation where a shift and VPMOVDW take three */
     const __m512i upper = _mm512_set_epi16(
         31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1, 31, 29, 27,
