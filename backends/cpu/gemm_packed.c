@@ -33,22 +33,32 @@ enum {
 
 /* ---- tiles ---- */
 
-/* n <= ROWS rows by one panel of columns; f and c move on. */
-static void run_tile(const gemm_kind *kind, int64_t n, int64_t columns,
-                     gemm_factors *f, gemm_sums *c)
+/* n < ROWS rows. */
+static void run_some(const gemm_kind *kind, int64_t n, int64_t vectors,
+                     gemm_factors f, gemm_sums c)
 {
     static const int64_t rows_of[] = {ROWS, 4, 2, 1};
+    for (size_t i = 1; n > 0; i++)
+        for (const int64_t rows = rows_of[i]; n >= rows; n -= rows) {
+            kind->tile[i][vectors - 1](&f, &c);
+            f.x += rows * f.row;
+            f.x_scale += rows;
+            c.at += rows * c.pitch;
+            if (c.half)
+                c.half += rows * c.half_pitch;
+        }
+}
+
+/* n <= ROWS rows by one panel of columns. */
+CPU_INLINE void run_tile(const gemm_kind *kind, int64_t n, int64_t columns,
+                         const gemm_factors *f, gemm_sums *c)
+{
     const int64_t vectors = cpu_parts(columns, VW);
     c->lanes = columns - (vectors - 1) * VW;
-    for (size_t i = 0; n > 0; i++)
-        for (const int64_t rows = rows_of[i]; n >= rows; n -= rows) {
-            kind->tile[i][vectors - 1](f, c);
-            f->x += rows * f->row;
-            f->x_scale += rows;
-            c->at += rows * c->pitch;
-            if (c->half)
-                c->half += rows * c->half_pitch;
-        }
+    if (n == ROWS)
+        kind->tile[0][vectors - 1](f, c);
+    else
+        run_some(kind, n, vectors, *f, *c);
 }
 
 /* c (columns, n) from a tile (n, columns). */
@@ -136,28 +146,39 @@ static gemm_sums sums_at(const block *b, const part *p, int64_t i, int64_t j)
     return c;
 }
 
-/* n <= ROWS rows from r on by the panel of columns from s on. */
-CPU_INLINE void multiply_tile(const block *b, part *p, int64_t r, int64_t n,
-                              int64_t s, gemm_sums c)
+/* Of rows from r on and any panel of columns. */
+static gemm_factors factors_of(const part *p, int64_t r)
 {
-    gemm_factors f = {.words = p->words,
-                      .x = p->x.at + r / ROWS * p->x.panel,
-                      .y = b->packed.at + s * p->line,
-                      .row = p->x.row,
-                      .column = p->x.column,
-                      .x_scale = p->x.scale + r,
-                      .y_scale = b->packed.scale + s};
-    f.next = take_next(&p->next, f.y);
-    run_tile(b->kind, n, cpu_min(COLUMNS, p->n - s), &f, &c);
+    return (gemm_factors){.words = p->words,
+                          .x = p->x.at + r / ROWS * p->x.panel,
+                          .row = p->x.row,
+                          .column = p->x.column,
+                          .x_scale = p->x.scale + r};
+}
+
+/* n <= ROWS rows by the panel of columns from s on. */
+CPU_INLINE void multiply_tile(const block *b, part *p, gemm_factors *f,
+                              int64_t n, int64_t s, gemm_sums *c)
+{
+    f->y = b->packed.at + s * p->line;
+    f->y_scale = b->packed.scale + s;
+    f->next = take_next(&p->next, f->y);
+    run_tile(b->kind, n, cpu_min(COLUMNS, p->n - s), f, c);
 }
 
 /* Rows [i, i + m) of c. */
 static void multiply_rows(const block *b, part *p, int64_t i, int64_t m)
 {
-    for (int64_t r = 0; r < m; r += ROWS)
-        for (int64_t s = 0; s < p->n; s += COLUMNS)
-            multiply_tile(b, p, r, cpu_min(ROWS, m - r), s,
-                          sums_at(b, p, i + r, p->j + s));
+    for (int64_t r = 0; r < m; r += ROWS) {
+        gemm_factors f = factors_of(p, r);
+        gemm_sums c = sums_at(b, p, i + r, p->j);
+        for (int64_t s = 0; s < p->n; s += COLUMNS) {
+            multiply_tile(b, p, &f, cpu_min(ROWS, m - r), s, &c);
+            c.at += COLUMNS;
+            if (c.half)
+                c.half += COLUMNS;
+        }
+    }
 }
 
 /* The same where c is turned: several tiles at once, so that what is written
@@ -169,10 +190,12 @@ static void multiply_turned(const block *b, part *p, int64_t i, int64_t m)
         const int64_t count = cpu_min(TURNED_ROWS, m - r);
         for (int64_t s = 0; s < p->n; s += COLUMNS) {
             const gemm_sums c = sums_at(b, p, p->j + s, i + r);
-            for (int64_t t = 0; t < count; t += ROWS)
-                multiply_tile(b, p, r + t, cpu_min(ROWS, count - t), s,
-                              (gemm_sums){.at = tiles_of + t * COLUMNS,
-                                          .pitch = COLUMNS});
+            for (int64_t t = 0; t < count; t += ROWS) {
+                gemm_factors f = factors_of(p, r + t);
+                gemm_sums tile = {.at = tiles_of + t * COLUMNS,
+                                  .pitch = COLUMNS};
+                multiply_tile(b, p, &f, cpu_min(ROWS, count - t), s, &tile);
+            }
             put_turned(tiles_of, count, cpu_min(COLUMNS, p->n - s), &c);
         }
     }
