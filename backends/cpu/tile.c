@@ -167,7 +167,7 @@ static void run_instructions(const tile_state *s, const tile_instruction *t,
     const int64_t whole = v_round_up(n);
     for (uint32_t i = 0; i < count; i++, t++) {
         if (t->code)
-            t->code(s->at, (size_t)whole * sizeof(float));
+            t->code(s->at, (size_t)whole);
         else if (t->function)
             t->function(s->at[t->to], s->at[t->a], s->mask[t->a], s->at[t->b],
                         s->mask[t->b], s->at[t->c], s->mask[t->c], whole);
@@ -200,21 +200,23 @@ static void move_rows(tile_state *s, int64_t from, int64_t n)
     const int whole = n % VW == 0;
     for (uint32_t i = 0; i < p->input_count; i++) {
         const tile_input *in = &p->in[i];
+        const int64_t bytes = cpu_bytes(in->dtype);
         if (!in->dense)
             continue;
         /* read through `at` only; its type serves rows that are written */
-        float *here = (float *)(uintptr_t)(s->base[i] + 4 * from);
+        float *here = (float *)(uintptr_t)(s->base[i] + bytes * from);
         float *row = s->rows + (int64_t)p->slot_place[in->slot] * TILE;
         if (!whole)
-            memcpy(row, here, (size_t)n * sizeof *row);
+            memcpy(row, here, (size_t)(n * bytes));
         s->at[in->slot] = whole ? here : row;
     }
     for (uint32_t i = 0; i < p->output_count; i++) {
         const tile_output *out = &p->out[i];
+        char *here = out->base + cpu_bytes(out->dtype) * from;
         if (out->direct)
-            s->at[out->slot] =
-                whole ? (float *)(void *)(out->base + 4 * from)
-                      : s->rows + (int64_t)p->slot_place[out->slot] * TILE;
+            s->at[out->moving] =
+                whole ? (float *)(void *)here
+                      : s->rows + (int64_t)p->slot_place[out->moving] * TILE;
     }
 }
 
@@ -256,7 +258,9 @@ static void store_outputs(const tile_state *s, int64_t from, int64_t n)
         const size_t mask = s->mask[out->slot];
         if (out->direct && n % VW == 0)
             continue;
-        if (out->dtype == TN_F32)
+        if (out->direct)
+            memcpy(to, s->at[out->moving], (size_t)(n * cpu_bytes(out->dtype)));
+        else if (out->dtype == TN_F32)
             store_f32(to, row, mask, n);
         else if (out->dtype == TN_BF16)
             store_bf16(to, row, mask, n);

@@ -12,7 +12,8 @@
  *  - a register that depends on one-element inputs and constants only is
  *    computed once per task, as one vector; operands carry a mask that turns
  *    the index off, so every instruction takes it where a row could stand;
- *  - bf16 is widened as it is read and rounded as it is written, in L1;
+ *  - bf16 is widened as it is read and rounded as it is written: in L1, or in
+ *    registers by the code, where the tensor is dense;
  *  - rows of dead registers are reused, so that AdamW's 25 instructions live in
  *    a dozen rows of 2 KiB.
  *
@@ -38,8 +39,9 @@ typedef void (*tile_function)(float *d, const float *a, size_t am,
                               const float *b, size_t bm, const float *c,
                               size_t cm, int64_t n);
 
-/* A run of instructions over the slots' memory, `bytes` of each row. */
-typedef void tile_code(float *const *at, size_t bytes);
+/* A run of instructions over the slots' memory, `count` elements of each row;
+ * moving rows of bf16 are some of the slots. */
+typedef void tile_code(float *const *at, size_t count);
 
 typedef struct tile_instruction {
     tile_code *code;        /* or NULL: */
@@ -55,13 +57,15 @@ typedef struct tile_input {
     tn_dtype dtype;
     uint32_t dense;
     int64_t stride[TN_MAX_RANK]; /* of the merged axes, in elements */
-    uint8_t slot;                /* dense: the moving row */
+    uint8_t slot;                /* dense: the moving row, of f32 or bf16 */
 } tile_input;
 
 typedef struct tile_output {
     char *base;
     tn_dtype dtype;
-    uint8_t slot;   /* where the result is; a moving row if direct */
+    uint8_t slot;   /* where the result is */
+    uint8_t moving; /* where it belongs: `slot` if it is f32 and direct */
+    uint8_t early;  /* bf16 that code may write as soon as it is computed */
     uint8_t direct; /* the result is computed where it belongs */
 } tile_output;
 
@@ -139,11 +143,12 @@ static inline int tile_operands(tn_map_op op)
 
 /* The same program, instructions that code can be written for side by side
  * (tile_order.c). */
-void ISA(tile_order)(const tn_program *from, tn_program *to);
+void ISA(tile_order)(const tile_program *p, const tn_program *from,
+                     tn_program *to);
 
-/* Whether code is written for it, and: replace runs of them by their code, if
- * the device generates any (tile_code.c). */
-int ISA(tile_is_simple)(tn_map_op op);
+/* Whether code is written for an op, a leaf's with that `a`, and: replace runs
+ * of them by their code, if the device generates any (tile_code.c). */
+int ISA(tile_is_simple)(const tile_program *p, tn_map_op op, uint8_t a);
 void ISA(tile_generate)(cpu_compiler *c, tile_program *p);
 
 #endif

@@ -10,6 +10,9 @@
  *         the operation
  *         result needed behind the run: store it
  *
+ * Dense inputs are loaded from their tensors, also in bf16, and outputs in bf16
+ * are rounded and stored to theirs, unless something yet to be read lies there.
+ *
  * Every slot has a home in memory (tile.h), so a value that must make room is
  * written there, if it is not already, and read again when it is needed; the
  * one needed last makes room (Belady). Values that all elements share are
@@ -34,10 +37,22 @@ enum {
     AHEAD = 2048, /* bytes */
 };
 
-typedef enum constant_name { ZERO, ONE, SIGN, ABS, CONSTANTS } constant_name;
+typedef enum constant_name {
+    ZERO,
+    ONE,
+    SIGN,
+    ABS,
+    LOWEST,     /* bit of what bf16 keeps, moved down */
+    BELOW_HALF, /* of it */
+    QUIET,      /* NaN's bit */
+    CONSTANTS
+} constant_name;
 
 static const uint32_t constant_bits[CONSTANTS] = {
-    [ZERO] = 0, [ONE] = 0x3f800000u, [SIGN] = 0x80000000u, [ABS] = 0x7fffffffu};
+    [ZERO] = 0,          [ONE] = 0x3f800000u, [SIGN] = 0x80000000u,
+    [ABS] = 0x7fffffffu, [LOWEST] = 1,        [BELOW_HALF] = 0x7fffu,
+    [QUIET] = 0x400000u,
+};
 
 typedef struct generator {
     const tile_program *p;
@@ -47,14 +62,17 @@ typedef struct generator {
     int in[TILE_SLOTS];       /* register of a slot, or NONE */
     uint8_t home[TILE_SLOTS]; /* its memory has the value too */
     int constant[CONSTANTS];  /* registers, or NONE */
+    int temporary;            /* the first of two, where bf16 is written */
     int pinned;               /* registers that are not given out */
 } generator;
 
 /* ---- what an instruction reads ---- */
 
-int ISA(tile_is_simple)(tn_map_op op)
+int ISA(tile_is_simple)(const tile_program *p, tn_map_op op, uint8_t a)
 {
     switch (op) {
+    case TN_MAP_INPUT:
+        return p->in[a].dense && p->in[a].dtype == TN_BF16;
     case TN_MAP_NEG:
     case TN_MAP_ABS:
     case TN_MAP_SQRT:
@@ -105,7 +123,15 @@ static int is_needed_behind(const generator *g, int slot)
         if (reads(&p->body[k], slot))
             return 1;
     for (uint32_t o = 0; o < p->output_count; o++)
-        if (p->out[o].slot == slot)
+        if (p->out[o].slot == slot && !p->out[o].early)
+            return 1;
+    return 0;
+}
+
+static int is_written_early(const tile_program *p, int slot)
+{
+    for (uint32_t o = 0; o < p->output_count; o++)
+        if (p->out[o].slot == slot && p->out[o].early)
             return 1;
     return 0;
 }
@@ -155,24 +181,55 @@ static int take_register(generator *g, int slot, uint32_t i)
     return r;
 }
 
-static int is_dense_input(const tile_program *p, int slot)
+/* The dense input that is in the slot, or that the run reads it from, or NULL.
+ */
+static const tile_input *input_of(const generator *g, int slot)
 {
+    const tile_program *p = g->p;
     for (uint32_t i = 0; i < p->input_count; i++)
         if (p->in[i].dense && p->in[i].slot == slot)
-            return 1;
-    return 0;
+            return &p->in[i];
+    for (uint32_t i = g->first; i < g->end; i++)
+        if (p->body[i].op == TN_MAP_INPUT && p->body[i].to == slot)
+            return &p->in[p->body[i].a];
+    return NULL;
+}
+
+static void load_input(generator *g, int r, const tile_input *in)
+{
+    x86_pointer(g->x, in->slot);
+    if (in->dtype == TN_BF16)
+        x86_load_bf16(g->x, r);
+    else
+        x86_load(g->x, r);
+    if (g->p->far)
+        x86_prefetch(g->x, AHEAD, (int)cpu_bytes(in->dtype));
+}
+
+static void load_shared(generator *g, int r, int slot)
+{
+    x86_pointer(g->x, (uint32_t)slot);
+    x86_load_shared(g->x, r);
+}
+
+static void load_row(generator *g, int r, int slot)
+{
+    x86_pointer(g->x, (uint32_t)slot);
+    x86_load(g->x, r);
 }
 
 static int load(generator *g, int slot, uint32_t i)
 {
     if (g->in[slot] != NONE)
         return g->in[slot];
-    const int each = !g->p->slot_uniform[slot];
     const int r = take_register(g, slot, i);
-    x86_pointer(g->x, (uint32_t)slot);
-    x86_load(g->x, r, each);
-    if (g->p->far && is_dense_input(g->p, slot))
-        x86_prefetch(g->x, AHEAD);
+    const tile_input *in = input_of(g, slot);
+    if (in)
+        load_input(g, r, in);
+    else if (g->p->slot_uniform[slot])
+        load_shared(g, r, slot);
+    else
+        load_row(g, r, slot);
     g->home[slot] = 1;
     return r;
 }
@@ -209,9 +266,22 @@ static uint32_t constants_of(tn_map_op op)
     }
 }
 
+/* What it takes to write bf16. */
+static uint32_t pin_temporaries(generator *g)
+{
+    for (uint32_t i = g->first; i < g->end; i++) {
+        if (!is_written_early(g->p, g->p->body[i].to))
+            continue;
+        g->temporary = g->pinned;
+        g->pinned += 2;
+        return 1u << LOWEST | 1u << BELOW_HALF | 1u << QUIET;
+    }
+    return 0;
+}
+
 static void pin_constants(generator *g)
 {
-    uint32_t wanted = 0;
+    uint32_t wanted = pin_temporaries(g);
     for (uint32_t i = g->first; i < g->end; i++)
         wanted |= constants_of(g->p->body[i].op);
     for (int c = 0; c < CONSTANTS; c++) {
@@ -229,8 +299,7 @@ static void pin_shared(generator *g)
         if (!p->slot_uniform[slot] || next_use(g, slot, g->first - 1) == NEVER)
             continue;
         g->in[slot] = g->pinned++;
-        x86_pointer(g->x, (uint32_t)slot);
-        x86_load(g->x, g->in[slot], 0);
+        load_shared(g, g->in[slot], slot);
     }
 }
 
@@ -324,6 +393,33 @@ static void operate(generator *g, tn_map_op op, int d, const int r[3])
     }
 }
 
+/* To nearest even; NaN stays NaN (v_to_bf16). */
+static void store_bf16(generator *g, const tile_output *out)
+{
+    x86_code *x = g->x;
+    const int *k = g->constant;
+    const int from = g->in[out->slot], d = g->temporary, quiet = d + 1;
+    x86_shift_right(x, d, from, 16);
+    x86_operate(x, X86_AND, d, d, k[LOWEST]);
+    x86_operate(x, X86_ADD_WHOLE, d, d, k[BELOW_HALF]);
+    x86_operate(x, X86_ADD_WHOLE, d, d, from);
+    x86_operate(x, X86_OR, quiet, from, k[QUIET]);
+    x86_compare(x, X86_NE, MASK, from, from);
+    x86_select(x, d, MASK, quiet, d);
+    x86_pointer(x, out->moving);
+    x86_store_upper(x, d, quiet);
+}
+
+/* What is read behind the run. */
+static void store_result(generator *g, int slot)
+{
+    if (is_needed_behind(g, slot))
+        store(g, slot);
+    for (uint32_t o = 0; o < g->p->output_count; o++)
+        if (g->p->out[o].slot == slot && g->p->out[o].early)
+            store_bf16(g, &g->p->out[o]);
+}
+
 static void generate_instruction(generator *g, uint32_t i)
 {
     const tile_instruction *t = &g->p->body[i];
@@ -334,9 +430,18 @@ static void generate_instruction(generator *g, uint32_t i)
     const int d = take_register(g, t->to, i);
     operate(g, t->op, d, r);
     g->home[t->to] = 0;
-    if (is_needed_behind(g, t->to))
-        store(g, t->to);
+    store_result(g, t->to);
     release(g, i);
+}
+
+/* An input's instruction: others load it where they need it. */
+static void generate_input(generator *g, uint32_t i)
+{
+    const int slot = g->p->body[i].to;
+    if (is_needed_behind(g, slot) || is_written_early(g->p, slot)) {
+        load(g, slot, i);
+        store_result(g, slot);
+    }
 }
 
 static void generate_run(generator *g)
@@ -350,7 +455,10 @@ static void generate_run(generator *g)
     pin_shared(g);
     x86_body(g->x);
     for (uint32_t i = g->first; i < g->end; i++)
-        generate_instruction(g, i);
+        if (g->p->body[i].op == TN_MAP_INPUT)
+            generate_input(g, i);
+        else
+            generate_instruction(g, i);
     x86_end(g->x);
 }
 
@@ -373,6 +481,20 @@ static int is_worth_it(const tile_program *p, uint32_t first, uint32_t end)
     return end - first > (p->far ? 0 : 1);
 }
 
+static int is_simple(const tile_program *p, const tile_instruction *t)
+{
+    return ISA(tile_is_simple)(p, t->op, t->a);
+}
+
+/* Outputs that code for body[first .. end) writes where they belong. */
+static void set_direct(tile_program *p, uint32_t first, uint32_t end)
+{
+    for (uint32_t o = 0; o < p->output_count; o++)
+        for (uint32_t i = first; i < end; i++)
+            if (p->out[o].early && p->out[o].slot == p->body[i].to)
+                p->out[o].direct = 1;
+}
+
 void ISA(tile_generate)(cpu_compiler *c, tile_program *p)
 {
     uint32_t count = 0, end;
@@ -380,11 +502,11 @@ void ISA(tile_generate)(cpu_compiler *c, tile_program *p)
         return;
     tile_instruction body[TN_MAP_MAX_INSTRUCTIONS];
     for (uint32_t i = 0; i < p->body_count; i = end) {
-        for (end = i;
-             end < p->body_count && ISA(tile_is_simple)(p->body[end].op);)
+        for (end = i; end < p->body_count && is_simple(p, &p->body[end]);)
             end++;
         tile_code *code = is_worth_it(p, i, end) ? code_of(c, p, i, end) : NULL;
         if (code) {
+            set_direct(p, i, end);
             body[count++] = (tile_instruction){.code = code};
             continue;
         }

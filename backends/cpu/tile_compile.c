@@ -75,7 +75,7 @@ static int is_dense(const tile_program *p, const tile_input *in)
             return 0;
         expected *= p->shape[i];
     }
-    return in->dtype == TN_F32;
+    return in->dtype == TN_F32 || in->dtype == TN_BF16;
 }
 
 static int is_uniform_input(const tile_program *p, const tile_input *in)
@@ -195,24 +195,44 @@ static int overlaps(const tile_program *p, const tile_output *out,
            in->base < out->base + bytes;
 }
 
-/* The output that instruction i may write where it belongs: nothing reads an
- * input that lies there after i. NULL: none. */
+/* Whether instruction i may write the output where it belongs: nothing reads an
+ * input that lies there after i. */
+static int may_write(const allocation *a, const tile_output *out, int i)
+{
+    const tile_program *p = a->p;
+    for (uint32_t k = 0; k < p->input_count; k++)
+        if ((p->in[k].dense || p->in[k].dtype != TN_F32) &&
+            a->input_last_use[k] > i && overlaps(p, out, &p->in[k]))
+            return 0;
+    return out->base != NULL;
+}
+
+/* The output in f32 that instruction i may write where it belongs, or NULL. */
 static tile_output *direct_output(const allocation *a, int i)
 {
-    tile_program *p = a->p;
-    for (uint32_t o = 0; o < p->output_count; o++) {
-        tile_output *out = &p->out[o];
-        if (a->program->output[o] != i || out->dtype != TN_F32 || !out->base)
-            continue;
-        int safe = 1;
-        for (uint32_t k = 0; k < p->input_count; k++)
-            if ((p->in[k].dense || p->in[k].dtype != TN_F32) &&
-                a->input_last_use[k] > i && overlaps(p, out, &p->in[k]))
-                safe = 0;
-        if (safe)
+    for (uint32_t o = 0; o < a->p->output_count; o++) {
+        tile_output *out = &a->p->out[o];
+        if (a->program->output[o] == i && out->dtype == TN_F32 &&
+            may_write(a, out, i))
             return out;
     }
     return NULL;
+}
+
+/* Those in bf16 that code may write as it computes i. */
+static void find_early_outputs(const allocation *a, int i)
+{
+    for (uint32_t o = 0; o < a->p->output_count; o++) {
+        tile_output *out = &a->p->out[o];
+        if (a->program->output[o] == i && out->dtype == TN_BF16)
+            out->early = (uint8_t)may_write(a, out, i);
+    }
+}
+
+/* What the input's register is; a dense input in bf16 has one of its own. */
+static int is_moving_row(const tile_input *in)
+{
+    return in->dense && in->dtype == TN_F32;
 }
 
 static int is_uniform_register(const allocation *a, const tn_instruction *t)
@@ -279,7 +299,7 @@ static void allocate_registers(allocation *a)
             emit(a, i, 1);
             continue;
         }
-        if (t->op == TN_MAP_INPUT && p->in[t->a].dense) {
+        if (t->op == TN_MAP_INPUT && is_moving_row(&p->in[t->a])) {
             a->slot[i] = p->in[t->a].slot;
             continue;
         }
@@ -287,11 +307,13 @@ static void allocate_registers(allocation *a)
         free_dying(a, i, owns_row);
         if (out) {
             a->slot[i] = new_slot(p, 0, p->row_count++);
+            out->moving = a->slot[i];
             out->direct = 1;
         } else {
             a->slot[i] = new_slot(p, 0, take_row(a));
             owns_row[i] = 1;
         }
+        find_early_outputs(a, i);
         emit(a, i, 0);
     }
     for (uint32_t o = 0; o < p->output_count; o++)
@@ -321,15 +343,17 @@ tn_status ISA(tile_compile)(cpu_compiler *c, const tn_plan_node *node,
         if (!in->dense)
             continue;
         in->slot = new_slot(p, 0, p->row_count++);
-        dense_bytes += 4 * p->elements;
+        dense_bytes += cpu_bytes(in->dtype) * p->elements;
     }
     p->far = dense_bytes > FAR_BYTES;
     for (uint32_t i = 0; i < p->output_count; i++) {
         p->out[i].base = outputs ? cpu_at(c, &outputs[i]) : NULL;
         p->out[i].dtype = outputs ? outputs[i].dtype : TN_F32;
+        if (p->out[i].dtype == TN_BF16)
+            p->out[i].moving = new_slot(p, 0, p->row_count++);
     }
     tn_program ordered;
-    ISA(tile_order)(program, &ordered);
+    ISA(tile_order)(p, program, &ordered);
     allocation a = {.program = &ordered, .p = p};
     find_last_uses(&a);
     allocate_registers(&a);

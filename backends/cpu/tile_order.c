@@ -2,15 +2,16 @@
  * tile_order.c - the same program with its simple instructions side by side.
  *
  * Runs of them become machine code (tile_code.c), and values live in registers
- * within a run: so first what is read from elsewhere, then in turn every simple
- * instruction that can go and, where none can, every other that can. Operands
- * are what they were, so results are too.
+ * within a run: so first what the interpreter reads from elsewhere, then in
+ * turn every simple instruction that can go and, where none can, every other
+ * that can. Operands are what they were, so results are too.
  */
 #include "tile.h"
 
 #include <string.h>
 
 typedef struct ordering {
+    const tile_program *p;
     const tn_program *from;
     tn_program *to;
     uint8_t number[TN_MAP_MAX_INSTRUCTIONS]; /* of from's registers in to */
@@ -20,6 +21,11 @@ typedef struct ordering {
 static int is_leaf(tn_map_op op)
 {
     return op < TN_MAP_NEG;
+}
+
+static int is_simple(const ordering *o, const tn_instruction *t)
+{
+    return ISA(tile_is_simple)(o->p, t->op, t->a);
 }
 
 static int is_ready(const ordering *o, const tn_instruction *t)
@@ -50,8 +56,7 @@ static int place_all(ordering *o, int simple)
     int placed = 0;
     for (int i = 0; i < o->from->instruction_count; i++) {
         const tn_instruction *t = &o->from->instruction[i];
-        if (o->done[i] || ISA(tile_is_simple)(t->op) != simple ||
-            !is_ready(o, t))
+        if (o->done[i] || is_simple(o, t) != simple || !is_ready(o, t))
             continue;
         place(o, i);
         placed++;
@@ -59,14 +64,17 @@ static int place_all(ordering *o, int simple)
     return placed;
 }
 
-void ISA(tile_order)(const tn_program *from, tn_program *to)
+void ISA(tile_order)(const tile_program *p, const tn_program *from,
+                     tn_program *to)
 {
-    ordering o = {.from = from, .to = to};
+    ordering o = {.p = p, .from = from, .to = to};
     *to = *from;
     to->instruction_count = 0;
-    for (int i = 0; i < from->instruction_count; i++)
-        if (is_leaf(from->instruction[i].op))
+    for (int i = 0; i < from->instruction_count; i++) {
+        const tn_instruction *t = &from->instruction[i];
+        if (is_leaf(t->op) && !is_simple(&o, t))
             place(&o, i);
+    }
     while (to->instruction_count < from->instruction_count)
         if (!place_all(&o, 1))
             place_all(&o, 0);

@@ -7,7 +7,7 @@
 
 /* Which page of opcodes and which implied prefix, as both encodings have it. */
 enum { MAP_0F = 1, MAP_0F38 = 2, MAP_0F3A = 3 };
-enum { NO_PREFIX = 0, PREFIX_66 = 1 };
+enum { NO_PREFIX = 0, PREFIX_66 = 1, PREFIX_F3 = 2 };
 
 typedef struct form {
     uint8_t map, prefix, opcode;
@@ -21,7 +21,9 @@ static const form forms[] = {
     [X86_MIN] = {MAP_0F, NO_PREFIX, 0x5d},
     [X86_MAX] = {MAP_0F, NO_PREFIX, 0x5f},
     [X86_AND] = {MAP_0F, NO_PREFIX, 0x54},
+    [X86_OR] = {MAP_0F, NO_PREFIX, 0x56},
     [X86_XOR] = {MAP_0F, NO_PREFIX, 0x57},
+    [X86_ADD_WHOLE] = {MAP_0F, PREFIX_66, 0xfe},
     [X86_SQRT] = {MAP_0F, NO_PREFIX, 0x51},
     [X86_MOVE] = {MAP_0F, NO_PREFIX, 0x28},
     [X86_FMA] = {MAP_0F38, PREFIX_66, 0xb8},
@@ -35,12 +37,20 @@ static const form broadcast = {MAP_0F38, PREFIX_66, 0x58};    /* VEX */
 static const form blend_masked = {MAP_0F38, PREFIX_66, 0x65}; /* EVEX */
 static const form blend_signs = {MAP_0F3A, PREFIX_66, 0x4a};  /* VEX */
 static const form round_scale = {MAP_0F3A, PREFIX_66, 0x08};
+static const form shift = {MAP_0F, PREFIX_66, 0x72};
+static const form widen = {MAP_0F38, PREFIX_66, 0x33};
+static const form narrow = {MAP_0F38, PREFIX_F3, 0x33};      /* EVEX */
+static const form pack = {MAP_0F38, PREFIX_66, 0x2b};        /* VEX */
+static const form upper_lanes = {MAP_0F3A, PREFIX_66, 0x39}; /* VEX */
 
 /* What EVEX says of masks. */
 enum { UNMASKED, MERGE_K1 = 1, ZERO_K1 = 0x81, K1 = 1 };
 
 /* What VEX says of the width. */
 enum { LANES_4 = 0, LANES_8 = 4 };
+
+/* The kinds of shifts, where others have their register d. */
+enum { SHIFT_RIGHT = 2, SHIFT_LEFT = 6 };
 
 static void byte(x86_code *x, uint32_t value)
 {
@@ -82,21 +92,39 @@ static void operands(x86_code *x, form f, int d, int a, int b, uint32_t mask)
     byte(x, f.opcode);
 }
 
-static void registers(x86_code *x, form f, int d, int a, int b, uint32_t mask)
+static void operands_4(x86_code *x, form f, int d, int a, int b)
 {
-    operands(x, f, d, a, b, mask);
+    vex(x, f, d, a, b, LANES_4);
+    byte(x, f.opcode);
+}
+
+/* The last operand: a register; element rcx of an array at rax. */
+static void last_register(x86_code *x, int d, int b)
+{
     byte(x, (uint32_t)(0xc0 | (d & 7) << 3 | (b & 7)));
 }
 
-static void at_rax(x86_code *x, form f, int d, int rcx)
+static uint32_t scaled_rcx(int size)
+{
+    return (size == 4 ? 0x80 : 0x40) | 0x08;
+}
+
+static void last_element(x86_code *x, int d, int size)
+{
+    byte(x, (uint32_t)(0x04 | (d & 7) << 3));
+    byte(x, scaled_rcx(size));
+}
+
+static void registers(x86_code *x, form f, int d, int a, int b, uint32_t mask)
+{
+    operands(x, f, d, a, b, mask);
+    last_register(x, d, b);
+}
+
+static void element(x86_code *x, form f, int d, int size)
 {
     operands(x, f, d, 0, 0, UNMASKED);
-    if (rcx) {
-        byte(x, (uint32_t)(0x04 | (d & 7) << 3));
-        byte(x, 0x08);
-    } else {
-        byte(x, (uint32_t)((d & 7) << 3));
-    }
+    last_element(x, d, size);
 }
 
 /* ---- the function ---- */
@@ -127,7 +155,7 @@ void x86_end(x86_code *x)
     };
     for (size_t i = 0; i < sizeof next; i++)
         byte(x, next[i]);
-    byte(x, x->wide ? 64 : 32);
+    byte(x, x->wide ? 16 : 8);
     for (size_t i = 0; i < sizeof again; i++)
         byte(x, again[i]);
     word(x, x->loop - (x->used + 4));
@@ -150,8 +178,8 @@ void x86_set(x86_code *x, int d, uint32_t bits)
     if (x->wide) {
         registers(x, from_eax, d, 0, 0, UNMASKED);
     } else {
-        vex(x, to_lane_0, d, 0, 0, LANES_4);
-        byte(x, to_lane_0.opcode), byte(x, (uint32_t)(0xc0 | (d & 7) << 3));
+        operands_4(x, to_lane_0, d, 0, 0);
+        last_register(x, d, 0);
         registers(x, broadcast, d, 0, d, UNMASKED);
     }
 }
@@ -160,6 +188,12 @@ void x86_round(x86_code *x, int d, int b, x86_rounding rounding)
 {
     registers(x, round_scale, d, 0, b, UNMASKED);
     byte(x, (uint32_t)rounding);
+}
+
+void x86_shift_right(x86_code *x, int d, int b, uint32_t bits)
+{
+    registers(x, shift, SHIFT_RIGHT, d, b, UNMASKED);
+    byte(x, bits);
 }
 
 void x86_compare(x86_code *x, x86_comparison c, int mask, int a, int b)
@@ -194,18 +228,47 @@ void x86_pointer(x86_code *x, uint32_t index)
     word(x, 8 * index);
 }
 
-void x86_load(x86_code *x, int d, int rcx)
+void x86_load_shared(x86_code *x, int d)
 {
-    at_rax(x, load, d, rcx);
+    operands(x, load, d, 0, 0, UNMASKED);
+    byte(x, (uint32_t)((d & 7) << 3));
+}
+
+void x86_load(x86_code *x, int d)
+{
+    element(x, load, d, 4);
 }
 
 void x86_store(x86_code *x, int d)
 {
-    at_rax(x, store, d, 1);
+    element(x, store, d, 4);
 }
 
-void x86_prefetch(x86_code *x, int32_t ahead)
+void x86_load_bf16(x86_code *x, int d)
 {
-    byte(x, 0x0f), byte(x, 0x18), byte(x, 0x8c), byte(x, 0x08);
+    element(x, widen, d, 2);
+    registers(x, shift, SHIFT_LEFT, d, d, UNMASKED);
+    byte(x, 16);
+}
+
+void x86_store_upper(x86_code *x, int d, int t)
+{
+    x86_shift_right(x, d, d, 16);
+    if (x->wide) {
+        element(x, narrow, d, 2);
+        return;
+    }
+    registers(x, upper_lanes, d, 0, t, UNMASKED);
+    byte(x, 1);
+    operands_4(x, pack, d, d, t);
+    last_register(x, d, t);
+    operands_4(x, store, d, 0, 0);
+    last_element(x, d, 2);
+}
+
+void x86_prefetch(x86_code *x, int32_t ahead, int size)
+{
+    byte(x, 0x0f), byte(x, 0x18);
+    byte(x, 0x8c), byte(x, scaled_rcx(size));
     word(x, (uint32_t)ahead);
 }

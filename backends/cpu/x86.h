@@ -3,12 +3,12 @@
  *
  * One operation on whole vectors of floats, in the encoding of AVX2 (VEX, 8
  * lanes, 16 registers) or of AVX-512 (EVEX, 16 lanes, 32 registers). Memory is
- * [rax], or [rax + rcx] where `rcx` is said; rdi is a table of pointers, from
- * which rax is loaded. The function that comes out is
+ * an array at rax, read and written from its element rcx on; rdi is a table of
+ * pointers, from which rax is loaded. The function that comes out is
  *
- *     void f(float *const *table, size_t bytes);     System V's convention
+ *     void f(float *const *table, size_t count);     System V's convention
  *
- * and does its body for rcx = 0, one vector's bytes, ... below `bytes`.
+ * and does its body for rcx = 0, one vector's lanes, ... below `count`.
  *
  * Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume
  * 2, 2.3 (VEX), 2.7 (EVEX) and the pages of the instructions.
@@ -38,7 +38,9 @@ typedef enum x86_operation {
     X86_MIN, /* b where either is NaN */
     X86_MAX,
     X86_AND,
+    X86_OR,
     X86_XOR,
+    X86_ADD_WHOLE, /* of whole numbers of 32 bits */
     X86_SQRT,
     X86_MOVE,
     X86_FMA, /* d = a b + d */
@@ -61,9 +63,15 @@ void x86_set(x86_code *x, int d, uint32_t bits); /* every lane */
 
 /* rax = table[index] */
 void x86_pointer(x86_code *x, uint32_t index);
-void x86_load(x86_code *x, int d, int rcx);
-void x86_store(x86_code *x, int d);            /* at rax + rcx */
-void x86_prefetch(x86_code *x, int32_t ahead); /* rax + rcx + ahead */
+void x86_load_shared(x86_code *x, int d); /* in front of the loop: element 0 */
+void x86_load(x86_code *x, int d);
+void x86_store(x86_code *x, int d);
+void x86_load_bf16(x86_code *x, int d);
+/* The upper halves of the lanes of d, which is lost, as is t. */
+void x86_store_upper(x86_code *x, int d, int t);
+void x86_prefetch(x86_code *x, int32_t ahead, int size); /* both in bytes */
+
+void x86_shift_right(x86_code *x, int d, int b, uint32_t bits); /* 0s come in */
 
 typedef enum x86_rounding {
     X86_NEAREST = 8, /* to even; no exception */

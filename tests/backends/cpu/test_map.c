@@ -6,9 +6,9 @@
 
 enum {
     ROWS = 5,
-    COLUMNS = 331,
+    MOST_COLUMNS = 331,
     PROGRAMS = 400,
-    LARGEST_COUNT = ROWS * COLUMNS
+    LARGEST_COUNT = ROWS * MOST_COLUMNS
 };
 
 /* ---- random programs ---- */
@@ -85,14 +85,25 @@ static tn_program random_program(uint32_t seed)
 
 /* ---- numbers, strange ones among them ---- */
 
-static float some_number(void)
+static uint32_t bits_of(float x)
 {
-    static const float strange[] = {0.0f,   -0.0f, INFINITY, -INFINITY, NAN,
-                                    1e-42f, 3e38f, 1.0f,     -2.5f};
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static uint32_t some_number(void)
+{
+    static const float strange[] = {0.0f,     -0.0f,  INFINITY, -INFINITY,
+                                    NAN,      1e-42f, 1e-40f,   3e38f,
+                                    -3.4e38f, 1.0f,   -2.5f,    1.00390625f};
+    const uint32_t nan_in_lower_half = 0x7f800001u;
     const uint32_t which = below(64);
     if (which < sizeof strange / sizeof *strange)
-        return strange[which];
-    return ((float)below(1u << 16) - 32768.0f) * 0x1p-13f;
+        return bits_of(strange[which]);
+    if (which == 63)
+        return nan_in_lower_half;
+    return bits_of(((float)below(1u << 16) - 32768.0f) * 0x1p-13f);
 }
 
 static void fill(bench *t)
@@ -100,18 +111,16 @@ static void fill(bench *t)
     for (uint32_t i = 0; i < t->in_count; i++) {
         char *at = t->memory + t->in[i].offset;
         for (int k = 0; k < LARGEST_COUNT; k++) {
-            const float x = some_number();
-            uint32_t bits;
-            memcpy(&bits, &x, sizeof bits);
+            const uint32_t bits = some_number();
             if (t->in[i].dtype == TN_BF16)
                 ((uint16_t *)(void *)at)[k] = (uint16_t)(bits >> 16);
             else
-                ((float *)(void *)at)[k] = x;
+                ((uint32_t *)(void *)at)[k] = bits;
         }
     }
 }
 
-/* ---- operands: dense, in bf16, one row, one column, one number ---- */
+/* ---- operands: f32 or bf16; dense, one row, one column, one number ---- */
 
 static void set_strides(tn_operand *x, int64_t row, int64_t column)
 {
@@ -119,12 +128,26 @@ static void set_strides(tn_operand *x, int64_t row, int64_t column)
     x->stride[1] = column;
 }
 
+static void set_columns(tn_operand *x, int64_t columns)
+{
+    x->shape[1] = columns;
+    set_strides(x, columns, 1);
+}
+
+static tn_dtype some_dtype(void)
+{
+    return below(3) == 0 ? TN_BF16 : TN_F32;
+}
+
+/* All have room for the largest shape: what lies behind is to stay. */
 static void make_operands(bench *t, const tn_program *p)
 {
-    const int64_t shape[2] = {ROWS, COLUMNS};
+    const int64_t largest[2] = {ROWS, MOST_COLUMNS};
+    const int64_t columns = 1 + below(MOST_COLUMNS);
     for (int i = 0; i < p->input_count; i++) {
         const uint32_t kind = below(8);
-        bench_in(t, kind == 0 ? TN_BF16 : TN_F32, 2, shape);
+        bench_in(t, some_dtype(), 2, largest);
+        set_columns(&t->in[i], columns);
         if (kind == 1)
             set_strides(&t->in[i], 0, 1);
         else if (kind == 2)
@@ -132,17 +155,21 @@ static void make_operands(bench *t, const tn_program *p)
         else if (kind == 3)
             set_strides(&t->in[i], 0, 0);
     }
-    for (int i = 0; i < p->output_count; i++)
-        bench_out(t, below(8) == 0 ? TN_BF16 : TN_F32, 2, shape);
+    for (int i = 0; i < p->output_count; i++) {
+        const tn_dtype dtype = some_dtype();
+        memset(bench_out(t, dtype, 2, largest), 0,
+               (size_t)tn_dtype_span(dtype, LARGEST_COUNT));
+        set_columns(&t->out[i], columns);
+    }
 }
 
 /* Output 0 takes the place of a dense input, as plans let it. */
 static void write_in_place(bench *t)
 {
     for (uint32_t i = 0; i < t->in_count; i++)
-        if (t->in[i].dtype == TN_F32 && t->in[i].stride[0] == COLUMNS &&
+        if (t->in[i].stride[0] == t->in[i].shape[1] &&
             t->in[i].stride[1] == 1) {
-            t->out[0].dtype = TN_F32;
+            t->out[0].dtype = t->in[i].dtype;
             t->out[0].offset = t->in[i].offset;
             return;
         }
