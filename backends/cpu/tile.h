@@ -146,8 +146,9 @@ static inline int tile_operands(tn_map_op op)
 void ISA(tile_order)(const tile_program *p, const tn_program *from,
                      tn_program *to);
 
-/* Whether code is written for an op, a leaf's with that `a`, and: replace runs
- * of them by their code, if the device generates any (tile_code.c). */
+/* Whether code is written for an op, a leaf's with that `a` (tile_operate.c),
+ * and: replace runs of them by their code, if the device generates any
+ * (tile_code.c). */
 int ISA(tile_is_simple)(const tile_program *p, tn_map_op op, uint8_t a);
 void ISA(tile_generate)(cpu_compiler *c, tile_program *p);
 

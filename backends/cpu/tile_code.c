@@ -18,89 +18,40 @@
  * one needed last makes room (Belady). Values that all elements share are
  * loaded once, in front of the loop, as far as half of the registers go.
  *
- * exp, tanh and their like stay calls of a vector loop over the tile, between
+ * tanh, log and their like stay calls of a vector loop over the tile, between
  * runs; tile_order.c puts the rest together around them. Both ways give the
  * same bits: the operations are the same, in the same order.
  */
-#include "tile.h"
-#include "x86.h"
+#include "tile_code.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum {
-    REGISTERS = VW == 16 ? 32 : 16,
-    MASK = REGISTERS - 1, /* AVX2's outcome of a comparison */
-    GENERAL = REGISTERS - 1,
-    PINNED = GENERAL / 2, /* constants and shared values, at most */
+    GENERAL = TILE_MASK,
+    PINNED = GENERAL / 2, /* shared values only below that */
+    OPERANDS = 3,
     NONE = -1,
     NEVER = TN_MAP_MAX_INSTRUCTIONS,
     AHEAD = 2048, /* bytes */
-};
-
-typedef enum constant_name {
-    ZERO,
-    ONE,
-    SIGN,
-    ABS,
-    LOWEST,     /* bit of what bf16 keeps, moved down */
-    BELOW_HALF, /* of it */
-    QUIET,      /* NaN's bit */
-    CONSTANTS
-} constant_name;
-
-static const uint32_t constant_bits[CONSTANTS] = {
-    [ZERO] = 0,          [ONE] = 0x3f800000u, [SIGN] = 0x80000000u,
-    [ABS] = 0x7fffffffu, [LOWEST] = 1,        [BELOW_HALF] = 0x7fffu,
-    [QUIET] = 0x400000u,
 };
 
 typedef struct generator {
     const tile_program *p;
     x86_code *x;
     uint32_t first, end;      /* of p->body */
-    int holder[REGISTERS];    /* slot in a register, NONE: free */
+    int holder[GENERAL];      /* slot in a register, NONE: free */
     int in[TILE_SLOTS];       /* register of a slot, or NONE */
     uint8_t home[TILE_SLOTS]; /* its memory has the value too */
-    int constant[CONSTANTS];  /* registers, or NONE */
-    int temporary;            /* the first of two, where bf16 is written */
+    tile_tools tools;         /* in the first of the pinned */
     int pinned;               /* registers that are not given out */
 } generator;
 
 /* ---- what an instruction reads ---- */
 
-int ISA(tile_is_simple)(const tile_program *p, tn_map_op op, uint8_t a)
-{
-    switch (op) {
-    case TN_MAP_INPUT:
-        return p->in[a].dense && p->in[a].dtype == TN_BF16;
-    case TN_MAP_NEG:
-    case TN_MAP_ABS:
-    case TN_MAP_SQRT:
-    case TN_MAP_RSQRT:
-    case TN_MAP_FLOOR:
-    case TN_MAP_ROUND:
-    case TN_MAP_NOT:
-    case TN_MAP_FINITE:
-    case TN_MAP_ADD:
-    case TN_MAP_SUB:
-    case TN_MAP_MUL:
-    case TN_MAP_DIV:
-    case TN_MAP_MIN:
-    case TN_MAP_MAX:
-    case TN_MAP_LT:
-    case TN_MAP_LE:
-    case TN_MAP_EQ:
-    case TN_MAP_FMA:
-    case TN_MAP_SELECT:
-        return 1;
-    default:
-        return 0;
-    }
-}
-
 static int reads(const tile_instruction *t, int slot)
 {
-    const uint8_t operand[3] = {t->a, t->b, t->c};
+    const uint8_t operand[OPERANDS] = {t->a, t->b, t->c};
     for (int k = 0; k < tile_operands(t->op); k++)
         if (operand[k] == slot)
             return 1;
@@ -244,52 +195,37 @@ static void release(generator *g, uint32_t i)
 
 /* ---- in front of the loop ---- */
 
-static uint32_t constants_of(tn_map_op op)
+static void add_needs(tile_needs *all, tile_needs more)
 {
-    switch (op) {
-    case TN_MAP_NEG:
-        return 1u << SIGN;
-    case TN_MAP_ABS:
-        return 1u << ABS;
-    case TN_MAP_RSQRT:
-    case TN_MAP_LT:
-    case TN_MAP_LE:
-    case TN_MAP_EQ:
-        return 1u << ONE;
-    case TN_MAP_NOT:
-    case TN_MAP_FINITE:
-        return 1u << ONE | 1u << ZERO;
-    case TN_MAP_SELECT:
-        return 1u << ZERO;
-    default:
-        return 0;
-    }
+    all->numbers |= more.numbers;
+    if (all->temporaries < more.temporaries)
+        all->temporaries = more.temporaries;
 }
 
-/* What it takes to write bf16. */
-static uint32_t pin_temporaries(generator *g)
+static tile_needs all_needs(const generator *g)
 {
+    tile_needs all = {0, 0};
     for (uint32_t i = g->first; i < g->end; i++) {
-        if (!is_written_early(g->p, g->p->body[i].to))
-            continue;
-        g->temporary = g->pinned;
-        g->pinned += 2;
-        return 1u << LOWEST | 1u << BELOW_HALF | 1u << QUIET;
+        const tile_instruction *t = &g->p->body[i];
+        add_needs(&all, ISA(tile_needs_of)(t->op));
+        if (is_written_early(g->p, t->to))
+            add_needs(&all, ISA(tile_needs_of_bf16)());
     }
-    return 0;
+    return all;
 }
 
-static void pin_constants(generator *g)
+static void pin_tools(generator *g)
 {
-    uint32_t wanted = pin_temporaries(g);
-    for (uint32_t i = g->first; i < g->end; i++)
-        wanted |= constants_of(g->p->body[i].op);
-    for (int c = 0; c < CONSTANTS; c++) {
-        if (!(wanted >> c & 1))
+    const tile_needs needs = all_needs(g);
+    g->tools.temporary = g->pinned;
+    g->pinned += needs.temporaries;
+    for (int n = 0; n < TILE_NUMBERS; n++) {
+        if (!(needs.numbers >> n & 1))
             continue;
-        g->constant[c] = g->pinned++;
-        x86_set(g->x, g->constant[c], constant_bits[c]);
+        g->tools.number[n] = g->pinned++;
+        ISA(tile_set_number)(g->x, g->tools.number[n], n);
     }
+    assert(g->pinned + OPERANDS + 1 <= GENERAL);
 }
 
 static void pin_shared(generator *g)
@@ -303,132 +239,29 @@ static void pin_shared(generator *g)
     }
 }
 
-/* ---- the operations ---- */
-
-static void compare_with(generator *g, x86_comparison c, int d, int a, int b)
-{
-    x86_compare(g->x, c, MASK, a, b);
-    x86_keep(g->x, d, MASK, g->constant[ONE]);
-}
-
-/* a where it is NaN: the processor's own would be b. */
-static void extreme(generator *g, x86_operation op, int d, int a, int b)
-{
-    x86_operate(g->x, op, d, a, b);
-    x86_compare(g->x, X86_NE, MASK, a, a);
-    x86_select(g->x, d, MASK, a, d);
-}
-
-static void one_if_finite(generator *g, int d, int a)
-{
-    /* a - a is NaN for what is infinite or NaN, else 0 */
-    x86_operate(g->x, X86_SUB, d, a, a);
-    compare_with(g, X86_EQ, d, d, g->constant[ZERO]);
-}
-
-static void operate(generator *g, tn_map_op op, int d, const int r[3])
-{
-    x86_code *x = g->x;
-    const int *k = g->constant;
-    switch (op) {
-    case TN_MAP_NEG:
-        x86_operate(x, X86_XOR, d, r[0], k[SIGN]);
-        break;
-    case TN_MAP_ABS:
-        x86_operate(x, X86_AND, d, r[0], k[ABS]);
-        break;
-    case TN_MAP_SQRT:
-        x86_operate(x, X86_SQRT, d, 0, r[0]);
-        break;
-    case TN_MAP_RSQRT:
-        x86_operate(x, X86_SQRT, d, 0, r[0]);
-        x86_operate(x, X86_DIV, d, k[ONE], d);
-        break;
-    case TN_MAP_FLOOR:
-        x86_round(x, d, r[0], X86_DOWN);
-        break;
-    case TN_MAP_ROUND:
-        x86_round(x, d, r[0], X86_NEAREST);
-        break;
-    case TN_MAP_NOT:
-        compare_with(g, X86_EQ, d, r[0], k[ZERO]);
-        break;
-    case TN_MAP_FINITE:
-        one_if_finite(g, d, r[0]);
-        break;
-    case TN_MAP_ADD:
-        x86_operate(x, X86_ADD, d, r[0], r[1]);
-        break;
-    case TN_MAP_SUB:
-        x86_operate(x, X86_SUB, d, r[0], r[1]);
-        break;
-    case TN_MAP_MUL:
-        x86_operate(x, X86_MUL, d, r[0], r[1]);
-        break;
-    case TN_MAP_DIV:
-        x86_operate(x, X86_DIV, d, r[0], r[1]);
-        break;
-    case TN_MAP_MIN:
-        extreme(g, X86_MIN, d, r[0], r[1]);
-        break;
-    case TN_MAP_MAX:
-        extreme(g, X86_MAX, d, r[0], r[1]);
-        break;
-    case TN_MAP_LT:
-        compare_with(g, X86_LT, d, r[0], r[1]);
-        break;
-    case TN_MAP_LE:
-        compare_with(g, X86_LE, d, r[0], r[1]);
-        break;
-    case TN_MAP_EQ:
-        compare_with(g, X86_EQ, d, r[0], r[1]);
-        break;
-    case TN_MAP_FMA:
-        x86_operate(x, X86_MOVE, d, 0, r[2]);
-        x86_operate(x, X86_FMA, d, r[0], r[1]);
-        break;
-    default: /* TN_MAP_SELECT */
-        x86_compare(x, X86_NE, MASK, r[0], k[ZERO]);
-        x86_select(x, d, MASK, r[1], r[2]);
-    }
-}
-
-/* To nearest even; NaN stays NaN (v_to_bf16). */
-static void store_bf16(generator *g, const tile_output *out)
-{
-    x86_code *x = g->x;
-    const int *k = g->constant;
-    const int from = g->in[out->slot], d = g->temporary, quiet = d + 1;
-    x86_shift_right(x, d, from, 16);
-    x86_operate(x, X86_AND, d, d, k[LOWEST]);
-    x86_operate(x, X86_ADD_WHOLE, d, d, k[BELOW_HALF]);
-    x86_operate(x, X86_ADD_WHOLE, d, d, from);
-    x86_operate(x, X86_OR, quiet, from, k[QUIET]);
-    x86_compare(x, X86_NE, MASK, from, from);
-    x86_select(x, d, MASK, quiet, d);
-    x86_pointer(x, out->moving);
-    x86_store_upper(x, d, quiet);
-}
-
 /* What is read behind the run. */
 static void store_result(generator *g, int slot)
 {
     if (is_needed_behind(g, slot))
         store(g, slot);
-    for (uint32_t o = 0; o < g->p->output_count; o++)
-        if (g->p->out[o].slot == slot && g->p->out[o].early)
-            store_bf16(g, &g->p->out[o]);
+    for (uint32_t o = 0; o < g->p->output_count; o++) {
+        const tile_output *out = &g->p->out[o];
+        if (out->slot != slot || !out->early)
+            continue;
+        x86_pointer(g->x, out->moving);
+        ISA(tile_store_bf16)(&g->tools, g->in[slot]);
+    }
 }
 
 static void generate_instruction(generator *g, uint32_t i)
 {
     const tile_instruction *t = &g->p->body[i];
-    const uint8_t operand[3] = {t->a, t->b, t->c};
-    int r[3] = {0, 0, 0};
+    const uint8_t operand[OPERANDS] = {t->a, t->b, t->c};
+    int r[OPERANDS] = {0, 0, 0};
     for (int k = 0; k < tile_operands(t->op); k++)
         r[k] = load(g, operand[k], i);
     const int d = take_register(g, t->to, i);
-    operate(g, t->op, d, r);
+    ISA(tile_operate)(&g->tools, t->op, d, r);
     g->home[t->to] = 0;
     store_result(g, t->to);
     release(g, i);
@@ -446,12 +279,12 @@ static void generate_input(generator *g, uint32_t i)
 
 static void generate_run(generator *g)
 {
-    for (int r = 0; r < REGISTERS; r++)
+    for (int r = 0; r < GENERAL; r++)
         g->holder[r] = NONE;
     for (int slot = 0; slot < TILE_SLOTS; slot++)
         g->in[slot] = NONE;
     x86_begin(g->x, VW == 16);
-    pin_constants(g);
+    pin_tools(g);
     pin_shared(g);
     x86_body(g->x);
     for (uint32_t i = g->first; i < g->end; i++)
@@ -467,7 +300,7 @@ static tile_code *code_of(cpu_compiler *c, const tile_program *p,
                           uint32_t first, uint32_t end)
 {
     x86_code x;
-    generator g = {.p = p, .x = &x, .first = first, .end = end};
+    generator g = {.p = p, .x = &x, .first = first, .end = end, .tools.x = &x};
     generate_run(&g);
     void *at = x.full ? NULL : cpu_generated(c, x.bytes, x.used);
     tile_code *code;

@@ -20,35 +20,49 @@
 
 #define POLY_STEP(p, x, c) v_fma((p), (x), v_set(c))
 
+/* exp's numbers, which code written at run time reads too (tile_operate.c) */
+#define EXP_LEAST -0x1.9fe36ap+6f /* log 2^-150 */
+#define EXP_MOST 89.0f
+#define EXP_WHOLE 0x1.8p23f /* added, it leaves no place for more */
+#define EXP_LOG2_E 0x1.715476p+0f
+/* ln 2 in two floats, the first so short that n times it is exact */
+#define EXP_LN2_HIGH 0x1.62e400p-1f
+#define EXP_LN2_LOW 0x1.7f7d1cp-20f
 /* (e^r - 1 - r) / r^2 for |r| <= 0.3470; 4.5e-9 */
+#define EXP_TERM_5 0x1.a1256cp-13f
+#define EXP_TERM_4 0x1.6d43b0p-10f
+#define EXP_TERM_3 0x1.1110e0p-7f
+#define EXP_TERM_2 0x1.5554e8p-5f
+#define EXP_TERM_1 0x1.555556p-3f
+#define EXP_TERM_0 0.5f
+
 CPU_INLINE vf exp_poly(vf r)
 {
-    vf p = v_set(0x1.a1256cp-13f);
-    p = POLY_STEP(p, r, 0x1.6d43b0p-10f);
-    p = POLY_STEP(p, r, 0x1.1110e0p-7f);
-    p = POLY_STEP(p, r, 0x1.5554e8p-5f);
-    p = POLY_STEP(p, r, 0x1.555556p-3f);
-    return POLY_STEP(p, r, 0.5f);
+    vf p = v_set(EXP_TERM_5);
+    p = POLY_STEP(p, r, EXP_TERM_4);
+    p = POLY_STEP(p, r, EXP_TERM_3);
+    p = POLY_STEP(p, r, EXP_TERM_2);
+    p = POLY_STEP(p, r, EXP_TERM_1);
+    return POLY_STEP(p, r, EXP_TERM_0);
 }
 
-/* x = n ln 2 + r: n whole, |r| <= ln 2 / 2. ln 2 in two floats, the first so
- * short that n times it is exact. */
+/* x = n ln 2 + r: n whole, |r| <= ln 2 / 2. */
 CPU_INLINE vf exp_reduce(vf x, vf *n)
 {
-    const vf whole = v_set(0x1.8p23f); /* added, it leaves no place for more */
-    *n = v_fma(x, v_set(0x1.715476p+0f), whole) - whole;
-    const vf r = v_fnma(*n, v_set(0x1.62e400p-1f), x);
-    return v_fnma(*n, v_set(0x1.7f7d1cp-20f), r);
+    const vf whole = v_set(EXP_WHOLE);
+    *n = v_fma(x, v_set(EXP_LOG2_E), whole) - whole;
+    const vf r = v_fnma(*n, v_set(EXP_LN2_HIGH), x);
+    return v_fnma(*n, v_set(EXP_LN2_LOW), r);
 }
 
 CPU_INLINE vf v_exp(vf x)
 {
     vf n;
-    /* 0 below log 2^-150, and not by underflow, which costs a hundred cycles:
+    /* 0 below the least, and not by underflow, which costs a hundred cycles:
      * masked scores of attention are all -infinity */
-    const vm some = v_not_lt(x, v_set(-0x1.9fe36ap+6f));
+    const vm some = v_not_lt(x, v_set(EXP_LEAST));
     /* the bound first: min passes its second operand's NaN on */
-    const vf r = exp_reduce(v_min(v_set(89.0f), x), &n);
+    const vf r = exp_reduce(v_min(v_set(EXP_MOST), x), &n);
     const vf tail = v_fma(exp_poly(r), r * r, r);
     return v_scale2_if(some, v_set(1.0f) + tail, n);
 }

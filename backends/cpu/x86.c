@@ -7,7 +7,7 @@
 
 /* Which page of opcodes and which implied prefix, as both encodings have it. */
 enum { MAP_0F = 1, MAP_0F38 = 2, MAP_0F3A = 3 };
-enum { NO_PREFIX = 0, PREFIX_66 = 1, PREFIX_F3 = 2 };
+enum { NO_PREFIX = 0, PREFIX_66 = 1, PREFIX_66_W = 0x81 };
 
 typedef struct form {
     uint8_t map, prefix, opcode;
@@ -27,6 +27,8 @@ static const form forms[] = {
     [X86_SQRT] = {MAP_0F, NO_PREFIX, 0x51},
     [X86_MOVE] = {MAP_0F, NO_PREFIX, 0x28},
     [X86_FMA] = {MAP_0F38, PREFIX_66, 0xb8},
+    [X86_FNMA] = {MAP_0F38, PREFIX_66, 0xbc},
+    [X86_HORNER] = {MAP_0F38, PREFIX_66, 0xa8},
 };
 
 static const form load = {MAP_0F, NO_PREFIX, 0x10};
@@ -37,19 +39,28 @@ static const form broadcast = {MAP_0F38, PREFIX_66, 0x58};    /* VEX */
 static const form blend_masked = {MAP_0F38, PREFIX_66, 0x65}; /* EVEX */
 static const form blend_signs = {MAP_0F3A, PREFIX_66, 0x4a};  /* VEX */
 static const form round_scale = {MAP_0F3A, PREFIX_66, 0x08};
+static const form scale = {MAP_0F38, PREFIX_66, 0x2c}; /* EVEX */
 static const form shift = {MAP_0F, PREFIX_66, 0x72};
 static const form widen = {MAP_0F38, PREFIX_66, 0x33};
-static const form narrow = {MAP_0F38, PREFIX_F3, 0x33};      /* EVEX */
+static const form permute = {MAP_0F38, PREFIX_66_W, 0x8d};   /* EVEX */
+static const form test = {MAP_0F38, PREFIX_66, 0x27};        /* EVEX */
+static const form equal = {MAP_0F, PREFIX_66, 0x76};         /* VEX */
 static const form pack = {MAP_0F38, PREFIX_66, 0x2b};        /* VEX */
 static const form upper_lanes = {MAP_0F3A, PREFIX_66, 0x39}; /* VEX */
 
-/* What EVEX says of masks. */
-enum { UNMASKED, MERGE_K1 = 1, ZERO_K1 = 0x81, K1 = 1 };
+/* What EVEX says of masks and the width. */
+enum {
+    K1 = 1,
+    LOWER_HALF = 0x20,
+    UNMASKED = 0x40,
+    MERGE_K1 = UNMASKED | K1,
+    ZERO_K1 = 0x80 | MERGE_K1,
+};
 
 /* What VEX says of the width. */
 enum { LANES_4 = 0, LANES_8 = 4 };
 
-/* The kinds of shifts, where others have their register d. */
+/* Which shift it is, where others have their register d. */
 enum { SHIFT_RIGHT = 2, SHIFT_LEFT = 6 };
 
 static void byte(x86_code *x, uint32_t value)
@@ -72,7 +83,7 @@ static void evex(x86_code *x, form f, int d, int a, int b, uint32_t mask)
     byte(x, (uint32_t)((~d >> 3 & 1) << 7 | (~b >> 4 & 1) << 6 |
                        (~b >> 3 & 1) << 5 | (~d >> 4 & 1) << 4 | f.map));
     byte(x, (uint32_t)((~a & 15) << 3 | 4 | f.prefix));
-    byte(x, (mask & 0x87) | 0x40 | (uint32_t)(~a >> 4 & 1) << 3);
+    byte(x, mask | (uint32_t)(~a >> 4 & 1) << 3);
 }
 
 static void vex(x86_code *x, form f, int d, int a, int b, uint32_t lanes)
@@ -190,16 +201,20 @@ void x86_round(x86_code *x, int d, int b, x86_rounding rounding)
     byte(x, (uint32_t)rounding);
 }
 
-void x86_shift_right(x86_code *x, int d, int b, uint32_t bits)
-{
-    registers(x, shift, SHIFT_RIGHT, d, b, UNMASKED);
-    byte(x, bits);
-}
-
 void x86_compare(x86_code *x, x86_comparison c, int mask, int a, int b)
 {
     registers(x, compare, x->wide ? K1 : mask, a, b, UNMASKED);
     byte(x, (uint32_t)c);
+}
+
+void x86_test(x86_code *x, int mask, int a, int bit)
+{
+    if (x->wide) {
+        registers(x, test, K1, a, bit, UNMASKED);
+    } else {
+        registers(x, forms[X86_AND], mask, a, bit, UNMASKED);
+        registers(x, equal, mask, mask, bit, UNMASKED);
+    }
 }
 
 void x86_select(x86_code *x, int d, int mask, int yes, int no)
@@ -218,6 +233,22 @@ void x86_keep(x86_code *x, int d, int mask, int a)
         registers(x, move, d, 0, a, ZERO_K1);
     else
         registers(x, forms[X86_AND], d, mask, a, UNMASKED);
+}
+
+void x86_operate_where(x86_code *x, x86_operation op, int d, int mask, int a,
+                       int b, int t)
+{
+    if (x->wide) {
+        registers(x, forms[op], d, a, b, MERGE_K1);
+    } else {
+        registers(x, forms[op], t, a, b, UNMASKED);
+        x86_select(x, d, mask, t, d);
+    }
+}
+
+void x86_scale(x86_code *x, int d, int a, int n)
+{
+    registers(x, scale, d, a, n, ZERO_K1);
 }
 
 /* ---- memory ---- */
@@ -244,24 +275,44 @@ void x86_store(x86_code *x, int d)
     element(x, store, d, 4);
 }
 
-void x86_load_bf16(x86_code *x, int d)
+static void shift_by_16(x86_code *x, int kind, int d)
 {
-    element(x, widen, d, 2);
-    registers(x, shift, SHIFT_LEFT, d, d, UNMASKED);
+    registers(x, shift, kind, d, d, UNMASKED);
     byte(x, 16);
 }
 
-void x86_store_upper(x86_code *x, int d, int t)
+void x86_load_bf16(x86_code *x, int d)
 {
-    x86_shift_right(x, d, d, 16);
+    element(x, widen, d, 2);
+    shift_by_16(x, SHIFT_LEFT, d);
+}
+
+void x86_set_upper(x86_code *x, int set)
+{
+    enum { LANES = 32, BYTES = 2 * LANES, LOAD = 10 };
+    if (!x->wide)
+        return;
+    byte(x, 0xeb), byte(x, BYTES); /* jmp, over what is loaded then */
+    for (uint32_t i = 0; i < LANES; i++)
+        byte(x, (2 * i + 1) % LANES), byte(x, 0);
+    operands(x, load, set, 0, 0, UNMASKED);
+    byte(x, (uint32_t)(0x05 | (set & 7) << 3)); /* rip + */
+    word(x, 0u - (BYTES + LOAD));
+}
+
+void x86_store_upper(x86_code *x, int d, int set)
+{
     if (x->wide) {
-        element(x, narrow, d, 2);
+        registers(x, permute, d, set, d, UNMASKED);
+        operands(x, store, d, 0, 0, LOWER_HALF);
+        last_element(x, d, 2);
         return;
     }
-    registers(x, upper_lanes, d, 0, t, UNMASKED);
+    shift_by_16(x, SHIFT_RIGHT, d);
+    registers(x, upper_lanes, d, 0, set, UNMASKED);
     byte(x, 1);
-    operands_4(x, pack, d, d, t);
-    last_register(x, d, t);
+    operands_4(x, pack, d, d, set);
+    last_register(x, d, set);
     operands_4(x, store, d, 0, 0);
     last_element(x, d, 2);
 }

@@ -43,7 +43,9 @@ typedef enum x86_operation {
     X86_ADD_WHOLE, /* of whole numbers of 32 bits */
     X86_SQRT,
     X86_MOVE,
-    X86_FMA, /* d = a b + d */
+    X86_FMA,    /* d = a b + d */
+    X86_FNMA,   /* d = d - a b */
+    X86_HORNER, /* d = d a + b, all three rounded once */
 } x86_operation;
 
 /* Of vcmpps. */
@@ -51,7 +53,8 @@ typedef enum x86_comparison {
     X86_EQ = 0x00,
     X86_LT = 0x11,
     X86_LE = 0x12,
-    X86_NE = 0x04, /* true where either is NaN */
+    X86_NE = 0x04, /* true where either is NaN, as is */
+    X86_NOT_LT = 0x15,
 } x86_comparison;
 
 void x86_begin(x86_code *x, int wide);
@@ -67,11 +70,11 @@ void x86_load_shared(x86_code *x, int d); /* in front of the loop: element 0 */
 void x86_load(x86_code *x, int d);
 void x86_store(x86_code *x, int d);
 void x86_load_bf16(x86_code *x, int d);
-/* The upper halves of the lanes of d, which is lost, as is t. */
-void x86_store_upper(x86_code *x, int d, int t);
+/* The upper halves of the lanes of d, which is lost. `set` is a register that
+ * x86_set_upper has set in front of the loop and nothing else writes. */
+void x86_set_upper(x86_code *x, int set);
+void x86_store_upper(x86_code *x, int d, int set);
 void x86_prefetch(x86_code *x, int32_t ahead, int size); /* both in bytes */
-
-void x86_shift_right(x86_code *x, int d, int b, uint32_t bits); /* 0s come in */
 
 typedef enum x86_rounding {
     X86_NEAREST = 8, /* to even; no exception */
@@ -79,10 +82,16 @@ typedef enum x86_rounding {
 } x86_rounding;
 void x86_round(x86_code *x, int d, int b, x86_rounding rounding);
 
-/* A comparison, then one of what follows it, which reads its outcome. `mask` is
- * a register that AVX2 keeps the outcome in. */
+/* A comparison or test, then one of what follows it, which reads its outcome.
+ * `mask` is a register that AVX2 keeps the outcome in. */
 void x86_compare(x86_code *x, x86_comparison c, int mask, int a, int b);
+void x86_test(x86_code *x, int mask, int a, int bit); /* bit is set in a */
 void x86_select(x86_code *x, int d, int mask, int yes, int no);
 void x86_keep(x86_code *x, int d, int mask, int a); /* a where true, else 0 */
+/* d = a op b where true, else as it was; t is lost. */
+void x86_operate_where(x86_code *x, x86_operation op, int d, int mask, int a,
+                       int b, int t);
+/* a 2^n for whole n where true, else 0: AVX-512 only. */
+void x86_scale(x86_code *x, int d, int a, int n);
 
 #endif

@@ -8,7 +8,8 @@ enum {
     ROWS = 5,
     MOST_COLUMNS = 331,
     PROGRAMS = 400,
-    LARGEST_COUNT = ROWS * MOST_COLUMNS
+    LARGEST_COUNT = ROWS * MOST_COLUMNS,
+    EVERY = 1 << 16, /* number of 16 bits */
 };
 
 /* ---- random programs ---- */
@@ -176,12 +177,21 @@ static void write_in_place(bench *t)
 }
 
 typedef struct outcome {
-    char bytes[TN_MAP_MAX_OUTPUTS][LARGEST_COUNT * sizeof(float)];
+    char bytes[TN_MAP_MAX_OUTPUTS][EVERY * sizeof(float)];
     tn_dtype dtype[TN_MAP_MAX_OUTPUTS];
 } outcome;
 
+static void read_outputs(const bench *t, int count, outcome *to)
+{
+    for (uint32_t i = 0; i < t->out_count; i++) {
+        to->dtype[i] = t->out[i].dtype;
+        memcpy(to->bytes[i], t->memory + t->out[i].offset,
+               (size_t)tn_dtype_span(t->out[i].dtype, count));
+    }
+}
+
 /* On a bench that had others before. */
-static void compute(bench *t, uint32_t seed, outcome *to)
+static int compute_random(bench *t, uint32_t seed, outcome *to)
 {
     const tn_map_attr attr = {.program = random_program(seed)};
     t->used = t->in_count = t->out_count = 0;
@@ -190,11 +200,39 @@ static void compute(bench *t, uint32_t seed, outcome *to)
         write_in_place(t);
     fill(t);
     bench_run(t, TN_OP_MAP, &attr);
-    for (uint32_t i = 0; i < t->out_count; i++) {
-        to->dtype[i] = t->out[i].dtype;
-        memcpy(to->bytes[i], t->memory + t->out[i].offset,
-               (size_t)tn_dtype_span(t->out[i].dtype, LARGEST_COUNT));
+    read_outputs(t, LARGEST_COUNT, to);
+    return LARGEST_COUNT;
+}
+
+/* What code does at length: exp, sigmoid, and bf16 read and written. */
+static int compute_every(bench *t, uint32_t seed, outcome *to)
+{
+    static const tn_dtype dtypes[4] = {TN_F32, TN_BF16, TN_BF16, TN_BF16};
+    const tn_map_attr attr = {.program = {
+                                  .input_count = 2,
+                                  .output_count = 4,
+                                  .instruction_count = 6,
+                                  .output = {2, 3, 4, 5},
+                                  .instruction = {{TN_MAP_INPUT, 0, 0, 0},
+                                                  {TN_MAP_INPUT, 1, 0, 0},
+                                                  {TN_MAP_EXP, 0, 0, 0},
+                                                  {TN_MAP_SIGMOID, 0, 0, 0},
+                                                  {TN_MAP_NEG, 0, 0, 0},
+                                                  {TN_MAP_EXP, 1, 0, 0}},
+                              }};
+    const uint32_t tie = 0x8000u;
+    uint32_t *whole = bench_in(t, TN_F32, 1, (int64_t[]){EVERY});
+    uint16_t *half = bench_in(t, TN_BF16, 1, (int64_t[]){EVERY});
+    random_word = seed;
+    for (uint32_t k = 0; k < EVERY; k++) {
+        whole[k] = k << 16 | (below(4) ? below(1u << 16) : tie);
+        half[k] = (uint16_t)k;
     }
+    for (int i = 0; i < 4; i++)
+        bench_out(t, dtypes[i], 1, (int64_t[]){EVERY});
+    bench_run(t, TN_OP_MAP, &attr);
+    read_outputs(t, EVERY, to);
+    return EVERY;
 }
 
 /* Equal bits; of NaNs only that both are: which operand's payload comes out is
@@ -216,7 +254,12 @@ static int is_same_value(const outcome *a, const outcome *b, int output, int k)
            ((x & unsigned_bits) > infinity && (y & unsigned_bits) > infinity);
 }
 
-static void expect_equal_outcomes(const char *vectors)
+/* A program on a bench, its outputs to `to`; returns how many numbers of each
+ * are to be compared. */
+typedef int computation(bench *t, uint32_t seed, outcome *to);
+
+static void expect_equal_outcomes(computation *compute, uint32_t programs,
+                                  const char *vectors)
 {
     static outcome code, interpreted;
     char options[64];
@@ -226,11 +269,11 @@ static void expect_equal_outcomes(const char *vectors)
     snprintf(options, sizeof options, "{threads: 1, vectors: %s, jit: false}",
              vectors);
     bench_open(&without, options);
-    for (uint32_t seed = 0; seed < PROGRAMS; seed++) {
-        compute(&with, seed, &code);
+    for (uint32_t seed = 0; seed < programs; seed++) {
+        const int count = compute(&with, seed, &code);
         compute(&without, seed, &interpreted);
         for (uint32_t o = 0; o < with.out_count; o++)
-            for (int k = 0; k < LARGEST_COUNT; k++)
+            for (int k = 0; k < count; k++)
                 if (!is_same_value(&code, &interpreted, (int)o, k))
                     fail_msg("%s: program %u, output %u, element %d", vectors,
                              seed, o, k);
@@ -242,9 +285,17 @@ static void expect_equal_outcomes(const char *vectors)
 static void code_computes_what_the_interpreter_does(void **state)
 {
     (void)state;
-    expect_equal_outcomes("avx2");
+    expect_equal_outcomes(compute_random, PROGRAMS, "avx2");
     if (bench_has_avx512())
-        expect_equal_outcomes("avx512");
+        expect_equal_outcomes(compute_random, PROGRAMS, "avx512");
+}
+
+static void code_does_so_for_every_upper_half_of_a_float(void **state)
+{
+    (void)state;
+    expect_equal_outcomes(compute_every, 1, "avx2");
+    if (bench_has_avx512())
+        expect_equal_outcomes(compute_every, 1, "avx512");
 }
 
 /* ---- that there is code at all ---- */
@@ -295,6 +346,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(code_computes_what_the_interpreter_does),
+        cmocka_unit_test(code_does_so_for_every_upper_half_of_a_float),
         cmocka_unit_test(a_plan_has_code_while_it_lives_unless_told_not_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
