@@ -33,7 +33,8 @@ enum {
     OPERANDS = 3,
     NONE = -1,
     NEVER = TN_MAP_MAX_INSTRUCTIONS,
-    AHEAD = 2048, /* bytes */
+    AHEAD = 2048,       /* bytes: of each of several streams, */
+    ALONE_AHEAD = 6144, /* of a single one */
 };
 
 typedef struct generator {
@@ -146,6 +147,20 @@ static const tile_input *input_of(const generator *g, int slot)
     return NULL;
 }
 
+/* Several streams keep memory busy from near. One alone has to reach past its
+ * page, where the processor's own prefetching ends, and does so to L2. */
+static void prefetch(generator *g, const tile_input *in)
+{
+    const int size = (int)cpu_bytes(in->dtype);
+    uint32_t streams = 0;
+    for (uint32_t i = 0; i < g->p->input_count; i++)
+        streams += g->p->in[i].dense;
+    if (streams > 1)
+        x86_prefetch(g->x, AHEAD, size, 1);
+    else
+        x86_prefetch(g->x, ALONE_AHEAD, size, 2);
+}
+
 static void load_input(generator *g, int r, const tile_input *in)
 {
     x86_pointer(g->x, in->slot);
@@ -154,7 +169,7 @@ static void load_input(generator *g, int r, const tile_input *in)
     else
         x86_load(g->x, r);
     if (g->p->far)
-        x86_prefetch(g->x, AHEAD, (int)cpu_bytes(in->dtype));
+        prefetch(g, in);
 }
 
 static void load_shared(generator *g, int r, int slot)

@@ -317,9 +317,9 @@ void x86_store_upper(x86_code *x, int d, int set)
     last_element(x, d, 2);
 }
 
-void x86_prefetch(x86_code *x, int32_t ahead, int size)
+void x86_prefetch(x86_code *x, int32_t ahead, int size, uint32_t level)
 {
     byte(x, 0x0f), byte(x, 0x18);
-    byte(x, 0x8c), byte(x, scaled_rcx(size));
+    byte(x, 0x84 | level << 3), byte(x, scaled_rcx(size));
     word(x, (uint32_t)ahead);
 }

@@ -74,7 +74,8 @@ void x86_load_bf16(x86_code *x, int d);
  * x86_set_upper has set in front of the loop and nothing else writes. */
 void x86_set_upper(x86_code *x, int set);
 void x86_store_upper(x86_code *x, int d, int set);
-void x86_prefetch(x86_code *x, int32_t ahead, int size); /* both in bytes */
+/* Elements of `size` bytes, so many bytes ahead, to that level of caches. */
+void x86_prefetch(x86_code *x, int32_t ahead, int size, uint32_t level);
 
 typedef enum x86_rounding {
     X86_NEAREST = 8, /* to even; no exception */
