@@ -209,6 +209,8 @@ static void move_rows(tile_state *s, int64_t from, int64_t n)
         if (!whole)
             memcpy(row, here, (size_t)(n * bytes));
         s->at[in->slot] = whole ? here : row;
+        if (in->some_rows)
+            s->at[in->slot] = ISA(tile_some_rows)(s, in, here, row, from, n);
     }
     for (uint32_t i = 0; i < p->output_count; i++) {
         const tile_output *out = &p->out[i];

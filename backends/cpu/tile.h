@@ -58,6 +58,7 @@ typedef struct tile_input {
     uint32_t dense;
     int64_t stride[TN_MAX_RANK]; /* of the merged axes, in elements */
     uint8_t slot;                /* dense: the moving row, of f32 or bf16 */
+    uint8_t some_rows, uses;     /* dense: rows are 0 where that input is */
 } tile_input;
 
 typedef struct tile_output {
@@ -145,6 +146,12 @@ static inline int tile_operands(tn_map_op op)
  * (tile_order.c). */
 void ISA(tile_order)(const tile_program *p, const tn_program *from,
                      tn_program *to);
+
+/* Inputs that only count in some rows, and: n of such an input's elements,
+ * where it lies at `all`; there is room for them (tile_rows.c). */
+void ISA(tile_find_rows)(tile_program *p, tn_program *program);
+float *ISA(tile_some_rows)(const tile_state *s, const tile_input *x, float *all,
+                           float *room, int64_t from, int64_t n);
 
 /* Whether code is written for an op, a leaf's with that `a` (tile_operate.c),
  * and: replace runs of them by their code, if the device generates any

@@ -352,8 +352,9 @@ tn_status ISA(tile_compile)(cpu_compiler *c, const tn_plan_node *node,
         if (p->out[i].dtype == TN_BF16)
             p->out[i].moving = new_slot(p, 0, p->row_count++);
     }
-    tn_program ordered;
-    ISA(tile_order)(p, program, &ordered);
+    tn_program rowed = *program, ordered;
+    ISA(tile_find_rows)(p, &rowed);
+    ISA(tile_order)(p, &rowed, &ordered);
     allocation a = {.program = &ordered, .p = p};
     find_last_uses(&a);
     allocate_registers(&a);

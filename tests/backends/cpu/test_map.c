@@ -298,6 +298,66 @@ static void code_does_so_for_every_upper_half_of_a_float(void **state)
         expect_equal_outcomes(compute_every, 1, "avx512");
 }
 
+/* ---- rows that count ---- */
+
+/* y = x + select(uses, g, 0), uses a number for each row, some of them 0. What
+ * is g elsewhere counts for nothing; `twice`: y = g + x + ..., all of it does.
+ */
+static void expect_rows(const char *options, int64_t rows, int64_t width,
+                        int twice)
+{
+    const int64_t shape[] = {rows, width}, uses_shape[] = {rows, 1};
+    const tn_map_attr attr = {
+        .program = {.instruction = {{TN_MAP_INPUT, 0, 0, 0},
+                                    {TN_MAP_INPUT, 1, 0, 0},
+                                    {TN_MAP_INPUT, 2, 0, 0},
+                                    {TN_MAP_CONST, 0, 0, 0},
+                                    {TN_MAP_SELECT, 0, 1, 3},
+                                    {TN_MAP_ADD, 2, 4, 0},
+                                    {TN_MAP_ADD, 1, 5, 0}},
+                    .instruction_count = twice ? 7 : 6,
+                    .input_count = 3,
+                    .output_count = 1,
+                    .output = {twice ? 6 : 5},
+                    .constant_count = 1}};
+    bench t;
+    bench_open(&t, options);
+    float *uses = bench_in(&t, TN_F32, 2, uses_shape);
+    float *g = bench_in(&t, TN_F32, 2, shape);
+    float *x = bench_in(&t, TN_F32, 2, shape);
+    float *y = bench_out(&t, TN_F32, 2, shape);
+    t.in[0].shape[1] = width;
+    set_strides(&t.in[0], 1, 0);
+    bench_fill(g, rows * width, 1.0f, 1);
+    bench_fill(x, rows * width, 1.0f, 2);
+    for (int64_t r = 0; r < rows; r++) {
+        uses[r] = r % 7 == 3 || r % 11 == 4 ? (float)r : -0.0f;
+        for (int64_t c = 0; c < width && !twice && uses[r] == 0.0f; c++)
+            g[r * width + c] = NAN;
+    }
+    bench_run(&t, TN_OP_MAP, &attr);
+    for (int64_t i = 0; i < rows * width; i++) {
+        const float used = uses[i / width] != 0.0f ? g[i] : 0.0f;
+        assert_true(y[i] == (twice ? g[i] + (x[i] + used) : x[i] + used));
+    }
+    bench_close(&t);
+}
+
+static void rows_without_uses_are_zeros(void **state)
+{
+    (void)state;
+    static const int64_t sizes[][2] = {{40, 384}, {300, 77}, {9, 1029},
+                                       {700, 3},  {64, 512}, {2, 1}};
+    static const char *const options[] = {"{vectors: avx2}",
+                                          "{vectors: avx2, jit: false}",
+                                          "{threads: 2}", "{jit: false}"};
+    for (size_t o = 0; o < sizeof options / sizeof *options; o++)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            expect_rows(options[o], sizes[i][0], sizes[i][1], 0);
+            expect_rows(options[o], sizes[i][0], sizes[i][1], 1);
+        }
+}
+
 /* ---- that there is code at all ---- */
 
 /* Bytes of this process that can be executed and come from no file. */
@@ -347,6 +407,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(code_computes_what_the_interpreter_does),
         cmocka_unit_test(code_does_so_for_every_upper_half_of_a_float),
+        cmocka_unit_test(rows_without_uses_are_zeros),
         cmocka_unit_test(a_plan_has_code_while_it_lives_unless_told_not_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
