@@ -9,7 +9,8 @@ enum {
     MOST_COLUMNS = 331,
     PROGRAMS = 400,
     LARGEST_COUNT = ROWS * MOST_COLUMNS,
-    EVERY = 1 << 16, /* number of 16 bits */
+    EVERY = 1 << 16,      /* upper half of a float */
+    FAR_BYTES = 68 << 20, /* code calls for that much early */
 };
 
 /* ---- random programs ---- */
@@ -235,6 +236,36 @@ static int compute_every(bench *t, uint32_t seed, outcome *to)
     return EVERY;
 }
 
+/* A sum of products over what lies far away: one tensor, then two in bf16. */
+static int compute_far(bench *t, uint32_t seed, outcome *to)
+{
+    const uint8_t inputs = (uint8_t)(1 + seed);
+    const tn_dtype dtype = seed ? TN_BF16 : TN_F32;
+    const int64_t shape[1] = {FAR_BYTES / 4 - 1};
+    const tn_reduce_attr attr = {
+        .kind = TN_REDUCE_SUM,
+        .axes = 1,
+        .program = {
+            .input_count = inputs,
+            .output_count = 1,
+            .instruction_count = 3,
+            .output = {2},
+            .instruction = {{TN_MAP_INPUT, 0, 0, 0},
+                            {TN_MAP_INPUT, (uint8_t)seed, 0, 0},
+                            {TN_MAP_MUL, 0, 1, 0}},
+        }};
+    t->used = t->in_count = t->out_count = 0;
+    for (uint8_t i = 0; i < inputs; i++)
+        bench_in(t, dtype, 1, shape);
+    uint32_t *words = (uint32_t *)(void *)t->memory;
+    for (uint32_t k = 0; k < FAR_BYTES / 4; k++)
+        words[k] = 0x3f803f80u + k % 127;
+    bench_out(t, TN_F32, 1, (int64_t[]){1});
+    bench_run(t, TN_OP_REDUCE, &attr);
+    read_outputs(t, 1, to);
+    return 1;
+}
+
 /* Equal bits; of NaNs only that both are: which operand's payload comes out is
  * the compiler's choice. */
 static int is_same_value(const outcome *a, const outcome *b, int output, int k)
@@ -296,6 +327,14 @@ static void code_does_so_for_every_upper_half_of_a_float(void **state)
     expect_equal_outcomes(compute_every, 1, "avx2");
     if (bench_has_avx512())
         expect_equal_outcomes(compute_every, 1, "avx512");
+}
+
+static void code_does_so_where_it_calls_for_memory_early(void **state)
+{
+    (void)state;
+    expect_equal_outcomes(compute_far, 2, "avx2");
+    if (bench_has_avx512())
+        expect_equal_outcomes(compute_far, 2, "avx512");
 }
 
 /* ---- rows that count ---- */
@@ -407,6 +446,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(code_computes_what_the_interpreter_does),
         cmocka_unit_test(code_does_so_for_every_upper_half_of_a_float),
+        cmocka_unit_test(code_does_so_where_it_calls_for_memory_early),
         cmocka_unit_test(rows_without_uses_are_zeros),
         cmocka_unit_test(a_plan_has_code_while_it_lives_unless_told_not_to),
     };
