@@ -34,7 +34,8 @@ struct cpu_compiler {
     uint32_t barrier; /* the next step is to start behind all before it */
     uint32_t out_of_memory;
     int64_t shared_used;
-    char *spare; /* what cpu_argument returns when there is no memory */
+    void *product; /* cpu_follow */
+    char *spare;   /* what cpu_argument returns when there is no memory */
     tn_buffer *const *arenas;
 };
 
@@ -116,6 +117,13 @@ void *cpu_at(const cpu_compiler *c, const tn_operand *operand)
         return NULL;
     const tn_buffer *arena = c->arenas[operand->arena];
     return arena && arena->at ? arena->at + operand->offset : NULL;
+}
+
+void *cpu_follow(cpu_compiler *c, void *product)
+{
+    void *before = c->product;
+    c->product = product;
+    return before;
 }
 
 uint32_t cpu_threads(const cpu_compiler *c)

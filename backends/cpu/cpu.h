@@ -58,6 +58,9 @@ int64_t cpu_shared(cpu_compiler *c, int64_t bytes);
 /* Address of an operand; NULL for an absent one. */
 void *cpu_at(const cpu_compiler *c, const tn_operand *operand);
 
+/* Remember a product; what was remembered before it, NULL at first. */
+void *cpu_follow(cpu_compiler *c, void *product);
+
 /* How many threads will run it: for products, whose bits do not depend on how
  * they are cut (gemm.h), and for who runs what. */
 uint32_t cpu_threads(const cpu_compiler *c);

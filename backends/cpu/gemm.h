@@ -52,6 +52,14 @@ static inline float gemm_element(gemm_any x, int64_t i, int64_t j)
                               : gemm_floats(x)[at];
 }
 
+/* What is packed after this: `left` lines of memory, `pitch` bytes apart. Tiles
+ * leave memory idle and call for a part of it each. */
+typedef struct gemm_next {
+    const char *at;
+    int64_t pitch, left;
+    int64_t mask; /* lines of the cache in each, a power of two, less one */
+} gemm_next;
+
 /* Where a block goes; `add` only where it is f32. */
 typedef struct gemm_into {
     char *at;
@@ -72,11 +80,16 @@ static inline cpu_products gemm_products(const cpu_compiler *c, gemm_any a,
 
 /* c (M, N) = a (M, K) b (K, N), a and b with stride 1 in one axis; sums are
  * f32. An element of c is the same bits whatever the block around it.
- * `scratch`: gemm_scratch bytes, 64-byte aligned. */
+ * `after`: what this thread packs next, or NULL; `scratch`: gemm_scratch bytes,
+ * 64-byte aligned. */
 void ISA(gemm)(cpu_products how, int64_t M, int64_t N, int64_t K, gemm_any a,
-               gemm_any b, gemm_into c, float *scratch);
+               gemm_any b, gemm_into c, const gemm_next *after, float *scratch);
 int64_t ISA(gemm_scratch)(cpu_products how, int64_t M, int64_t N, int64_t K,
                           tn_dtype c);
+
+/* What `gemm` packs first, of b. */
+gemm_next ISA(gemm_first)(int64_t M, int64_t N, int64_t K, gemm_any a,
+                          gemm_any b);
 
 /* How `gemm` goes about a product, for who cuts it into blocks: which operands
  * it copies, so that few are copied twice, and the multiples of rows and

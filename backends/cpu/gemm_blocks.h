@@ -47,14 +47,6 @@ typedef struct gemm_columns {
     float *scale; /* of each column */
 } gemm_columns;
 
-/* What is packed after this: `left` lines of memory, `pitch` bytes apart. Tiles
- * leave memory idle and call for a part of it each. */
-typedef struct gemm_next {
-    const char *at;
-    int64_t pitch, left;
-    int64_t mask; /* lines of the cache in each, a power of two, less one */
-} gemm_next;
-
 /* What a tile multiplies: some of ROWS rows by a panel of columns. */
 typedef struct gemm_factors {
     int64_t words; /* along K */
@@ -99,7 +91,8 @@ extern const gemm_kind ISA(gemm_pairs);
 
 /* c (M, N) = a b, added to what is there if c.add. */
 void ISA(gemm_packed)(const gemm_kind *kind, int64_t M, int64_t N, int64_t K,
-                      gemm_any a, gemm_any b, gemm_into c, float *scratch);
+                      gemm_any a, gemm_any b, gemm_into c,
+                      const gemm_next *after, float *scratch);
 int64_t ISA(gemm_packed_floats)(const gemm_kind *kind, int64_t M, int64_t N,
                                 int64_t K, tn_dtype c);
 

@@ -86,6 +86,7 @@ typedef struct block {
     gemm_any x, y; /* (m, K), (K, n) */
     gemm_sums c;
     int turned; /* c is (n, m) */
+    const gemm_next *after;
     float *room, *x_scale;
     gemm_columns packed;
 } block;
@@ -218,8 +219,8 @@ static int64_t rows_at_once(const block *b, int64_t M, int64_t N)
 }
 
 /* What is packed when rows up to `end` have been multiplied: those behind them;
- * when all have, the columns of y behind these, or those of the next stretch.
- */
+ * when all have, the columns of y behind these, or those of the next stretch,
+ * or what is packed after this block. */
 static gemm_next next_packed(const block *b, int64_t M, int64_t N, int64_t K,
                              const part *p, int64_t k, int64_t end)
 {
@@ -230,7 +231,7 @@ static gemm_next next_packed(const block *b, int64_t M, int64_t N, int64_t K,
                        cpu_min(GEMM_BLOCK_ROWS, M - end),
                        cpu_min(GEMM_STRETCH, K - k));
     if (rest <= 0)
-        return nothing(b->packed.at);
+        return b->after ? *b->after : nothing(b->packed.at);
     return next_of(transposed(gemm_from(b->y, K - rest, j)),
                    cpu_min(MOST_COLUMNS, N - j), cpu_min(GEMM_STRETCH, rest));
 }
@@ -266,6 +267,15 @@ static void multiply(const block *b, int64_t M, int64_t N, int64_t K,
 static int is_turned(int64_t M, int64_t N, gemm_any a, gemm_any b)
 {
     return gemm_is_across(b) && (a.column != 1 || (N > M && M <= FEW_ROWS));
+}
+
+gemm_next ISA(gemm_first)(int64_t M, int64_t N, int64_t K, gemm_any a,
+                          gemm_any b)
+{
+    return is_turned(M, N, a, b)
+               ? nothing(NULL)
+               : next_of(transposed(b), cpu_min(MOST_COLUMNS, N),
+                         cpu_min(GEMM_STRETCH, K));
 }
 
 gemm_order ISA(gemm_order_of)(cpu_products how, int64_t M, int64_t N,
@@ -320,7 +330,8 @@ static gemm_sums sums_of(gemm_into c, int64_t N, float *wide)
 }
 
 void ISA(gemm_packed)(const gemm_kind *kind, int64_t M, int64_t N, int64_t K,
-                      gemm_any a, gemm_any b, gemm_into c, float *scratch)
+                      gemm_any a, gemm_any b, gemm_into c,
+                      const gemm_next *after, float *scratch)
 {
     const room r = room_of(kind, M, N, K, c.dtype);
     block k = {.kind = kind,
@@ -328,6 +339,7 @@ void ISA(gemm_packed)(const gemm_kind *kind, int64_t M, int64_t N, int64_t K,
                .y = b,
                .c = sums_of(c, N, scratch + r.c),
                .turned = is_turned(M, N, a, b),
+               .after = after,
                .room = scratch + r.x,
                .x_scale = scratch,
                .packed = {scratch + r.y, scratch + r.y_scale}};

@@ -72,7 +72,7 @@ static void multiply(const grouped *g, const cpu_worker *w, int64_t M,
     if (gemm_is_few(M, b))
         ISA(gemm_few)(M, N, K, a, b, into, 0, w->scratch);
     else
-        ISA(gemm)(g->how, M, N, K, a, b, into, w->scratch);
+        ISA(gemm)(g->how, M, N, K, a, b, into, NULL, w->scratch);
 }
 
 static void run_grouped(const void *argument, cpu_worker *w, int64_t task)

@@ -30,7 +30,8 @@ enum {
 /* Less than this is not worth another thread: 0.1 ms. */
 static const double slice_flops = 10e6;
 
-typedef struct product {
+typedef struct product product;
+struct product {
     int64_t M, N, K;
     gemm_any a, b;
     char *c;
@@ -44,13 +45,15 @@ typedef struct product {
     int64_t batch_a[TN_MAX_RANK], batch_b[TN_MAX_RANK]; /* strides */
     int64_t m_slice, n_slice, m_parts, n_parts;
     int64_t batches, batches_per_task;
-    int few; /* rows */
-} product;
+    int few;              /* rows */
+    const product *after; /* what is packed behind this one, or NULL */
+};
 
 /* ---- running ---- */
 
 static void run_slice(const product *p, const cpu_worker *w, gemm_any a,
-                      gemm_any b, char *c_at, int64_t m, int64_t n)
+                      gemm_any b, char *c_at, int64_t m, int64_t n,
+                      const gemm_next *after)
 {
     const int64_t rows = cpu_min(p->m_slice, p->M - m);
     const int64_t columns = cpu_min(p->n_slice, p->N - n);
@@ -61,7 +64,18 @@ static void run_slice(const product *p, const cpu_worker *w, gemm_any a,
     if (p->few)
         ISA(gemm_few)(rows, columns, p->K, a, b, into, 0, w->scratch);
     else
-        ISA(gemm)(p->how, rows, columns, p->K, a, b, into, w->scratch);
+        ISA(gemm)(p->how, rows, columns, p->K, a, b, into, after, w->scratch);
+}
+
+/* What a thread packs first of a product, where it has this task of it. */
+static gemm_next first_of(const product *p, int64_t task)
+{
+    if (!p)
+        return (gemm_next){0};
+    const int64_t n = task % p->n_parts * p->n_slice;
+    return ISA(gemm_first)(cpu_min(p->m_slice, p->M),
+                           cpu_min(p->n_slice, p->N - n), p->K, p->a,
+                           gemm_from(p->b, 0, n));
 }
 
 static void run_product(const void *argument, cpu_worker *w, int64_t task)
@@ -76,6 +90,7 @@ static void run_product(const void *argument, cpu_worker *w, int64_t task)
     const int64_t m = task / p->n_parts % p->m_parts * p->m_slice;
     const int64_t first = task / p->n_parts / p->m_parts * p->batches_per_task;
     const int64_t end = cpu_min(first + p->batches_per_task, p->batches);
+    const gemm_next after = first_of(p->after, task);
     for (int64_t batch = first; batch < end; batch++) {
         gemm_any a = p->a, b = p->b;
         a.at = base;
@@ -86,7 +101,7 @@ static void run_product(const void *argument, cpu_worker *w, int64_t task)
             a.at += a_bytes * at * p->batch_a[i];
             b.at += b_bytes * at * p->batch_b[i];
         }
-        run_slice(p, w, a, b, to + batch * c_bytes, m, n);
+        run_slice(p, w, a, b, to + batch * c_bytes, m, n, &after);
     }
 }
 
@@ -261,6 +276,15 @@ static void emit(cpu_compiler *c, product *p)
     cpu_step(c, run_product, p, tasks_of(p));
 }
 
+/* Weights, which no step writes, are called for by the product before. */
+static void follow(cpu_compiler *c, product *p, tn_arena arena)
+{
+    product *before = cpu_follow(c, p);
+    if (before && !p->few &&
+        (arena == TN_ARENA_PARAM || arena == TN_ARENA_COPY))
+        before->after = p;
+}
+
 /* K = 0: sums of nothing. */
 static void run_zero(const void *argument, cpu_worker *w, int64_t task)
 {
@@ -306,6 +330,7 @@ tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
         return TN_OK;
     }
     emit(c, p);
+    follow(c, p, b->arena);
     return TN_OK;
 }
 

@@ -141,7 +141,7 @@ static void gram(const schulz *n, const cpu_worker *w, const float *X, float *G,
     ISA(gemm)
     (CPU_FLOATS, rows, columns, n->L, matrix(X + i * across, across, along),
      matrix(X + j * across, along, across), into(G + i * n->S + j, n->S),
-     w->scratch);
+     NULL, w->scratch);
     if (i < j)
         mirror(n, G, i, rows, j, columns);
 }
@@ -158,7 +158,7 @@ static void polynomial(const schulz *n, const cpu_worker *w, const float *G,
     const int64_t columns = cpu_min(n->block, n->S - j);
     ISA(gemm)
     (CPU_FLOATS, rows, columns, n->S, matrix(G + i * n->S, n->S, 1),
-     matrix(G + j, n->S, 1), into(U + i * n->S + j, n->S), w->scratch);
+     matrix(G + j, n->S, 1), into(U + i * n->S + j, n->S), NULL, w->scratch);
     for (int64_t r = i; r < i + rows; r++) {
         float *to = U + r * n->S + j;
         const float *from = G + r * n->S + j;
@@ -181,9 +181,9 @@ static void apply(const schulz *n, const cpu_worker *w, const float *X,
     if (n->R > n->C)
         ISA(gemm)
     (CPU_FLOATS, count, n->S, n->S, matrix(X + at * n->C, n->C, 1), by,
-     into(next + at * n->C, n->C), w->scratch);
+     into(next + at * n->C, n->C), NULL, w->scratch);
     else ISA(gemm)(CPU_FLOATS, n->S, count, n->S, by, matrix(X + at, n->C, 1),
-                   into(next + at, n->C), w->scratch);
+                   into(next + at, n->C), NULL, w->scratch);
 }
 
 static int64_t pairs(const schulz *n)

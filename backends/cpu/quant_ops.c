@@ -189,7 +189,7 @@ static void run_many(const void *argument, cpu_worker *w, int64_t task)
     (p->dtype, p->b + (n + j) * p->b_pitch, p->K, decoded + j * p->K);
     ISA(gemm)
     (CPU_FLOATS, p->M, columns, p->K, p->a,
-     (gemm_any){(const char *)decoded, TN_F32, 1, p->K}, into,
+     (gemm_any){(const char *)decoded, TN_F32, 1, p->K}, into, NULL,
      decoded + decoded_floats(p));
 }
 
