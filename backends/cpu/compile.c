@@ -93,6 +93,15 @@ void cpu_step(cpu_compiler *c, cpu_task task, const void *argument,
     c->barrier = 0;
 }
 
+void cpu_step_along(cpu_compiler *c, cpu_task task, const void *argument,
+                    int64_t tasks)
+{
+    const uint32_t count = c->exec->step_count;
+    cpu_step(c, task, argument, tasks);
+    if (c->exec->step_count > count && tasks >= cpu_threads(c))
+        c->exec->steps[count].along = 1;
+}
+
 void cpu_barrier(cpu_compiler *c)
 {
     c->barrier = 1;

@@ -47,6 +47,10 @@ void *cpu_argument(cpu_compiler *c, size_t bytes);
  * node's earlier steps unless cpu_barrier stands between them. */
 void cpu_step(cpu_compiler *c, cpu_task task, const void *argument,
               int64_t tasks);
+/* The same where tasks are equal and lie behind each other in memory: each
+ * thread runs neighbours, so that what it streams is long. */
+void cpu_step_along(cpu_compiler *c, cpu_task task, const void *argument,
+                    int64_t tasks);
 void cpu_barrier(cpu_compiler *c);
 
 /* At least so many bytes of scratch for each thread. */

@@ -16,6 +16,7 @@ typedef struct cpu_run_step {
     uint32_t node;
     uint32_t barrier;      /* meet before this step */
     uint32_t first_thread; /* who runs task 0 */
+    uint32_t along;        /* a thread's tasks are neighbours */
 } cpu_run_step;
 
 typedef struct cpu_segment {

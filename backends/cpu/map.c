@@ -26,6 +26,6 @@ tn_status ISA(compile_map)(cpu_compiler *c, const tn_plan_node *node,
     TN_TRY(ISA(tile_compile)(c, node, &attr->program, &node->out[0], node->out,
                              p, err));
     cpu_scratch(c, ISA(tile_scratch_bytes)(p));
-    cpu_step(c, run_map, p, cpu_parts(p->elements, TASK_ELEMENTS));
+    cpu_step_along(c, run_map, p, cpu_parts(p->elements, TASK_ELEMENTS));
     return TN_OK;
 }

@@ -92,7 +92,7 @@ tn_status ISA(compile_rms_norm)(cpu_compiler *c, const tn_plan_node *node,
     k->y = lines_of(c, &node->out[0]);
     k->rstd = cpu_at(c, &node->out[1]);
     k->rows_per_task = cpu_share(k->rows, k->rows_per_task);
-    cpu_step(c, run_norm, k, cpu_parts(k->rows, k->rows_per_task));
+    cpu_step_along(c, run_norm, k, cpu_parts(k->rows, k->rows_per_task));
     return TN_OK;
 }
 
@@ -161,7 +161,7 @@ tn_status ISA(compile_rms_norm_bwd)(cpu_compiler *c, const tn_plan_node *node,
     k->blocks = cpu_parts(k->rows, k->rows_per_task);
     k->partial =
         cpu_shared(c, k->blocks * v_round_up(k->C) * (int64_t)sizeof(float));
-    cpu_step(c, run_norm_bwd, k, k->blocks);
+    cpu_step_along(c, run_norm_bwd, k, k->blocks);
     cpu_barrier(c);
     cpu_step(c, run_sum_blocks, k, cpu_parts(k->C, COLUMNS));
     return TN_OK;

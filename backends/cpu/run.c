@@ -2,7 +2,8 @@
  * run.c - all threads walk the list of steps, together, inside one region.
  *
  * Nothing is allocated, looked up or decided here. Task i of a step belongs to
- * thread (first + i) modulo their number.
+ * thread (first + i) modulo their number, or, where neighbours are to stay
+ * together, each thread has a part of them.
  */
 #include "exec.h"
 
@@ -14,13 +15,27 @@ typedef struct walk {
     const cpu_segment *segment;
 } walk;
 
-static inline void run_step(const cpu_run_step *s, cpu_worker *w,
-                            uint32_t thread, uint32_t threads)
+static inline void run_neighbours(const cpu_run_step *s, cpu_worker *w,
+                                  uint32_t thread, uint32_t threads)
+{
+    const int64_t end = s->tasks * (thread + 1) / threads;
+    for (int64_t task = s->tasks * thread / threads; task < end; task++)
+        s->task(s->argument, w, task);
+}
+
+static inline void run_in_turn(const cpu_run_step *s, cpu_worker *w,
+                               uint32_t thread, uint32_t threads)
 {
     const uint32_t first = s->first_thread;
     int64_t task = thread >= first ? thread - first : thread + threads - first;
     for (; task < s->tasks; task += threads)
         s->task(s->argument, w, task);
+}
+
+static inline void run_step(const cpu_run_step *s, cpu_worker *w,
+                            uint32_t thread, uint32_t threads)
+{
+    (s->along ? run_neighbours : run_in_turn)(s, w, thread, threads);
 }
 
 static void walk_steps(void *argument, uint32_t thread, uint32_t threads)
