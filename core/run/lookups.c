@@ -2,10 +2,9 @@
  * lookups.c - gradients of tables of which a step looks up few rows.
  *
  * A step of 1,024 tokens reads some 500 of an embedding's 50,257 rows. The
- * gradient of the others is 0, and to write and to read all those zeros would
- * take as long as to update half as many parameters. Here only rows that are
- * looked up are written. Beside the slab lies how often each one was, its
- * *uses*, which say what is valid:
+ * gradient of the others is 0, and all those zeros would be written once and
+ * read twice. Here only rows that are looked up are written. Beside the slab
+ * lies how often each one was, its *uses*, which say what is valid:
  *
  *     first     uses = counts of tokens; g[tokens] = 0;          g += rows
  *     next      g[tokens] = g[tokens] where uses[tokens], else 0; g += rows;
