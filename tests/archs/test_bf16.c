@@ -11,7 +11,7 @@
  * and convolutions, casts fuse with what makes their operands, and those are
  * not rounded: 5e-3.
  */
-#include "run_rig.h"
+#include "training_rig.h"
 #include "stacks.h"
 
 #include "run/checkpoint.h"
@@ -30,17 +30,6 @@ static const char on_one_thread[] = "backend={plugin: cpu, threads: 1}";
 static const char on_oracle[] = "backend=reference";
 static const char f32[] = "precision=f32";
 static const char bf16[] = "precision=bf16";
-
-static tni_training *start(run_rig *rig, const char *const *set)
-{
-    tni_training *t;
-    tn_error err = TN_ERROR_NONE;
-    tn_assert_ok_err(tni_training_create(run_rig_recipe(rig, set), &t, &err),
-                     err);
-    tn_assert_ok_err(tni_training_commit(t, &err), err);
-    tn_assert_ok_err(tni_weights_draw(t->session, &err), err);
-    return t;
-}
 
 static tn_batch batch_of(const tni_recipe *r, int64_t first_row)
 {

@@ -3,7 +3,7 @@
  * whom: every architecture, and two in one stack, with every optimizer, on the
  * oracle in double.
  */
-#include "run_rig.h"
+#include "training_rig.h"
 #include "stacks.h"
 
 #include "run/checkpoint.h"
@@ -12,17 +12,6 @@
 #include "run/weights.h"
 
 /* ---- a run, step by step ---- */
-
-static tni_training *start(run_rig *rig, const char *const *set)
-{
-    tni_training *t;
-    tn_error err = TN_ERROR_NONE;
-    tn_assert_ok_err(tni_training_create(run_rig_recipe(rig, set), &t, &err),
-                     err);
-    tn_assert_ok_err(tni_training_commit(t, &err), err);
-    tn_assert_ok_err(tni_weights_draw(t->session, &err), err);
-    return t;
-}
 
 /* Rows differ; the last target of every second one is ignored. */
 static tn_batch batch_of(const tni_recipe *r, int64_t first_row)

@@ -7,7 +7,7 @@
 #ifndef TRAINING_LAWS_H
 #define TRAINING_LAWS_H
 
-#include "run_rig.h"
+#include "training_rig.h"
 
 #include "run/checkpoint.h"
 #include "run/evaluate.h"
@@ -37,17 +37,6 @@ static const char *const optimizers[] = {
      "plugin: adamw, lr: 1.0e-3}, {match: '*', plugin: muon, lr: 0.01}]"),
 };
 enum { OPTIMIZERS = sizeof optimizers / sizeof optimizers[0] };
-
-static tni_training *start(run_rig *rig, const char *const *set)
-{
-    tni_training *t;
-    tn_error err = TN_ERROR_NONE;
-    tn_assert_ok_err(tni_training_create(run_rig_recipe(rig, set), &t, &err),
-                     err);
-    tn_assert_ok_err(tni_training_commit(t, &err), err);
-    tn_assert_ok_err(tni_weights_draw(t->session, &err), err);
-    return t;
-}
 
 /* Counting, modulo a prime; the last target of every second row is ignored. */
 static tn_batch batch_of(const tni_recipe *r, int64_t first_row)

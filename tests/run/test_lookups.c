@@ -2,23 +2,11 @@
  * test_lookups.c - a table of which a step looks up few rows trains as if all
  * of its gradient were written.
  */
-#include "run_rig.h"
+#include "training_rig.h"
 
 #include "run/evaluate.h"
 #include "run/training.h"
 #include "run/weights.h"
-
-/* A training run with drawn weights. */
-static tni_training *start(run_rig *rig, const char *const *set)
-{
-    tni_training *t;
-    tn_error err = TN_ERROR_NONE;
-    tn_assert_ok_err(tni_training_create(run_rig_recipe(rig, set), &t, &err),
-                     err);
-    tn_assert_ok_err(tni_training_commit(t, &err), err);
-    tn_assert_ok_err(tni_weights_draw(t->session, &err), err);
-    return t;
-}
 
 static int tables_of(const tni_training *t)
 {

@@ -3,7 +3,7 @@
  * by one, from the file to the gradients; rows that nobody divides are one
  * document; a layer that would mix them stops the run before it starts.
  */
-#include "run_rig.h"
+#include "training_rig.h"
 
 #include "run/evaluate.h"
 #include "run/training.h"
@@ -184,17 +184,6 @@ static void recompute_and_threads_change_no_bit(void **state)
 }
 
 /* ---- rows that nobody divides ---- */
-
-static tni_training *start(run_rig *rig, const char *const *set)
-{
-    tni_training *t;
-    tn_error err = TN_ERROR_NONE;
-    tn_assert_ok_err(tni_training_create(run_rig_recipe(rig, set), &t, &err),
-                     err);
-    tn_assert_ok_err(tni_training_commit(t, &err), err);
-    tn_assert_ok_err(tni_weights_draw(t->session, &err), err);
-    return t;
-}
 
 /* The same batch with plans that keep documents apart and without: a row of
  * one document has the same bits. */

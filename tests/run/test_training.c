@@ -2,23 +2,11 @@
  * test_training.c - the plans of a step: sums that divide once, updates that
  * change nothing when they should not.
  */
-#include "run_rig.h"
+#include "training_rig.h"
 
 #include "run/evaluate.h"
 #include "run/training.h"
 #include "run/weights.h"
-
-/* A training run with drawn weights. */
-static tni_training *start(run_rig *rig, const char *const *set)
-{
-    tni_training *t;
-    tn_error err = TN_ERROR_NONE;
-    tn_assert_ok_err(tni_training_create(run_rig_recipe(rig, set), &t, &err),
-                     err);
-    tn_assert_ok_err(tni_training_commit(t, &err), err);
-    tn_assert_ok_err(tni_weights_draw(t->session, &err), err);
-    return t;
-}
 
 /* Rows of text that differ; the last target of each row is ignored. */
 static tn_batch batch_of(const tni_recipe *r, int64_t first_row)
