@@ -29,6 +29,7 @@
 #define CPU_ATTENTION_WHOLE_H
 
 #include "attention.h"
+#include "vmath.h"
 #include "whole.h"
 
 enum {
@@ -224,8 +225,6 @@ CPU_INLINE vf whole_exp2(vf x)
     const vi bits = i_add(v_bits(p), i_shift_left(v_bits(shifted), 23));
     return v_select(v_lt(x, v_set(-125.0f)), v_zero(), v_from_bits(bits));
 }
-
-static const float WHOLE_LOG2E = 0x1.715476p+0f;
 
 /* Numbers too small for f32 are 0 from here on, as they cost a hundred cycles
  * each: what was is returned, for whole_leave. */

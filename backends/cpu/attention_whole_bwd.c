@@ -137,8 +137,7 @@ static void load_queries(const attention *a, queries *i, int64_t b, int64_t t,
         const int64_t left = l->count - n;
         v_store(i->scale + n, v_load(i->q.scale + n) * v_set(a->scale));
         v_store(i->delta + n, deltas(a, row + n * a->dout.row, left));
-        v_store(i->minus_lse + n,
-                v_load_n(lse + n, left) * v_set(-WHOLE_LOG2E));
+        v_store(i->minus_lse + n, v_load_n(lse + n, left) * v_set(-EXP_LOG2_E));
     }
     memset(i->dq, 0, (size_t)(l->padded * 2 * i->q.width) * sizeof *i->dq);
 }
@@ -165,7 +164,7 @@ CPU_INLINE void weigh_key(const attention *a, const queries *i, weights *w,
     for (int64_t m = skip; m < n; m += VW) {
         const vf s = v_load(p_row + m);
         const vf p =
-            whole_exp2(v_fma(s, v_set(WHOLE_LOG2E), v_load(i->minus_lse + m)));
+            whole_exp2(v_fma(s, v_set(EXP_LOG2_E), v_load(i->minus_lse + m)));
         vf ds = p * (v_load(ds_row + m) - v_load(w->delta + m));
         if (capped)
             ds = through_cap(a, s, p, ds);

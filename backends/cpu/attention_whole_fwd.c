@@ -115,7 +115,7 @@ CPU_INLINE vf largest(vf m, const float *s, int64_t n, int64_t keys)
 static void weigh(unit *u, const block *k, room *w, int64_t i, int64_t keys)
 {
     const int64_t n = u->l.padded;
-    const vf log2e = v_set(WHOLE_LOG2E), before = v_load(u->m + i);
+    const vf log2e = v_set(EXP_LOG2_E), before = v_load(u->m + i);
     const vf m = largest(before, w->s + i, n, keys);
     const vf base = v_select(v_eq(m, v_set(-INFINITY)), v_zero(), m) * log2e;
     vf sum = v_zero(), squares = v_zero();

@@ -72,15 +72,13 @@ static float largest(const float *z, int64_t n)
     return v_largest(v_max(v_max(most[0], most[1]), v_max(most[2], most[3])));
 }
 
-static const float LOG2E = 0x1.715476p+0f;
-
 /* Of 2^(z log2 e - base), which stay in z if `keep`; `next`, a row as long, is
  * called for meanwhile. */
 static double sum_of_exponentials(float *z, int64_t n, float base, int keep,
                                   const float *next)
 {
     enum { TOGETHER = 1024 };
-    const vf log2e = v_set(LOG2E), minus_base = v_set(-base);
+    const vf log2e = v_set(EXP_LOG2_E), minus_base = v_set(-base);
     double sum = 0.0;
     for (int64_t from = 0; from < n; from += TOGETHER) {
         const int64_t end = cpu_min(n, from + TOGETHER);
@@ -144,10 +142,10 @@ static void run_row(const chunk *k, int64_t row, float *z, int64_t target,
 {
     if (k->cap > 0.0f)
         cap_row(z, k->V, k->cap);
-    const float base = largest(z, k->V) * LOG2E, at_target = z[target];
+    const float base = largest(z, k->V) * EXP_LOG2_E, at_target = z[target];
     const int keep = k->dnll && k->cap == 0.0f;
     const double sum = sum_of_exponentials(z, k->V, base, keep, next);
-    const double lse = (double)base / (double)LOG2E + log(sum);
+    const double lse = (double)base / (double)EXP_LOG2_E + log(sum);
     k->nll[row] = (float)(lse - (double)at_target);
     if (!k->dnll)
         return;

@@ -81,7 +81,7 @@ CPU_INLINE vf exp2_poly(vf r)
  * to 2^0, as in a softmax, is the smaller the farther off. */
 CPU_INLINE vf v_exp2(vf x)
 {
-    const vf whole = v_set(0x1.8p23f);
+    const vf whole = v_set(EXP_WHOLE);
     const vm some = v_not_lt(x, v_set(-150.0f));
     const vf n = (x + whole) - whole;
     const vf r = x - n;
