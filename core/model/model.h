@@ -17,6 +17,13 @@
 /* A weight and its place in the slab. */
 enum { TNI_WEIGHT_ALIGN = 128 }; /* elements */
 
+/* Up to where the next weight may begin. */
+static inline int64_t tni_weight_aligned(int64_t elements)
+{
+    return (elements + TNI_WEIGHT_ALIGN - 1) / TNI_WEIGHT_ALIGN *
+           TNI_WEIGHT_ALIGN;
+}
+
 typedef struct tni_weight {
     const char *name;   /* "model.layers.0.self_attn.q_proj.weight" */
     const char *theirs; /* in Hugging Face's form, where it differs; or NULL */

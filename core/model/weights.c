@@ -219,8 +219,7 @@ static int alike(const tni_weight *a, const tni_weight *b)
 /* The copy's place is among those of its storey. */
 static void place(tni_weight *w, taken *t)
 {
-    const int64_t room = (w->elements + TNI_WEIGHT_ALIGN - 1) /
-                         TNI_WEIGHT_ALIGN * TNI_WEIGHT_ALIGN;
+    const int64_t room = tni_weight_aligned(w->elements);
     w->offset = t->slab;
     w->copy_offset = 2 * t->storey[storey(w)];
     t->slab += room;

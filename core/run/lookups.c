@@ -53,8 +53,7 @@ void tni_lookups_find(tni_training *t, tni_graph *g, uint32_t weight,
     if (!is_seldom(t->recipe, w) || !scatter_of(g, gradient))
         return;
     t->uses[weight] = t->gradient_elements;
-    t->gradient_elements += (w->shape[0] + TNI_WEIGHT_ALIGN - 1) /
-                            TNI_WEIGHT_ALIGN * TNI_WEIGHT_ALIGN;
+    t->gradient_elements += tni_weight_aligned(w->shape[0]);
 }
 
 /* ---- writing ---- */

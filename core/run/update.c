@@ -112,8 +112,7 @@ static int64_t behind(const stretch *s)
     int64_t elements = 1;
     for (uint32_t i = 0; i < s->rank; i++)
         elements *= s->shape[i];
-    return (s->first + elements + TNI_WEIGHT_ALIGN - 1) / TNI_WEIGHT_ALIGN *
-           TNI_WEIGHT_ALIGN;
+    return tni_weight_aligned(s->first + elements);
 }
 
 static tn_tensor gradients_of(const tni_training *t, tni_graph *g,
@@ -196,16 +195,10 @@ static void describe_matrices(const tni_training *t, tni_graph *g,
                               uint32_t group, tn_tensor scale, tn_tensor ok)
 {
     const tni_group *of = &t->recipe->groups[group];
-    int64_t at = of->first;
-    while (at < of->first + of->elements) {
-        const tni_weight *w = weight_at(t, group, at);
-        if (!w) { /* a gap of alignment */
-            at += TNI_WEIGHT_ALIGN - at % TNI_WEIGHT_ALIGN;
-            continue;
-        }
-        const stretch s = matrices_from(t, group, w);
+    for (int64_t at = of->first; at < of->first + of->elements;) {
+        const stretch s = matrices_from(t, group, weight_at(t, group, at));
         describe_slot(t, g, group, &s, scale, ok);
-        at += s.shape[0] * s.shape[1] * s.shape[2];
+        at = behind(&s);
     }
 }
 
