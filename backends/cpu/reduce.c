@@ -110,14 +110,28 @@ static void put(const stage *s, float *out, int64_t at, float value)
 
 /* ---- C = 1: results are runs of consecutive elements ---- */
 
+/* One tile to one number, that of zeros only where it is not known. */
+static float fold_tile(const stage *s, tile_state *t, int64_t from, int64_t n,
+                       float *of_zeros)
+{
+    const int zeros = n == TILE && ISA(tile_is_zeros)(t, from, n);
+    if (zeros && !isnan(*of_zeros))
+        return *of_zeros;
+    const float part = fold(s->kind, ISA(tile_run)(t, from, n), n);
+    if (zeros)
+        *of_zeros = part;
+    return part;
+}
+
 /* One unit: elements [from, end) to one number. */
 static float fold_run(const stage *s, tile_state *t, int64_t from, int64_t end)
 {
+    float of_zeros = NAN; /* not known */
     double sum = 0.0;
     float extreme = identity_of(s->kind);
     for (; from < end; from += TILE) {
         const int64_t n = cpu_min(TILE, end - from);
-        const float part = fold(s->kind, ISA(tile_run)(t, from, n), n);
+        const float part = fold_tile(s, t, from, n, &of_zeros);
         sum += (double)part;
         extreme = combine_one(s->kind, extreme, part);
     }

@@ -80,6 +80,7 @@ typedef struct tile_program {
     uint32_t input_count, output_count;
     uint32_t prelude_count, body_count, uniform_count, row_count;
     tile_input in[TILE_INPUTS];
+    const tile_input *only_rows; /* one of `in`, or NULL (tile_find_only) */
     tile_output out[TILE_OUTPUTS];
     tile_instruction prelude[TN_MAP_MAX_INSTRUCTIONS];
     tile_instruction body[TN_MAP_MAX_INSTRUCTIONS];
@@ -152,6 +153,11 @@ void ISA(tile_order)(const tile_program *p, const tn_program *from,
 void ISA(tile_find_rows)(tile_program *p, tn_program *program);
 float *ISA(tile_some_rows)(const tile_state *s, const tile_input *x, float *all,
                            float *room, int64_t from, int64_t n);
+
+/* Where elements differ by such an input and nothing else; and whether a tile
+ * of n elements is zeros there: the results of all that are so are the same. */
+void ISA(tile_find_only)(tile_program *p);
+int ISA(tile_is_zeros)(const tile_state *s, int64_t from, int64_t n);
 
 /* Whether code is written for an op, a leaf's with that `a` (tile_operate.c),
  * and: replace runs of them by their code, if the device generates any

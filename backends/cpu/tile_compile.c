@@ -358,6 +358,7 @@ tn_status ISA(tile_compile)(cpu_compiler *c, const tn_plan_node *node,
     allocation a = {.program = &ordered, .p = p};
     find_last_uses(&a);
     allocate_registers(&a);
+    ISA(tile_find_only)(p);
     ISA(tile_generate)(c, p);
     p->spread_row = (uint8_t)p->row_count++;
     return TN_OK;

@@ -6,6 +6,9 @@
  * is how the gradient of a table is read where few of its rows have one. Such
  * an x becomes an input whose other rows are zeros, so that tiles without a row
  * that counts, which are most, read nothing of it, and the instruction is gone.
+ * Where elements differ by nothing else, such tiles all have one result, which
+ * a reduction computes once: the norm of all gradients costs what used rows
+ * cost.
  */
 #include "tile.h"
 
@@ -72,7 +75,38 @@ void ISA(tile_find_rows)(tile_program *p, tn_program *program)
     }
 }
 
+void ISA(tile_find_only)(tile_program *p)
+{
+    const tile_input *x = NULL;
+    uint32_t dense = 0, leaves = 0;
+    for (uint32_t i = 0; i < p->input_count; i++) {
+        dense += p->in[i].dense;
+        x = p->in[i].some_rows ? &p->in[i] : x;
+    }
+    for (uint32_t i = 0; i < p->body_count; i++)
+        leaves += tile_operands(p->body[i].op) == 0;
+    p->only_rows = dense == 1 && leaves == 0 ? x : NULL;
+}
+
 /* ---- running ---- */
+
+static int any_counts(const tile_state *s, const tile_input *x, int64_t from,
+                      int64_t n)
+{
+    const tile_input *uses = &s->program->in[x->uses];
+    const float *used = (const float *)(const void *)s->base[x->uses];
+    const int64_t width = s->program->shape[1], end = from + n;
+    int some = 0;
+    for (int64_t row = from / width; row * width < end; row++)
+        some |= used[row * uses->stride[0]] != 0.0f;
+    return some;
+}
+
+int ISA(tile_is_zeros)(const tile_state *s, int64_t from, int64_t n)
+{
+    const tile_input *x = s->program->only_rows;
+    return x && !any_counts(s, x, from, n);
+}
 
 float *ISA(tile_some_rows)(const tile_state *s, const tile_input *x, float *all,
                            float *room, int64_t from, int64_t n)
@@ -81,10 +115,7 @@ float *ISA(tile_some_rows)(const tile_state *s, const tile_input *x, float *all,
     const tile_input *uses = &s->program->in[x->uses];
     const float *used = (const float *)(const void *)s->base[x->uses];
     const int64_t width = s->program->shape[1], end = from + n;
-    int some = 0;
-    for (int64_t row = from / width; row * width < end; row++)
-        some |= used[row * uses->stride[0]] != 0.0f;
-    if (!some)
+    if (!any_counts(s, x, from, n))
         return zeros;
     for (int64_t row = from / width, at = from; at < end; row++) {
         const int64_t count = cpu_min((row + 1) * width, end) - at;

@@ -397,6 +397,97 @@ static void rows_without_uses_are_zeros(void **state)
         }
 }
 
+/* What f(select(uses, g, 0)) comes to over the axes: an instruction on register
+ * 3, the select, and 4, the leaf. `dense`: uses are given for each element,
+ * which nothing can skip. Returns how many results. */
+static int64_t reduce_rows(bench *t, uint32_t kind, uint32_t axes,
+                           tn_instruction leaf, tn_instruction f, int dense,
+                           float *results)
+{
+    const int64_t rows = 101, width = 1029, uses_width = dense ? width : 1;
+    const int64_t shape[] = {rows, width}, uses_shape[] = {rows, uses_width};
+    const int64_t result_shape[] = {axes & 1 ? 1 : rows, axes & 2 ? 1 : width};
+    const int64_t count = result_shape[0] * result_shape[1];
+    const tn_reduce_attr attr = {
+        .kind = kind,
+        .axes = axes,
+        .program = {.instruction = {{TN_MAP_INPUT, 0, 0, 0},
+                                    {TN_MAP_INPUT, 1, 0, 0},
+                                    {TN_MAP_CONST, 0, 0, 0},
+                                    {TN_MAP_SELECT, 0, 1, 2},
+                                    leaf,
+                                    f},
+                    .instruction_count = 6,
+                    .input_count = leaf.op == TN_MAP_INPUT ? 3 : 2,
+                    .output_count = 1,
+                    .output = {5},
+                    .constant_count = 1}};
+    t->used = t->in_count = t->out_count = 0;
+    float *uses = bench_in(t, TN_F32, 2, uses_shape);
+    float *g = bench_in(t, TN_F32, 2, shape);
+    float *x = bench_in(t, TN_F32, 2, shape);
+    t->in_count = attr.program.input_count;
+    const float *y = bench_out(t, TN_F32, 2, result_shape);
+    set_columns(&t->in[0], width);
+    set_strides(&t->in[0], uses_width, dense);
+    bench_fill(g, rows * width, 1.0f, 1);
+    bench_fill(x, rows * width, 1.0f, 2);
+    for (int64_t r = 0; r < rows; r++) {
+        const int used = r % 17 == 3 || r % 71 == 4;
+        for (int64_t c = 0; c < uses_width; c++)
+            uses[r * uses_width + c] = (float)used;
+        for (int64_t c = 0; c < width && !used; c++)
+            g[r * width + c] = NAN;
+    }
+    bench_run(t, TN_OP_REDUCE, &attr);
+    memcpy(results, y, (size_t)count * sizeof *y);
+    return count;
+}
+
+static void expect_same_reductions(tn_instruction leaf, tn_instruction f)
+{
+    static const char *const options[] = {"{threads: 1}", "{threads: 2}",
+                                          "{vectors: avx2}", "{jit: false}"};
+    static float some[101], all[101];
+    for (size_t o = 0; o < sizeof options / sizeof *options; o++) {
+        bench t;
+        bench_open(&t, options[o]);
+        for (uint32_t kind = TN_REDUCE_SUM; kind <= TN_REDUCE_MIN; kind++)
+            for (uint32_t axes = 2; axes < 4; axes++) {
+                const int64_t count =
+                    reduce_rows(&t, kind, axes, leaf, f, 0, some);
+                reduce_rows(&t, kind, axes, leaf, f, 1, all);
+                assert_memory_equal(some, all, (size_t)count * sizeof *some);
+            }
+        bench_close(&t);
+    }
+}
+
+static void reductions_of_rows_without_uses_are_those_of_zeros(void **state)
+{
+    (void)state;
+    const tn_instruction none = {TN_MAP_CONST, 0, 0, 0};
+    const tn_instruction square = {TN_MAP_MUL, 3, 3, 0};
+    const tn_instruction one_of_zero = {TN_MAP_EXP, 3, 0, 0};
+    const tn_instruction nan_of_zero = {TN_MAP_DIV, 3, 3, 0};
+    expect_same_reductions(none, square);
+    expect_same_reductions(none, one_of_zero);
+    expect_same_reductions(none, nan_of_zero);
+}
+
+static void elements_that_differ_by_more_than_the_row_all_count(void **state)
+{
+    (void)state;
+    const tn_instruction none = {TN_MAP_CONST, 0, 0, 0};
+    const tn_instruction tensor = {TN_MAP_INPUT, 2, 0, 0};
+    const tn_instruction column = {TN_MAP_INDEX, 1, 0, 0};
+    const tn_instruction sum = {TN_MAP_ADD, 3, 4, 0};
+    const tn_instruction sum_with_uses = {TN_MAP_ADD, 3, 0, 0};
+    expect_same_reductions(tensor, sum);
+    expect_same_reductions(column, sum);
+    expect_same_reductions(none, sum_with_uses);
+}
+
 /* ---- that there is code at all ---- */
 
 /* Bytes of this process that can be executed and come from no file. */
@@ -448,6 +539,8 @@ int main(void)
         cmocka_unit_test(code_does_so_for_every_upper_half_of_a_float),
         cmocka_unit_test(code_does_so_where_it_calls_for_memory_early),
         cmocka_unit_test(rows_without_uses_are_zeros),
+        cmocka_unit_test(reductions_of_rows_without_uses_are_those_of_zeros),
+        cmocka_unit_test(elements_that_differ_by_more_than_the_row_all_count),
         cmocka_unit_test(a_plan_has_code_while_it_lives_unless_told_not_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
