@@ -63,7 +63,9 @@ typedef struct attention {
     int64_t heads; /* per kv head: H / G */
     int64_t query_blocks;
     int64_t threads;
-    int64_t units; /* blocks of queries of a task, in whole numbers */
+    /* in whole numbers only: blocks of queries of a task, and products */
+    int64_t units;
+    const struct whole_products *by;
     float scale, cap;
     int64_t window;
     uint32_t causal;
@@ -148,7 +150,8 @@ void ISA(attention_whole_bwd)(cpu_compiler *c, attention *a);
 
 static inline int attention_is_whole(const cpu_compiler *c, const attention *a)
 {
-    return a->q.of.dtype == TN_BF16 && cpu_bf16_products(c) == CPU_INTEGERS;
+    const cpu_products how = cpu_bf16_products(c);
+    return a->q.of.dtype == TN_BF16 && (how == CPU_INTEGERS || how == CPU_MADD);
 }
 
 /* c (keys, padded) = x (keys, width) y (width, padded), what is visible. */

@@ -146,116 +146,30 @@ void ISA(whole_pair)(const whole *x, int64_t apart, float *to)
 
 /* ---- products ---- */
 
-enum {
+#define DOT whole_dot
 #if defined(__AVX512F__)
-    TILE_VECTORS = 4,
+#define VECTORS 4
 #else
-    TILE_VECTORS = 3,
+#define VECTORS 3
 #endif
-    MOST_ROWS = WHOLE_STEP, /* of a tile */
-};
-enum { SCORES, ADD, RESCALE };
+#include "attention_whole_tile.h"
 
-/* Row i of a tile goes to c. */
-CPU_INLINE void put(int what, int across, const whole_product *p, float *c,
-                    int64_t i, int64_t j, const vf *sum)
+const whole_products *ISA(whole_products_of)(cpu_products how)
 {
-    const vf scale = v_set(p->x_scale[i]);
-    const vf before = what == RESCALE ? v_set(p->other[i]) : v_zero();
-#pragma GCC unroll 4
-    for (int v = 0; v < across; v++) {
-        const vf of = v_from_i(v_bits(sum[v]));
-        float *at = c + v * VW;
-        if (what == SCORES)
-            v_store(at, of * scale * v_load(p->other + j + v * VW));
-        else if (what == ADD)
-            v_store(at, v_fma(of, scale, v_load(at)));
-        else
-            v_store(at, v_fma(of, scale, v_load(at) * before));
-    }
-}
-
-CPU_INLINE void tile(int what, int rows, int across, const whole_product *p,
-                     int64_t i, int64_t j)
-{
-    const float *x = p->x + i * p->row, *y = p->y + j;
-    float *c = p->c + i * p->c_pitch + j;
-    vf sum[MOST_ROWS][TILE_VECTORS];
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < across; v++)
-            sum[r][v] = v_zero();
-    for (int64_t k = 0; k < p->words; k++, x += p->column, y += p->pitch) {
-        vf line[TILE_VECTORS];
-#pragma GCC unroll 4
-        for (int v = 0; v < across; v++)
-            line[v] = v_load(y + v * VW);
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; r++) {
-            const vf word = v_broadcast(x + r * p->row);
-#pragma GCC unroll 4
-            for (int v = 0; v < across; v++)
-                sum[r][v] = whole_dot(sum[r][v], word, line[v]);
-        }
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
-        put(what, across, p, c + r * p->c_pitch, i + r, j, sum[r]);
-}
-
-CPU_INLINE void tiles(int what, int rows, int across, int64_t M,
-                      const whole_product *p, int64_t j)
-{
-    const whole_product f = *p; /* which no store can change */
-    for (int64_t i = 0; i < M; i += rows) {
-        whole_call(p->ahead);
-        tile(what, rows, across, &f, i, j);
-    }
-}
-
-/* At least ten sums at a time, and a few more than that: one takes five
- * cycles, and two start in each. */
-CPU_INLINE void columns(int what, int64_t M, int64_t N, const whole_product *p)
-{
-    int64_t j = 0;
-    for (; j + TILE_VECTORS * VW <= N; j += TILE_VECTORS * VW)
-        tiles(what, 4, TILE_VECTORS, M, p, j);
-#if defined(__AVX512F__)
-    if (N - j == 3 * VW)
-        tiles(what, 4, 3, M, p, j);
-    else if (N - j == 2 * VW)
-        tiles(what, 8, 2, M, p, j);
-    else if (N - j == VW)
-        tiles(what, 16, 1, M, p, j);
-#else
-    if (N - j == 2 * VW)
-        tiles(what, 4, 2, M, p, j);
-    else if (N - j == VW)
-        tiles(what, 8, 1, M, p, j);
+#if !defined(__AVX512F__)
+    if (how == CPU_MADD)
+        return ISA(whole_by_madd)();
 #endif
-}
-
-void ISA(whole_scores)(int64_t M, int64_t N, const whole_product *p)
-{
-    columns(SCORES, M, N, p);
-}
-
-void ISA(whole_add)(int64_t M, int64_t N, const whole_product *p)
-{
-    columns(ADD, M, N, p);
-}
-
-void ISA(whole_rescale)(int64_t M, int64_t N, const whole_product *p)
-{
-    columns(RESCALE, M, N, p);
+    (void)how;
+    return &products;
 }
 
 /* ---- what forward and backward compute alike ---- */
 
-void ISA(whole_by_keys)(const lanes *l, const visible *v, const whole *x,
-                        const float *x_scale, const float *y,
-                        const float *y_scale, float *c, whole_ahead *ahead)
+void ISA(whole_by_keys)(const whole_products *by, const lanes *l,
+                        const visible *v, const whole *x, const float *x_scale,
+                        const float *y, const float *y_scale, float *c,
+                        whole_ahead *ahead)
 {
     const int64_t n = l->padded, keys = whole_up(v->keys, KEY_GROUP);
     const int64_t step = v->whole ? keys : KEY_GROUP;
@@ -272,7 +186,7 @@ void ISA(whole_by_keys)(const lanes *l, const visible *v, const whole *x,
                                  .x_scale = x_scale + r,
                                  .other = y_scale + skip,
                                  .ahead = ahead};
-        ISA(whole_scores)(step, n - skip, &p);
+        by->scores(step, n - skip, &p);
     }
 }
 

@@ -155,20 +155,27 @@ typedef struct whole_product {
     whole_ahead *ahead;
 } whole_product;
 
-/* c = x y x_scale other, `other` of each column. */
-void ISA(whole_scores)(int64_t M, int64_t N, const whole_product *p);
-/* c += x y x_scale */
-void ISA(whole_add)(int64_t M, int64_t N, const whole_product *p);
-/* c = c other + x y x_scale, `other` of each row */
-void ISA(whole_rescale)(int64_t M, int64_t N, const whole_product *p);
+typedef void whole_multiply(int64_t M, int64_t N, const whole_product *p);
+
+typedef struct whole_products {
+    whole_multiply *scores;  /* c = x y x_scale other, `other` of each column */
+    whole_multiply *add;     /* c += x y x_scale */
+    whole_multiply *rescale; /* c = c other + x y x_scale, of each row */
+} whole_products;
+
+const whole_products *ISA(whole_products_of)(cpu_products how);
+#if !defined(__AVX512F__)
+const whole_products *ISA(whole_by_madd)(void);
+#endif
 
 /* ---- what forward and backward compute alike ---- */
 
 /* c (keys, padded) = x y x_scale y_scale, what is visible, in whole groups of
  * keys: x vectors of keys, y of lanes, turned. */
-void ISA(whole_by_keys)(const lanes *l, const visible *v, const whole *x,
-                        const float *x_scale, const float *y,
-                        const float *y_scale, float *c, whole_ahead *ahead);
+void ISA(whole_by_keys)(const whole_products *by, const lanes *l,
+                        const visible *v, const whole *x, const float *x_scale,
+                        const float *y, const float *y_scale, float *c,
+                        whole_ahead *ahead);
 
 /* Masks scores behind the last key. */
 void ISA(whole_hide)(const lanes *l, const visible *v, float *s);

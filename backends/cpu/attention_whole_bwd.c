@@ -278,9 +278,9 @@ static void pack(const queries *i, const block *k, const visible *seen,
 /* ---- products ---- */
 
 /* c (keys, padded width) += weights y: y pairs of queries. */
-static void over_lanes(work *k, const visible *seen, const float *x,
-                       const float *x_scale, const float *y, int64_t width,
-                       float *c)
+static void over_lanes(const whole_products *by, work *k, const visible *seen,
+                       const float *x, const float *x_scale, const float *y,
+                       int64_t width, float *c)
 {
     const int64_t keys = whole_up(seen->keys, KEY_GROUP);
     const int64_t step = seen->whole ? keys : KEY_GROUP;
@@ -296,12 +296,13 @@ static void over_lanes(work *k, const visible *seen, const float *x,
                                  .c_pitch = width,
                                  .x_scale = x_scale + r,
                                  .ahead = &k->ahead};
-        ISA(whole_add)(step, width, &p);
+        by->add(step, width, &p);
     }
 }
 
 /* dq += dS K */
-static void over_keys(work *of, const block *k, const visible *seen)
+static void over_keys(const whole_products *by, work *of, const block *k,
+                      const visible *seen)
 {
     const queries *i = &of->i;
     const weights *w = &of->w;
@@ -320,7 +321,7 @@ static void over_keys(work *of, const block *k, const visible *seen)
             .x_scale = w->lane_scale + m,
             .ahead = &of->ahead};
         if (p.words)
-            ISA(whole_add)(step, width, &p);
+            by->add(step, width, &p);
     }
 }
 
@@ -340,22 +341,23 @@ static void meet(const attention *a, work *k, const block *j)
     visible seen;
     ISA(attention_visible)(a, &i->l, j->first, last - j->first, &seen);
     ISA(whole_by_keys)
-    (&i->l, &seen, &j->k, j->k.scale, i->q_turned, i->scale, w->p, &k->ahead);
+    (a->by, &i->l, &seen, &j->k, j->k.scale, i->q_turned, i->scale, w->p,
+     &k->ahead);
     ISA(attention_mask)(a, &i->l, &seen, j->first, w->p);
     ISA(whole_hide)(&i->l, &seen, w->p);
     ISA(whole_by_keys)
-    (&i->l, &seen, &j->v, j->v.relative, i->g_turned, i->g.relative, w->ds,
-     &k->ahead);
+    (a->by, &i->l, &seen, &j->v, j->v.relative, i->g_turned, i->g.relative,
+     w->ds, &k->ahead);
     weigh(a, i, j, &seen, w);
     pack(i, j, &seen, w);
     times(w->p_scale, keys, i->g.largest);
     times(w->ds_scale, keys, unit * i->q.largest);
     times(w->lane_scale, i->l.padded, unit * j->k.largest);
-    over_lanes(k, &seen, w->p_of_keys, w->p_scale, i->g_pairs, 2 * j->v.width,
-               k->dv + j->first * 2 * j->v.width);
-    over_lanes(k, &seen, w->ds_of_keys, w->ds_scale, i->q_pairs, 2 * j->k.width,
-               k->dk + j->first * 2 * j->k.width);
-    over_keys(k, j, &seen);
+    over_lanes(a->by, k, &seen, w->p_of_keys, w->p_scale, i->g_pairs,
+               2 * j->v.width, k->dv + j->first * 2 * j->v.width);
+    over_lanes(a->by, k, &seen, w->ds_of_keys, w->ds_scale, i->q_pairs,
+               2 * j->k.width, k->dk + j->first * 2 * j->k.width);
+    over_keys(a->by, k, j, &seen);
 }
 
 /* Queries from t on of head h. */
@@ -446,6 +448,7 @@ static void run_task(const void *argument, cpu_worker *worker, int64_t task)
 void ISA(attention_whole_bwd)(cpu_compiler *c, attention *a)
 {
     work unused;
+    a->by = ISA(whole_products_of)(cpu_bf16_products(c));
     cpu_scratch(c, lay_out(a, NULL, &unused));
     cpu_step(c, run_task, a, a->B * a->G);
 }

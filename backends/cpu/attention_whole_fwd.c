@@ -137,8 +137,8 @@ static void weigh(unit *u, const block *k, room *w, int64_t i, int64_t keys)
 }
 
 /* o (lanes, padded E) = o alpha + weights^T v, of the lanes from i on. */
-static void add_values(const unit *u, const block *k, room *w, int64_t i,
-                       int64_t lanes_, int64_t keys)
+static void add_values(const whole_products *by, const unit *u, const block *k,
+                       room *w, int64_t i, int64_t lanes_, int64_t keys)
 {
     const int64_t width = 2 * k->v.width;
     const whole_product p = {.words = keys / 2,
@@ -152,7 +152,7 @@ static void add_values(const unit *u, const block *k, room *w, int64_t i,
                              .x_scale = w->scale + i,
                              .other = w->alpha + i,
                              .ahead = &w->ahead};
-    ISA(whole_rescale)(lanes_, width, &p);
+    by->rescale(lanes_, width, &p);
 }
 
 static void meet(const attention *a, unit *u, const block *k, room *w)
@@ -163,7 +163,7 @@ static void meet(const attention *a, unit *u, const block *k, room *w)
         return;
     ISA(attention_visible)(a, &u->l, k->first, last - k->first, &seen);
     ISA(whole_by_keys)
-    (&u->l, &seen, &k->k, k->k.scale, u->q, u->scale, w->s, &w->ahead);
+    (a->by, &u->l, &seen, &k->k, k->k.scale, u->q, u->scale, w->s, &w->ahead);
     ISA(attention_mask)(a, &u->l, &seen, k->first, w->s);
     ISA(whole_hide)(&u->l, &seen, w->s);
     for (int64_t i = 0; i < u->l.padded; i += VW) {
@@ -172,10 +172,11 @@ static void meet(const attention *a, unit *u, const block *k, room *w)
             continue;
         weigh(u, k, w, i, keys);
         if (!seen.whole)
-            add_values(u, k, w, i, VW, keys);
+            add_values(a->by, u, k, w, i, VW, keys);
     }
     if (seen.whole)
-        add_values(u, k, w, 0, u->l.padded, whole_up(seen.keys, KEY_GROUP));
+        add_values(a->by, u, k, w, 0, u->l.padded,
+                   whole_up(seen.keys, KEY_GROUP));
 }
 
 /* o / sum to rows of the output; lse. */
@@ -300,6 +301,7 @@ void ISA(attention_whole)(cpu_compiler *c, attention *a)
     block k;
     room w;
     const int64_t all = a->B * a->H * a->query_blocks;
+    a->by = ISA(whole_products_of)(cpu_bf16_products(c));
     a->units = cpu_max(1, cpu_min(MOST_UNITS, all / (2 * a->threads)));
     cpu_scratch(c, lay_out(a, NULL, u, &k, &w));
     cpu_step(c, run_task, a, a->B * a->G * shares_of_group(a));

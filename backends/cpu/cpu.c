@@ -45,7 +45,8 @@ static const tn_option options[] = {
     TN_OPTION_ENUM(cpu_options, bf16, "auto|widened|pairs|integers", BF16_AUTO,
                    "how bf16 operands are multiplied: widened to f32, in pairs "
                    "by VDPBF16PS, or as 16-bit integers with a common scale "
-                   "by VPDPWSSD; auto takes what is fastest here"),
+                   "by VPDPWSSD, or by VPMADDWD where AVX2 has no more; auto "
+                   "takes what is fastest here"),
     TN_OPTION_BOOL(cpu_options, jit, 1,
                    "write machine code for element-wise programs, where the "
                    "system allows it; false: interpret them, to compare"),
@@ -58,22 +59,33 @@ static int64_t free_memory(void)
     return (int64_t)sysconf(_SC_AVPHYS_PAGES) * (int64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* AVX-VNNI is what AVX2 kernels use, AVX-512 VNNI the others. */
+/* VPDPWSSD is AVX-512 VNNI's; in AVX2 kernels AVX-VNNI's, or two instructions
+ * of AVX2. Those two of AVX-512 would be no faster than f32. */
 static int has_integers(const cpu_features *f)
 {
-    return f->avx512 ? f->avx512_vnni != 0 : f->avx_vnni != 0;
+    return !f->avx512 || f->avx512_vnni;
+}
+
+static cpu_products integers(const cpu_features *f)
+{
+    return f->avx512 || f->avx_vnni ? CPU_INTEGERS : CPU_MADD;
 }
 
 static cpu_products fastest(const cpu_features *f)
 {
     return f->fast_bf16      ? CPU_PAIRS
-           : has_integers(f) ? CPU_INTEGERS
+           : has_integers(f) ? integers(f)
                              : CPU_FLOATS;
 }
 
 static tn_status cpu_probe(const tn_host *host, uint32_t index,
                            tn_device_info *info, tn_error *err)
 {
+    static const char *const of_bf16[] = {
+        [CPU_FLOATS] = "; bf16 saves memory, not time",
+        [CPU_PAIRS] = ", bf16 products at twice that",
+        [CPU_INTEGERS] = ", bf16 products at twice that",
+        [CPU_MADD] = ", bf16 products at half as much again"};
     (void)host;
     if (index > 0)
         return tn_fail(err, TN_EEND, "there is one CPU");
@@ -88,8 +100,7 @@ static tn_status cpu_probe(const tn_host *host, uint32_t index,
                       : "");
     if (f.avx2)
         snprintf(info->note, sizeof info->note, "computes in f32%s",
-                 fastest(&f) != CPU_FLOATS ? ", bf16 products at twice that"
-                                           : "; bf16 saves memory, not time");
+                 of_bf16[fastest(&f)]);
     else
         snprintf(info->note, sizeof info->note,
                  "needs %s, which this machine lacks; backend reference runs "
@@ -119,10 +130,11 @@ static tn_status choose_kernels(tn_device *d, int32_t vectors, tn_error *err)
 
 static tn_status choose_products(tn_device *d, int32_t bf16, tn_error *err)
 {
-    static const cpu_products named[] = {[BF16_WIDENED] = CPU_FLOATS,
-                                         [BF16_PAIRS] = CPU_PAIRS,
-                                         [BF16_INTEGERS] = CPU_INTEGERS};
     const cpu_features *f = &d->features;
+    const cpu_products named[] = {[BF16_AUTO] = fastest(f),
+                                  [BF16_WIDENED] = CPU_FLOATS,
+                                  [BF16_PAIRS] = CPU_PAIRS,
+                                  [BF16_INTEGERS] = integers(f)};
     if (bf16 == BF16_PAIRS && !f->avx512_bf16)
         return tn_fail(err, TN_EUNSUPPORTED,
                        "backend cpu: bf16 is pairs, but this machine (%s) "
@@ -132,9 +144,10 @@ static tn_status choose_products(tn_device *d, int32_t bf16, tn_error *err)
     if (bf16 == BF16_INTEGERS && !has_integers(f))
         return tn_fail(err, TN_EUNSUPPORTED,
                        "backend cpu: bf16 is integers, but this machine (%s) "
-                       "lacks %s; set it to auto",
-                       f->brand, f->avx512 ? "AVX-512 VNNI" : "AVX-VNNI");
-    d->bf16 = bf16 == BF16_AUTO ? fastest(f) : named[bf16];
+                       "lacks AVX-512 VNNI; set it to auto, or vectors to "
+                       "avx2",
+                       f->brand);
+    d->bf16 = named[bf16];
     return TN_OK;
 }
 

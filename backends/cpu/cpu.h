@@ -71,7 +71,12 @@ uint32_t cpu_threads(const cpu_compiler *c);
 
 /* As what products multiply (gemm_blocks.h), and what the device chose for
  * operands in bf16. */
-typedef enum cpu_products { CPU_FLOATS, CPU_PAIRS, CPU_INTEGERS } cpu_products;
+typedef enum cpu_products {
+    CPU_FLOATS,
+    CPU_PAIRS,
+    CPU_INTEGERS,
+    CPU_MADD, /* integers as well, by AVX2 alone */
+} cpu_products;
 cpu_products cpu_bf16_products(const cpu_compiler *c);
 
 /* Whether machine code may be written, and: a copy of it that can be called

@@ -8,6 +8,9 @@ static const gemm_kind *kind_of(cpu_products how)
 #if defined(__AVX512F__)
     if (how == CPU_PAIRS)
         return &ISA(gemm_pairs);
+#else
+    if (how == CPU_MADD)
+        return &ISA(gemm_madd);
 #endif
     return how == CPU_INTEGERS ? &ISA(gemm_integers) : &ISA(gemm_floats);
 }

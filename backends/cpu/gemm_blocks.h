@@ -9,6 +9,7 @@
  *     gemm_floats.c    f32, from operands of either dtype
  *     gemm_pairs.c     pairs of bf16, where the processor has VDPBF16PS
  *     gemm_integers.c  pairs of 16-bit integers, where it has VPDPWSSD
+ *     gemm_madd.c      the same by VPMADDWD and VPADDD, which AVX2 has
  */
 #ifndef CPU_GEMM_BLOCKS_H
 #define CPU_GEMM_BLOCKS_H
@@ -85,7 +86,15 @@ typedef struct gemm_kind {
 extern const gemm_kind ISA(gemm_floats), ISA(gemm_integers);
 #if defined(__AVX512F__)
 extern const gemm_kind ISA(gemm_pairs);
+#else
+extern const gemm_kind ISA(gemm_madd);
 #endif
+
+/* Operands of either kind of integers. */
+gemm_rows ISA(gemm_rows_of_integers)(gemm_any x, int64_t n, int64_t K,
+                                     float *room, float *scale);
+void ISA(gemm_pack_integers)(const gemm_columns *to, gemm_any y, int64_t K,
+                             int64_t n);
 
 /* ---- gemm_packed.c ---- */
 

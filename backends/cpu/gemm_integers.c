@@ -3,10 +3,10 @@
  *
  * VPDPWSSD multiplies two pairs of 16-bit integers and adds both products to a
  * lane of 32 bits: twice the work of an f32 FMA, and as many start in a second
- * (measured on Emerald Rapids). So a line of an operand, over a stretch of K,
- * becomes integers by one power of two, its *scale*
- * (block floating point: Wilkinson, "Rounding Errors in Algebraic Processes",
- * 1963):
+ * (measured on Emerald Rapids). VPMADDWD and VPADDD do the same in two
+ * (gemm_madd.c). So a line of an operand, over a stretch of K, becomes integers
+ * by one power of two, its *scale* (block floating point: Wilkinson, "Rounding
+ * Errors in Algebraic Processes", 1963):
  *
  *     a b  =  scale(a) scale(b) sum over k of a'[k] b'[k]
  *
@@ -190,14 +190,15 @@ CPU_INLINE vi integers_across(gemm_any x, int64_t low, int64_t high, int64_t n,
     integers_across(x, low, high, n, m, v_load(scale))
 #include "gemm_words.h"
 
-static void pack(const gemm_columns *to, gemm_any y, int64_t K, int64_t n)
+void ISA(gemm_pack_integers)(const gemm_columns *to, gemm_any y, int64_t K,
+                             int64_t n)
 {
     find_scales(to->scale, turned(y), n, K);
     pack_words(to, y, K, n);
 }
 
-static gemm_rows rows(gemm_any x, int64_t n, int64_t K, float *room,
-                      float *scale)
+gemm_rows ISA(gemm_rows_of_integers)(gemm_any x, int64_t n, int64_t K,
+                                     float *room, float *scale)
 {
     find_scales(scale, x, n, K);
     return rows_of_words(x, n, K, room, scale);
@@ -206,11 +207,12 @@ static gemm_rows rows(gemm_any x, int64_t n, int64_t K, float *room,
 /* ---- tiles ---- */
 
 #define DOT whole_dot
-#define DONE(sum, x_scale, y_scale)                                            \
-    (v_from_i(v_bits(sum)) * v_load(y_scale) * v_set(*(x_scale)))
+#define DONE whole_done
 #define TARGET
 #define CALLS_NEXT 1
 #include "gemm_tile.h"
 
-const gemm_kind ISA(gemm_integers) = {
-    .numbers = 2, .rows = rows, .pack = pack, .tile = tiles};
+const gemm_kind ISA(gemm_integers) = {.numbers = 2,
+                                      .rows = ISA(gemm_rows_of_integers),
+                                      .pack = ISA(gemm_pack_integers),
+                                      .tile = tiles};

@@ -92,4 +92,19 @@ CPU_INLINE vf whole_dot(vf sum, vf x, vf y)
     return sum;
 }
 
+#if !defined(__AVX512F__)
+/* The same by AVX2 alone. */
+CPU_INLINE vf whole_madd(vf sum, vf x, vf y)
+{
+    return v_from_bits(
+        i_add(v_bits(sum), _mm256_madd_epi16(v_bits(x), v_bits(y))));
+}
+#endif
+
+/* The float that a sum of such products is. */
+CPU_INLINE vf whole_done(vf sum, const float *x_scale, const float *y_scale)
+{
+    return v_from_i(v_bits(sum)) * v_load(y_scale) * v_set(*x_scale);
+}
+
 #endif

@@ -142,4 +142,13 @@ static inline int bench_has_avx512(void)
            __builtin_cpu_supports("avx512vl");
 }
 
+/* bf16 as integers, with AVX2 kernels and with those of AVX-512 where there are
+ * any. */
+static inline int bench_with_integers(const char *options[2])
+{
+    options[0] = "{threads: 2, bf16: integers, vectors: avx2}";
+    options[1] = "{threads: 2, bf16: integers, vectors: avx512}";
+    return bench_has_avx512() && __builtin_cpu_supports("avx512vnni") ? 2 : 1;
+}
+
 #endif

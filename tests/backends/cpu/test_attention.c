@@ -6,8 +6,6 @@
  */
 #include "cpu_bits.h"
 
-#include <cpuid.h>
-
 typedef struct sizes {
     int64_t B, T, H, D, S, G, E;
     double softcap;
@@ -150,23 +148,7 @@ static void run_backward(bench *t, const sizes *s, const char *options,
     bench_close(&forward);
 }
 
-/* ---- with AVX2 kernels and with those of AVX-512, as far as there are any */
-
-static int with_integers(const char *options[2])
-{
-    unsigned a = 0, b, c, d;
-    int count = 0;
-    if (bench_has_avx512() && __builtin_cpu_supports("avx512vnni"))
-        options[count++] = "{threads: 2, bf16: integers, vectors: avx512}";
-    __get_cpuid_count(7, 1, &a, &b, &c, &d);
-    if (a >> 4 & 1u)
-        options[count++] = "{threads: 2, bf16: integers, vectors: avx2}";
-    if (count == 0) {
-        print_message("this machine has neither AVX-512 VNNI nor AVX-VNNI\n");
-        skip();
-    }
-    return count;
-}
+/* ---- in whole numbers ---- */
 
 static const char widened[] = "{threads: 2, bf16: widened}";
 
@@ -201,7 +183,7 @@ static void attention_in_whole_numbers_is_attention(void **state)
 {
     (void)state;
     const char *options[2];
-    for (int k = with_integers(options); k-- > 0;)
+    for (int k = bench_with_integers(options); k-- > 0;)
         for (int i = 0; i < SOME; i++) {
             bench x, y;
             bench_open(&x, options[k]);
@@ -219,7 +201,7 @@ static void its_gradients_are_those_of_attention(void **state)
 {
     (void)state;
     const char *options[2];
-    for (int k = with_integers(options); k-- > 0;)
+    for (int k = bench_with_integers(options); k-- > 0;)
         for (int i = 0; i < SOME; i++) {
             bench x, y;
             bench_open(&x, options[k]);
@@ -238,7 +220,7 @@ static void gradients_of_any_size_keep_their_bits(void **state)
 {
     (void)state;
     const char *options[2];
-    for (int k = with_integers(options); k-- > 0;) {
+    for (int k = bench_with_integers(options); k-- > 0;) {
         const sizes *s = &some[0];
         const float small = 0x1p-70f;
         bench x, y;
@@ -267,7 +249,7 @@ static void what_a_query_does_not_see_changes_no_bit(void **state)
         .B = 1, .T = 64, .H = 1, .D = 64, .S = 64, .G = 1, .E = 64};
     const tn_attention_attr attr = {0};
     const char *options[2];
-    for (int k = with_integers(options); k-- > 0;) {
+    for (int k = bench_with_integers(options); k-- > 0;) {
         bench x, y;
         bench_open(&x, options[k]);
         bench_open(&y, options[k]);
@@ -297,7 +279,7 @@ static void what_is_not_finite_stays_so(void **state)
         .B = 1, .T = 20, .H = 1, .D = 16, .S = 20, .G = 1, .E = 16};
     const tn_attention_attr attr = {0};
     const char *options[2];
-    for (int k = with_integers(options); k-- > 0;) {
+    for (int k = bench_with_integers(options); k-- > 0;) {
         bench t;
         bench_open(&t, options[k]);
         fill_forward(&t, &s);

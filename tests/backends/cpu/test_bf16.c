@@ -4,8 +4,6 @@
  */
 #include "cpu_bench.h"
 
-#include <cpuid.h>
-
 typedef struct sizes {
     int64_t M, N, K;
 } sizes;
@@ -168,28 +166,11 @@ static void products_of_pairs_are_products(void **state)
 
 /* ---- integers ---- */
 
-/* With AVX2 kernels and with those of AVX-512, as far as there are any. */
-static int with_integers(const char *options[2])
-{
-    unsigned a = 0, b, c, d;
-    int count = 0;
-    if (bench_has_avx512() && __builtin_cpu_supports("avx512vnni"))
-        options[count++] = "{threads: 2, bf16: integers, vectors: avx512}";
-    __get_cpuid_count(7, 1, &a, &b, &c, &d);
-    if (a >> 4 & 1u)
-        options[count++] = "{threads: 2, bf16: integers, vectors: avx2}";
-    if (count == 0) {
-        print_message("this machine has neither AVX-512 VNNI nor AVX-VNNI\n");
-        skip();
-    }
-    return count;
-}
-
 static void products_of_integers_are_off_by_half_a_unit(void **state)
 {
     (void)state;
     const char *options[2];
-    for (int i = with_integers(options); i-- > 0;)
+    for (int i = bench_with_integers(options); i-- > 0;)
         check_all(with_drawn, of_integers, options[i]);
 }
 
@@ -206,8 +187,28 @@ static void numbers_of_one_size_are_multiplied_exactly(void **state)
 {
     (void)state;
     const char *options[2];
-    for (int i = with_integers(options); i-- > 0;)
+    for (int i = bench_with_integers(options); i-- > 0;)
         check_all(with_even, of_floats, options[i]);
+}
+
+/* Two neighbours in each line, of one size: as large as a pair can be. */
+static float *with_two(float *to, int64_t rows, int64_t columns, uint32_t seed)
+{
+    const int is_a = seed == 1;
+    for (int64_t i = 0; i < rows * columns; i++) {
+        const int64_t line = is_a ? i / columns : i % columns;
+        const int64_t k = is_a ? i % columns : i / columns;
+        to[i] = k < 2 ? 1.0f + (float)(line % 128) / 128.0f : 0.0f;
+    }
+    return to;
+}
+
+static void the_largest_pairs_fit(void **state)
+{
+    (void)state;
+    const char *options[2];
+    for (int i = bench_with_integers(options); i-- > 0;)
+        check_all(with_two, of_floats, options[i]);
 }
 
 /* Line i of either operand by 2^(20 i), from 2^-100 on; all of it zero, every
@@ -238,7 +239,7 @@ static void lines_of_any_size_keep_their_bits(void **state)
 {
     (void)state;
     const char *options[2];
-    for (int i = with_integers(options); i-- > 0;)
+    for (int i = bench_with_integers(options); i-- > 0;)
         check_all(with_sizes, of_sizes, options[i]);
 }
 
@@ -260,7 +261,7 @@ static void what_is_not_finite_stays_so_and_in_its_line(void **state)
     (void)state;
     const char *options[2];
     const sizes s = {9, 49, 40};
-    for (int i = with_integers(options); i-- > 0;)
+    for (int i = bench_with_integers(options); i-- > 0;)
         for (int how = 0; how < 4; how++) {
             bench t;
             bench_open(&t, options[i]);
@@ -279,7 +280,7 @@ static void a_row_has_the_same_bits_among_many_and_few(void **state)
     (void)state;
     enum { N = 300, K = 1100, MANY = 201, FEW = 10 };
     const char *options[2];
-    for (int i = with_integers(options); i-- > 0;) {
+    for (int i = bench_with_integers(options); i-- > 0;) {
         bench many, few;
         bench_open(&many, options[i]);
         bench_open(&few, options[i]);
@@ -298,6 +299,7 @@ int main(void)
         cmocka_unit_test(products_of_pairs_are_products),
         cmocka_unit_test(products_of_integers_are_off_by_half_a_unit),
         cmocka_unit_test(numbers_of_one_size_are_multiplied_exactly),
+        cmocka_unit_test(the_largest_pairs_fit),
         cmocka_unit_test(lines_of_any_size_keep_their_bits),
         cmocka_unit_test(what_is_not_finite_stays_so_and_in_its_line),
         cmocka_unit_test(a_row_has_the_same_bits_among_many_and_few),
