@@ -10,8 +10,8 @@
  *         the operation
  *         result needed behind the run: store it
  *
- * Dense inputs are loaded from their tensors, also in bf16, and outputs in bf16
- * are rounded and stored to theirs, unless something yet to be read lies there.
+ * Dense inputs are loaded from their tensors, also in bf16. AVX-512 rounds and
+ * stores outputs in bf16 to theirs, unless something yet to be read lies there.
  *
  * Every slot has a home in memory (tile.h), so a value that must make room is
  * written there, if it is not already, and read again when it is needed; the

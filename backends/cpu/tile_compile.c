@@ -219,9 +219,13 @@ static tile_output *direct_output(const allocation *a, int i)
     return NULL;
 }
 
-/* Those in bf16 that code may write as it computes i. */
+/* Those in bf16 that code may write as it computes i. AVX2 takes a dozen
+ * instructions to round: waiting behind all others they leave room for fewer
+ * vectors under way, and a loop of their own is faster. */
 static void find_early_outputs(const allocation *a, int i)
 {
+    if (VW == 8)
+        return;
     for (uint32_t o = 0; o < a->p->output_count; o++) {
         tile_output *out = &a->p->out[o];
         if (a->program->output[o] == i && out->dtype == TN_BF16)

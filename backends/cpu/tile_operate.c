@@ -278,11 +278,11 @@ void ISA(tile_operate)(const tile_tools *t, tn_map_op op, int d, const int r[3])
 void ISA(tile_store_bf16)(const tile_tools *t, int from)
 {
     const int *k = t->number;
-    const int d = t->temporary, other = d + 1;
+    const int d = t->temporary;
     x86_operate(t->x, X86_ADD_WHOLE, d, from, k[BELOW_HALF]);
-    x86_test(t->x, TILE_MASK, from, k[LOWEST]);
-    x86_operate_where(t->x, X86_ADD_WHOLE, d, TILE_MASK, from, k[HALF], other);
+    x86_test(t->x, from, k[LOWEST]);
+    x86_operate_where(t->x, X86_ADD_WHOLE, d, from, k[HALF]);
     x86_compare(t->x, X86_NE, TILE_MASK, from, from);
-    x86_operate_where(t->x, X86_OR, d, TILE_MASK, from, k[QUIET], other);
+    x86_operate_where(t->x, X86_OR, d, from, k[QUIET]);
     x86_store_upper(t->x, d, k[UPPER]);
 }

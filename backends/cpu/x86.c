@@ -42,11 +42,8 @@ static const form round_scale = {MAP_0F3A, PREFIX_66, 0x08};
 static const form scale = {MAP_0F38, PREFIX_66, 0x2c}; /* EVEX */
 static const form shift = {MAP_0F, PREFIX_66, 0x72};
 static const form widen = {MAP_0F38, PREFIX_66, 0x33};
-static const form permute = {MAP_0F38, PREFIX_66_W, 0x8d};   /* EVEX */
-static const form test = {MAP_0F38, PREFIX_66, 0x27};        /* EVEX */
-static const form equal = {MAP_0F, PREFIX_66, 0x76};         /* VEX */
-static const form pack = {MAP_0F38, PREFIX_66, 0x2b};        /* VEX */
-static const form upper_lanes = {MAP_0F3A, PREFIX_66, 0x39}; /* VEX */
+static const form permute = {MAP_0F38, PREFIX_66_W, 0x8d}; /* EVEX */
+static const form test = {MAP_0F38, PREFIX_66, 0x27};      /* EVEX */
 
 /* What EVEX says of masks and the width. */
 enum {
@@ -59,9 +56,6 @@ enum {
 
 /* What VEX says of the width. */
 enum { LANES_4 = 0, LANES_8 = 4 };
-
-/* Which shift it is, where others have their register d. */
-enum { SHIFT_RIGHT = 2, SHIFT_LEFT = 6 };
 
 static void byte(x86_code *x, uint32_t value)
 {
@@ -207,14 +201,9 @@ void x86_compare(x86_code *x, x86_comparison c, int mask, int a, int b)
     byte(x, (uint32_t)c);
 }
 
-void x86_test(x86_code *x, int mask, int a, int bit)
+void x86_test(x86_code *x, int a, int bit)
 {
-    if (x->wide) {
-        registers(x, test, K1, a, bit, UNMASKED);
-    } else {
-        registers(x, forms[X86_AND], mask, a, bit, UNMASKED);
-        registers(x, equal, mask, mask, bit, UNMASKED);
-    }
+    registers(x, test, K1, a, bit, UNMASKED);
 }
 
 void x86_select(x86_code *x, int d, int mask, int yes, int no)
@@ -235,15 +224,9 @@ void x86_keep(x86_code *x, int d, int mask, int a)
         registers(x, forms[X86_AND], d, mask, a, UNMASKED);
 }
 
-void x86_operate_where(x86_code *x, x86_operation op, int d, int mask, int a,
-                       int b, int t)
+void x86_operate_where(x86_code *x, x86_operation op, int d, int a, int b)
 {
-    if (x->wide) {
-        registers(x, forms[op], d, a, b, MERGE_K1);
-    } else {
-        registers(x, forms[op], t, a, b, UNMASKED);
-        x86_select(x, d, mask, t, d);
-    }
+    registers(x, forms[op], d, a, b, MERGE_K1);
 }
 
 void x86_scale(x86_code *x, int d, int a, int n)
@@ -275,23 +258,17 @@ void x86_store(x86_code *x, int d)
     element(x, store, d, 4);
 }
 
-static void shift_by_16(x86_code *x, int kind, int d)
-{
-    registers(x, shift, kind, d, d, UNMASKED);
-    byte(x, 16);
-}
-
 void x86_load_bf16(x86_code *x, int d)
 {
+    enum { SHIFT_LEFT = 6 }; /* where others have their register d */
     element(x, widen, d, 2);
-    shift_by_16(x, SHIFT_LEFT, d);
+    registers(x, shift, SHIFT_LEFT, d, d, UNMASKED);
+    byte(x, 16);
 }
 
 void x86_set_upper(x86_code *x, int set)
 {
     enum { LANES = 32, BYTES = 2 * LANES, LOAD = 10 };
-    if (!x->wide)
-        return;
     byte(x, 0xeb), byte(x, BYTES); /* jmp, over what is loaded then */
     for (uint32_t i = 0; i < LANES; i++)
         byte(x, (2 * i + 1) % LANES), byte(x, 0);
@@ -302,18 +279,8 @@ void x86_set_upper(x86_code *x, int set)
 
 void x86_store_upper(x86_code *x, int d, int set)
 {
-    if (x->wide) {
-        registers(x, permute, d, set, d, UNMASKED);
-        operands(x, store, d, 0, 0, LOWER_HALF);
-        last_element(x, d, 2);
-        return;
-    }
-    shift_by_16(x, SHIFT_RIGHT, d);
-    registers(x, upper_lanes, d, 0, set, UNMASKED);
-    byte(x, 1);
-    operands_4(x, pack, d, d, set);
-    last_register(x, d, set);
-    operands_4(x, store, d, 0, 0);
+    registers(x, permute, d, set, d, UNMASKED);
+    operands(x, store, d, 0, 0, LOWER_HALF);
     last_element(x, d, 2);
 }
 

@@ -70,8 +70,8 @@ void x86_load_shared(x86_code *x, int d); /* in front of the loop: element 0 */
 void x86_load(x86_code *x, int d);
 void x86_store(x86_code *x, int d);
 void x86_load_bf16(x86_code *x, int d);
-/* The upper halves of the lanes of d, which is lost. `set` is a register that
- * x86_set_upper has set in front of the loop and nothing else writes. */
+/* AVX-512 only: the upper halves of the lanes of d, which is lost. `set` is a
+ * register that x86_set_upper has set in front of the loop. */
 void x86_set_upper(x86_code *x, int set);
 void x86_store_upper(x86_code *x, int d, int set);
 /* Elements of `size` bytes, so many bytes ahead, to that level of caches. */
@@ -86,13 +86,14 @@ void x86_round(x86_code *x, int d, int b, x86_rounding rounding);
 /* A comparison or test, then one of what follows it, which reads its outcome.
  * `mask` is a register that AVX2 keeps the outcome in. */
 void x86_compare(x86_code *x, x86_comparison c, int mask, int a, int b);
-void x86_test(x86_code *x, int mask, int a, int bit); /* bit is set in a */
 void x86_select(x86_code *x, int d, int mask, int yes, int no);
 void x86_keep(x86_code *x, int d, int mask, int a); /* a where true, else 0 */
-/* d = a op b where true, else as it was; t is lost. */
-void x86_operate_where(x86_code *x, x86_operation op, int d, int mask, int a,
-                       int b, int t);
-/* a 2^n for whole n where true, else 0: AVX-512 only. */
+
+/* AVX-512 only */
+void x86_test(x86_code *x, int a, int bit); /* bit is set in a */
+/* d = a op b where true, else as it was. */
+void x86_operate_where(x86_code *x, x86_operation op, int d, int a, int b);
+/* a 2^n for whole n where true, else 0 */
 void x86_scale(x86_code *x, int d, int a, int n);
 
 #endif
