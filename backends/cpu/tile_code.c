@@ -237,8 +237,9 @@ static void pin_tools(generator *g)
     for (int n = 0; n < TILE_NUMBERS; n++) {
         if (!(needs.numbers >> n & 1))
             continue;
-        g->tools.number[n] = g->pinned++;
-        ISA(tile_set_number)(g->x, g->tools.number[n], n);
+        const int place = ISA(tile_place_number)(g->x, n, g->pinned);
+        g->pinned += place == g->pinned;
+        g->tools.number[n] = place;
     }
     assert(g->pinned + OPERANDS + 1 <= GENERAL);
 }

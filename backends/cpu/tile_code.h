@@ -11,7 +11,7 @@
 enum {
     TILE_REGISTERS = VW == 16 ? 32 : 16,
     TILE_MASK = TILE_REGISTERS - 1, /* AVX2's outcome of a comparison */
-    TILE_NUMBERS = 21,
+    TILE_NUMBERS = 22,
 };
 
 /* What an instruction needs besides its operands and its result: numbers, each
@@ -24,13 +24,14 @@ typedef struct tile_needs {
 /* Where that is while code is written. */
 typedef struct tile_tools {
     x86_code *x;
-    int number[TILE_NUMBERS]; /* registers */
+    int number[TILE_NUMBERS]; /* registers, or in memory */
     int temporary;            /* the first of them */
 } tile_tools;
 
 tile_needs ISA(tile_needs_of)(tn_map_op op);
 tile_needs ISA(tile_needs_of_bf16)(void); /* tile_store_bf16 */
-void ISA(tile_set_number)(x86_code *x, int r, int number);
+/* Where it is: in register r or, with AVX2, most of them in memory. */
+int ISA(tile_place_number)(x86_code *x, int number, int r);
 
 /* Register d = op of registers r, none of which is d. */
 void ISA(tile_operate)(const tile_tools *t, tn_map_op op, int d,

@@ -29,6 +29,7 @@ enum {
     TERM_2,
     TERM_1,
     TERM_0,
+    BIAS, /* of AVX2's scaling by powers of 2 */
     NUMBERS
 };
 
@@ -58,14 +59,24 @@ static const union {
     [TERM_2] = {.value = EXP_TERM_2},
     [TERM_1] = {.value = EXP_TERM_1},
     [TERM_0] = {.value = EXP_TERM_0},
+    [BIAS] = {.bits = 127},
 };
 
-void ISA(tile_set_number)(x86_code *x, int r, int number)
+/* AVX2 has few registers: those that are not only read last (x86_number). */
+static int wants_register(int number)
 {
+    return VW == 16 || number == ONE || number == MOST;
+}
+
+int ISA(tile_place_number)(x86_code *x, int number, int r)
+{
+    if (!wants_register(number))
+        return x86_number(x, numbers[number].bits);
     if (number == UPPER)
         x86_set_upper(x, r);
     else
         x86_set(x, r, numbers[number].bits);
+    return r;
 }
 
 int ISA(tile_is_simple)(const tile_program *p, tn_map_op op, uint8_t a)
@@ -92,10 +103,9 @@ int ISA(tile_is_simple)(const tile_program *p, tn_map_op op, uint8_t a)
     case TN_MAP_EQ:
     case TN_MAP_FMA:
     case TN_MAP_SELECT:
-        return 1;
     case TN_MAP_EXP:
     case TN_MAP_SIGMOID:
-        return VW == 16; /* AVX2 has fewer registers than exp has numbers */
+        return 1;
     default:
         return 0;
     }
@@ -103,7 +113,9 @@ int ISA(tile_is_simple)(const tile_program *p, tn_map_op op, uint8_t a)
 
 tile_needs ISA(tile_needs_of)(tn_map_op op)
 {
-    const uint32_t of_exp = 1u << ONE | ((1u << NUMBERS) - (1u << LEAST));
+    const uint32_t of_scale = VW == 16 ? 0 : 1u << BIAS;
+    const uint32_t of_exp =
+        1u << ONE | ((1u << BIAS) - (1u << LEAST)) | of_scale;
     switch (op) {
     case TN_MAP_NEG:
         return (tile_needs){1u << SIGN, 0};
@@ -175,7 +187,10 @@ static void power(const tile_tools *t, int d)
     x86_operate(t->x, X86_MUL, square, d, d);
     x86_operate(t->x, X86_FMA, d, p, square);
     x86_operate(t->x, X86_ADD, d, k[ONE], d);
-    x86_scale(t->x, d, d, n);
+    if (VW == 16)
+        x86_scale(t->x, d, d, n);
+    else
+        x86_scale_by_halves(t->x, d, d, n, TILE_MASK, p, k[BIAS]);
 }
 
 /* v_exp (vmath.h) */

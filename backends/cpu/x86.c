@@ -24,6 +24,7 @@ static const form forms[] = {
     [X86_OR] = {MAP_0F, NO_PREFIX, 0x56},
     [X86_XOR] = {MAP_0F, NO_PREFIX, 0x57},
     [X86_ADD_WHOLE] = {MAP_0F, PREFIX_66, 0xfe},
+    [X86_SUB_WHOLE] = {MAP_0F, PREFIX_66, 0xfa},
     [X86_SQRT] = {MAP_0F, NO_PREFIX, 0x51},
     [X86_MOVE] = {MAP_0F, NO_PREFIX, 0x28},
     [X86_FMA] = {MAP_0F38, PREFIX_66, 0xb8},
@@ -44,6 +45,7 @@ static const form shift = {MAP_0F, PREFIX_66, 0x72};
 static const form widen = {MAP_0F38, PREFIX_66, 0x33};
 static const form permute = {MAP_0F38, PREFIX_66_W, 0x8d}; /* EVEX */
 static const form test = {MAP_0F38, PREFIX_66, 0x27};      /* EVEX */
+static const form to_whole = {MAP_0F, PREFIX_66, 0x5b};    /* VEX */
 
 /* What EVEX says of masks and the width. */
 enum {
@@ -56,6 +58,11 @@ enum {
 
 /* What VEX says of the width. */
 enum { LANES_4 = 0, LANES_8 = 4 };
+
+/* Which shift it is, where others have their register d. */
+enum { SHIFT_RIGHT_SIGNED = 4, SHIFT_LEFT = 6 };
+
+enum { NUMBER_BYTES = 32 };
 
 static void byte(x86_code *x, uint32_t value)
 {
@@ -120,10 +127,20 @@ static void last_element(x86_code *x, int d, int size)
     byte(x, scaled_rcx(size));
 }
 
+/* A number at rdx. */
+static void last_number(x86_code *x, int d, int b)
+{
+    byte(x, (uint32_t)(0x82 | (d & 7) << 3));
+    word(x, (uint32_t)(NUMBER_BYTES * (b - X86_MEMORY)));
+}
+
 static void registers(x86_code *x, form f, int d, int a, int b, uint32_t mask)
 {
-    operands(x, f, d, a, b, mask);
-    last_register(x, d, b);
+    operands(x, f, d, a, b < X86_MEMORY ? b : 0, mask);
+    if (b < X86_MEMORY)
+        last_register(x, d, b);
+    else
+        last_number(x, d, b);
 }
 
 static void element(x86_code *x, form f, int d, int size)
@@ -143,12 +160,30 @@ void x86_begin(x86_code *x, int wide)
     x->used = sizeof head;
     x->wide = (uint32_t)wide;
     x->full = 0;
+    x->numbers = 0;
     memcpy(x->bytes, head, sizeof head);
+    if (wide)
+        return;
+    byte(x, 0x48), byte(x, 0x8d), byte(x, 0x15); /* lea rdx, [rip + */
+    x->address = x->used;
+    word(x, 0);
 }
 
 void x86_body(x86_code *x)
 {
     x->loop = x->used;
+}
+
+/* Behind the code; it has their address then. */
+static void write_numbers(x86_code *x)
+{
+    while (x->used % NUMBER_BYTES)
+        byte(x, 0);
+    const uint32_t distance = x->used - (x->address + 4);
+    memcpy(x->bytes + x->address, &distance, sizeof distance);
+    for (uint32_t i = 0; i < x->numbers; i++)
+        for (int lane = 0; lane < NUMBER_BYTES / 4; lane++)
+            word(x, x->number[i]);
 }
 
 void x86_end(x86_code *x)
@@ -166,6 +201,8 @@ void x86_end(x86_code *x)
     word(x, x->loop - (x->used + 4));
     byte(x, 0xc5), byte(x, 0xf8), byte(x, 0x77); /* vzeroupper */
     byte(x, 0xc3);
+    if (x->numbers)
+        write_numbers(x);
 }
 
 /* ---- registers ---- */
@@ -187,6 +224,16 @@ void x86_set(x86_code *x, int d, uint32_t bits)
         last_register(x, d, 0);
         registers(x, broadcast, d, 0, d, UNMASKED);
     }
+}
+
+int x86_number(x86_code *x, uint32_t bits)
+{
+    if (x->numbers == X86_NUMBERS) {
+        x->full = 1;
+        return X86_MEMORY;
+    }
+    x->number[x->numbers] = bits;
+    return X86_MEMORY + (int)x->numbers++;
 }
 
 void x86_round(x86_code *x, int d, int b, x86_rounding rounding)
@@ -234,6 +281,30 @@ void x86_scale(x86_code *x, int d, int a, int n)
     registers(x, scale, d, a, n, ZERO_K1);
 }
 
+static void shift_by(x86_code *x, int kind, int d, int a, int bits)
+{
+    registers(x, shift, kind, d, a, UNMASKED);
+    byte(x, (uint32_t)bits);
+}
+
+/* v_scale2_if (vec_avx2.h) */
+void x86_scale_by_halves(x86_code *x, int d, int a, int n, int mask, int t,
+                         int bias)
+{
+    enum { FRACTION_BITS = 23 };
+    x86_keep(x, n, mask, n);
+    registers(x, to_whole, n, 0, n, UNMASKED);
+    shift_by(x, SHIFT_RIGHT_SIGNED, t, n, 1);
+    x86_operate(x, X86_SUB_WHOLE, n, n, t);
+    x86_operate(x, X86_ADD_WHOLE, t, t, bias);
+    x86_operate(x, X86_ADD_WHOLE, n, n, bias);
+    shift_by(x, SHIFT_LEFT, t, t, FRACTION_BITS);
+    shift_by(x, SHIFT_LEFT, n, n, FRACTION_BITS);
+    x86_operate(x, X86_MUL, d, a, t);
+    x86_operate(x, X86_MUL, d, d, n);
+    x86_keep(x, d, mask, d);
+}
+
 /* ---- memory ---- */
 
 void x86_pointer(x86_code *x, uint32_t index)
@@ -260,10 +331,8 @@ void x86_store(x86_code *x, int d)
 
 void x86_load_bf16(x86_code *x, int d)
 {
-    enum { SHIFT_LEFT = 6 }; /* where others have their register d */
     element(x, widen, d, 2);
-    registers(x, shift, SHIFT_LEFT, d, d, UNMASKED);
-    byte(x, 16);
+    shift_by(x, SHIFT_LEFT, d, d, 16);
 }
 
 void x86_set_upper(x86_code *x, int set)

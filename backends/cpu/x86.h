@@ -4,7 +4,8 @@
  * One operation on whole vectors of floats, in the encoding of AVX2 (VEX, 8
  * lanes, 16 registers) or of AVX-512 (EVEX, 16 lanes, 32 registers). Memory is
  * an array at rax, read and written from its element rcx on; rdi is a table of
- * pointers, from which rax is loaded. The function that comes out is
+ * pointers, from which rax is loaded; x86_number's are at rdx. What comes out
+ * is the function
  *
  *     void f(float *const *table, size_t count);     System V's convention
  *
@@ -19,13 +20,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { X86_BYTES = 16 * 1024 };
+enum {
+    X86_BYTES = 16 * 1024,
+    X86_NUMBERS = 32,
+    X86_MEMORY = 32, /* and above: not a register (x86_number) */
+};
 
 typedef struct x86_code {
     uint32_t used;
     uint32_t wide; /* EVEX */
     uint32_t full; /* something did not fit: the code is of no use */
     uint32_t loop; /* where the body begins */
+    uint32_t numbers, address; /* in memory; where the code has their address */
+    uint32_t number[X86_NUMBERS];
     uint8_t bytes[X86_BYTES];
 } x86_code;
 
@@ -41,6 +48,7 @@ typedef enum x86_operation {
     X86_OR,
     X86_XOR,
     X86_ADD_WHOLE, /* of whole numbers of 32 bits */
+    X86_SUB_WHOLE,
     X86_SQRT,
     X86_MOVE,
     X86_FMA,    /* d = a b + d */
@@ -63,6 +71,9 @@ void x86_end(x86_code *x);
 
 void x86_operate(x86_code *x, x86_operation op, int d, int a, int b);
 void x86_set(x86_code *x, int d, uint32_t bits); /* every lane */
+/* Those lanes in memory, AVX2 only: the last operand of anything but a
+ * rounding, a blend or a shift may be what it returns. */
+int x86_number(x86_code *x, uint32_t bits);
 
 /* rax = table[index] */
 void x86_pointer(x86_code *x, uint32_t index);
@@ -95,5 +106,10 @@ void x86_test(x86_code *x, int a, int bit); /* bit is set in a */
 void x86_operate_where(x86_code *x, x86_operation op, int d, int a, int b);
 /* a 2^n for whole n where true, else 0 */
 void x86_scale(x86_code *x, int d, int a, int n);
+
+/* The same with AVX2, in two factors, |n| < 250; n and t are lost, `bias` is
+ * 127 as a whole number. */
+void x86_scale_by_halves(x86_code *x, int d, int a, int n, int mask, int t,
+                         int bias);
 
 #endif
