@@ -18,7 +18,7 @@ CPU_INLINE void put(int what, int across, const whole_product *p, float *c,
 {
     const vf scale = v_set(p->x_scale[i]);
     const vf before = what == RESCALE ? v_set(p->other[i]) : v_zero();
-#pragma GCC unroll 4
+    CPU_UNROLL(4)
     for (int v = 0; v < across; v++) {
         const vf of = v_from_i(v_bits(sum[v]));
         float *at = c + v * VW;
@@ -37,25 +37,26 @@ CPU_INLINE void tile(int what, int rows, int across, const whole_product *p,
     const float *x = p->x + i * p->row, *y = p->y + j;
     float *c = p->c + i * p->c_pitch + j;
     vf sum[MOST_ROWS][VECTORS];
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
+    CPU_UNROLL(16)
+    for (int r = 0; r < rows; r++) {
+        CPU_UNROLL(4)
         for (int v = 0; v < across; v++)
             sum[r][v] = v_zero();
+    }
     for (int64_t k = 0; k < p->words; k++, x += p->column, y += p->pitch) {
         vf line[VECTORS];
-#pragma GCC unroll 4
+        CPU_UNROLL(4)
         for (int v = 0; v < across; v++)
             line[v] = v_load(y + v * VW);
-#pragma GCC unroll 16
+        CPU_UNROLL(16)
         for (int r = 0; r < rows; r++) {
             const vf word = v_broadcast(x + r * p->row);
-#pragma GCC unroll 4
+            CPU_UNROLL(4)
             for (int v = 0; v < across; v++)
                 sum[r][v] = DOT(sum[r][v], word, line[v]);
         }
     }
-#pragma GCC unroll 16
+    CPU_UNROLL(16)
     for (int r = 0; r < rows; r++)
         put(what, across, p, c + r * p->c_pitch, i + r, j, sum[r]);
 }

@@ -102,7 +102,7 @@ CPU_INLINE void weigh(int taps, int64_t width, const float *w,
     for (int64_t i = 0; i < width; i += VW) {
         const int64_t left = width - i;
         vf sum = add ? v_load_n(to + i, left) : v_zero();
-#pragma GCC unroll 8
+        CPU_UNROLL(8)
         for (int k = 0; k < taps; k++)
             sum = v_fma(v_load_n(w + k * CHANNELS + i, left),
                         v_load_n(rows[k] + i, left), sum);
@@ -175,16 +175,16 @@ CPU_INLINE void sum_strip(int taps, int64_t count, int64_t width,
     for (int64_t i = 0; i < width; i += VW) {
         const int64_t left = width - i;
         vf sum[MOST_TAPS];
-#pragma GCC unroll 8
+        CPU_UNROLL(8)
         for (int k = 0; k < taps; k++)
             sum[k] = v_load(sums + k * CHANNELS + i);
         for (int64_t t = 0; t < count; t++) {
             const vf g = v_load_n(dy[t] + i, left);
-#pragma GCC unroll 8
+            CPU_UNROLL(8)
             for (int k = 0; k < taps; k++)
                 sum[k] = v_fma(g, v_load_n(x[t + k] + i, left), sum[k]);
         }
-#pragma GCC unroll 8
+        CPU_UNROLL(8)
         for (int k = 0; k < taps; k++)
             v_store(sums + k * CHANNELS + i, sum[k]);
     }

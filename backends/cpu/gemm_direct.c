@@ -20,35 +20,37 @@ CPU_INLINE void direct_block(int rows, int vectors, int64_t lanes, int64_t K,
 {
     vf sum[BLOCK_ROWS][BLOCK_VECTORS];
     const int last = vectors - 1;
-#pragma GCC unroll 12
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
+    CPU_UNROLL(12)
+    for (int i = 0; i < rows; i++) {
+        CPU_UNROLL(4)
         for (int j = 0; j < vectors; j++)
             sum[i][j] = !add        ? v_zero()
                         : j == last ? v_load_n(c + i * ldc + j * VW, lanes)
                                     : v_load(c + i * ldc + j * VW);
+    }
     for (int64_t k = 0; k < K; k++, b += ldb) {
         vf line[BLOCK_VECTORS];
-#pragma GCC unroll 4
+        CPU_UNROLL(4)
         for (int j = 0; j < vectors; j++)
             line[j] =
                 j == last ? v_load_n(b + j * VW, lanes) : v_load(b + j * VW);
-#pragma GCC unroll 12
+        CPU_UNROLL(12)
         for (int i = 0; i < rows; i++) {
             const vf x = v_set(a.at[i * a.row + k * a.column]);
-#pragma GCC unroll 4
+            CPU_UNROLL(4)
             for (int j = 0; j < vectors; j++)
                 sum[i][j] = v_fma(x, line[j], sum[i][j]);
         }
     }
-#pragma GCC unroll 12
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
+    CPU_UNROLL(12)
+    for (int i = 0; i < rows; i++) {
+        CPU_UNROLL(4)
         for (int j = 0; j < vectors; j++)
             if (j == last)
                 v_store_n(c + i * ldc + j * VW, sum[i][j], lanes);
             else
                 v_store(c + i * ldc + j * VW, sum[i][j]);
+    }
 }
 
 #define DIRECT_COLUMN(name, vectors)                                           \

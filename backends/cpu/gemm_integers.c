@@ -119,18 +119,19 @@ CPU_INLINE void squares_across(vf *squares, gemm_any x, int64_t count,
                                int64_t lanes, int64_t K)
 {
     vf sum[TOGETHER];
-#pragma GCC unroll 12
+    CPU_UNROLL(12)
     for (int64_t i = 0; i < TOGETHER; i++)
         sum[i] = v_zero();
-    for (int64_t k = 0; k < K; k++)
-#pragma GCC unroll 12
+    for (int64_t k = 0; k < K; k++) {
+        CPU_UNROLL(12)
         for (int64_t i = 0; i < count; i++) {
             const int64_t at = k * x.column + i * VW;
             const vf line = gemm_load(x, at, i == count - 1 ? lanes : VW);
             call_for_line(x, at + 12 * x.column);
             sum[i] = v_fma(line, line, sum[i]);
         }
-#pragma GCC unroll 12
+    }
+    CPU_UNROLL(12)
     for (int64_t i = 0; i < count; i++)
         squares[i] = sum[i];
 }

@@ -78,31 +78,34 @@ CPU_INLINE void call_for(const gemm_factors *f, const called *c, const float *x,
 CPU_INLINE void add_sums(int n, int vectors, const gemm_sums *c,
                          vf sum[GEMM_ROWS][GEMM_VECTORS])
 {
-#pragma GCC unroll 8
-    for (int i = 0; i < n; i++)
-#pragma GCC unroll 3
+    CPU_UNROLL(8)
+    for (int i = 0; i < n; i++) {
+        CPU_UNROLL(3)
         for (int j = 0; j < vectors; j++)
             sum[i][j] = v_load(c->at + i * c->pitch + j * VW) + sum[i][j];
+    }
 }
 
 CPU_INLINE void put_floats(int n, int vectors, const gemm_sums *c,
                            vf sum[GEMM_ROWS][GEMM_VECTORS])
 {
-#pragma GCC unroll 8
-    for (int i = 0; i < n; i++)
-#pragma GCC unroll 3
+    CPU_UNROLL(8)
+    for (int i = 0; i < n; i++) {
+        CPU_UNROLL(3)
         for (int j = 0; j < vectors; j++)
             v_store(c->at + i * c->pitch + j * VW, sum[i][j]);
+    }
 }
 
 CPU_INLINE void put_halves(int n, int vectors, const gemm_sums *c,
                            vf sum[GEMM_ROWS][GEMM_VECTORS])
 {
-#pragma GCC unroll 8
-    for (int i = 0; i < n; i++)
-#pragma GCC unroll 3
+    CPU_UNROLL(8)
+    for (int i = 0; i < n; i++) {
+        CPU_UNROLL(3)
         for (int j = 0; j < vectors; j++)
             v_store_bf16(c->half + i * c->half_pitch + j * VW, sum[i][j]);
+    }
 }
 
 /* Where the last vector is not full. */
@@ -110,11 +113,12 @@ CPU_INLINE void put_some(int n, int vectors, const gemm_sums *c,
                          vf sum[GEMM_ROWS][GEMM_VECTORS])
 {
     float line[GEMM_ROWS][GEMM_COLUMNS];
-#pragma GCC unroll 8
-    for (int i = 0; i < n; i++)
-#pragma GCC unroll 3
+    CPU_UNROLL(8)
+    for (int i = 0; i < n; i++) {
+        CPU_UNROLL(3)
         for (int j = 0; j < vectors; j++)
             v_store(line[i] + j * VW, sum[i][j]);
+    }
     for (int i = 0; i < n; i++)
         for (int j = 0; j < vectors; j++)
             gemm_put(c, i, j * VW, j == vectors - 1 ? c->lanes : VW,
@@ -144,37 +148,39 @@ CPU_INLINE TARGET void tile(int n, int vectors, const gemm_factors *f,
     const float *x = f->x, *y = f->y;
     const called sums = called_of(c);
     vf sum[GEMM_ROWS][GEMM_VECTORS];
-#pragma GCC unroll 8
-    for (int i = 0; i < n; i++)
-#pragma GCC unroll 3
+    CPU_UNROLL(8)
+    for (int i = 0; i < n; i++) {
+        CPU_UNROLL(3)
         for (int j = 0; j < vectors; j++) {
             sum[i][j] = v_zero();
             if (!GEMM_SPARES)
                 call_for_sums(&sums, i, j);
         }
+    }
     for (int64_t k = 0; k < words; k++, x += column, y += GEMM_COLUMNS) {
         vf line[GEMM_VECTORS];
         __asm__("" : "+r"(row)); /* multiples of it stay in addresses */
-#pragma GCC unroll 3
+        CPU_UNROLL(3)
         for (int j = 0; j < vectors; j++) {
             line[j] = v_load(y + j * VW);
             _mm_prefetch((const char *)(y + AHEAD * GEMM_COLUMNS + j * VW),
                          _MM_HINT_T0);
         }
         call_for(f, &sums, x, row, k);
-#pragma GCC unroll 8
+        CPU_UNROLL(8)
         for (int i = 0; i < n; i++) {
             const vf word = v_broadcast(row_at(x, row, i));
-#pragma GCC unroll 3
+            CPU_UNROLL(3)
             for (int j = 0; j < vectors; j++)
                 sum[i][j] = DOT(sum[i][j], word, line[j]);
         }
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < n; i++)
-#pragma GCC unroll 3
+    CPU_UNROLL(8)
+    for (int i = 0; i < n; i++) {
+        CPU_UNROLL(3)
         for (int j = 0; j < vectors; j++)
             sum[i][j] = DONE(sum[i][j], f->x_scale + i, f->y_scale + j * VW);
+    }
     put(n, vectors, c, sum);
 }
 

@@ -31,7 +31,7 @@ CPU_INLINE void put_turned_lines(float *to, const float *scale, gemm_any x,
 {
     for (int64_t k = 0; k < K; k += 2 * VW, to += VW * GEMM_COLUMNS) {
         vf words[VW];
-#pragma GCC unroll 16
+        CPU_UNROLL(16)
         for (int64_t j = 0; j < VW; j++)
             words[j] =
                 j < n ? v_from_bits(ALONG(x, j * x.row + k, K - k, scale + j))

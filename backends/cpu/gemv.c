@@ -43,49 +43,53 @@ CPU_INLINE void block(int rows, int columns, tn_dtype dtype,
     const int64_t bytes = dtype == TN_F32 ? 4 : 2, K = b->K;
     const int64_t stretch = STRETCH_BYTES / bytes;
     vf sum[GEMV_ROWS][MOST_STREAMS];
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
+    CPU_UNROLL(8)
+    for (int i = 0; i < rows; i++) {
+        CPU_UNROLL(8)
         for (int j = 0; j < columns; j++)
             sum[i][j] = v_zero();
+    }
     int64_t k = 0;
-    for (; k + stretch <= K; k += stretch)
-#pragma GCC unroll 8
+    for (; k + stretch <= K; k += stretch) {
+        CPU_UNROLL(8)
         for (int j = 0; j < columns; j++) {
             const char *row = w + j * apart;
-#pragma GCC unroll 2
+            CPU_UNROLL(2)
             for (int64_t at = 0; at < STRETCH_BYTES; at += 64) {
                 _mm_prefetch(row + bytes * k + at + ahead, _MM_HINT_T0);
                 if (b->beside)
                     _mm_prefetch(row + bytes * k + at + b->beside, _MM_HINT_T1);
             }
-#pragma GCC unroll 8
+            CPU_UNROLL(8)
             for (int64_t u = 0; u < stretch; u += VW) {
                 const vf line = line_of(dtype, row, k + u);
-#pragma GCC unroll 8
+                CPU_UNROLL(8)
                 for (int i = 0; i < rows; i++)
                     sum[i][j] = v_fma(v_load(b->x + i * b->x_pitch + k + u),
                                       line, sum[i][j]);
             }
         }
-    for (; k < K; k += VW)
-#pragma GCC unroll 8
+    }
+    for (; k < K; k += VW) {
+        CPU_UNROLL(8)
         for (int j = 0; j < columns; j++) {
             const int64_t n = cpu_min(VW, K - k);
             const vf line = rest_of(dtype, w + j * apart, k, n);
-#pragma GCC unroll 8
+            CPU_UNROLL(8)
             for (int i = 0; i < rows; i++)
                 sum[i][j] = v_fma(v_load_n(b->x + i * b->x_pitch + k, n), line,
                                   sum[i][j]);
         }
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
+    }
+    CPU_UNROLL(8)
+    for (int i = 0; i < rows; i++) {
+        CPU_UNROLL(8)
         for (int j = 0; j < columns; j++) {
             float *to = y + i * b->y_pitch + j * y_apart;
             const float value = v_sum(sum[i][j]);
             *to = b->add ? *to + value : value;
         }
+    }
 }
 
 /* A power of two, so that the sums have registers. */

@@ -213,14 +213,14 @@ CPU_INLINE void scales_of_blocks(int rows, const tn_q8_0 *b, int count,
         return;
     }
     uint64_t low = 0, high = 0;
-#pragma GCC unroll 4
+    CPU_UNROLL(4)
     for (int u = 0; u < 4; u++) {
         low |= (uint64_t)b[u].d << 16 * u;
         high |= (uint64_t)b[u + 4].d << 16 * u;
     }
     const __m256 d =
         _mm256_cvtph_ps(_mm_set_epi64x((int64_t)high, (int64_t)low));
-#pragma GCC unroll 2
+    CPU_UNROLL(2)
     for (int i = 0; i < rows; i++)
         _mm256_storeu_ps(to[i],
                          _mm256_mul_ps(d, _mm256_loadu_ps(scale + i * pitch)));
@@ -238,10 +238,10 @@ CPU_INLINE void take_q8_0(int rows, const quant_rows *x, int64_t k, int count,
     /* read back one by one, which costs a load each and no shuffle */
     __asm__("" : "+m"(factor));
     ahead(b, (int64_t)sizeof *b * count);
-#pragma GCC unroll 8
+    CPU_UNROLL(8)
     for (int u = 0; u < count; u++, q += 32) {
         const words integers = w_of_bytes(b[u].q);
-#pragma GCC unroll 2
+        CPU_UNROLL(2)
         for (int i = 0; i < rows; i++)
             s->whole[i] = v_fma(v_from_i(w_dot(integers, w_load(q + i * K))),
                                 v_set(factor[i][u]), s->whole[i]);
@@ -283,22 +283,22 @@ CPU_INLINE void take_q4_k(int rows, const quant_rows *x, int64_t k,
     /* read back one by one, which costs a load each and no shuffle */
     __asm__("" : "+m"(twice), "+m"(d));
     vi whole[QUANT_ROWS];
-#pragma GCC unroll 2
+    CPU_UNROLL(2)
     for (int i = 0; i < rows; i++)
         whole[i] = i_set(0);
     ahead(b, sizeof *b);
-#pragma GCC unroll 4
+    CPU_UNROLL(4)
     for (int j = 0; j < 4; j++, q += 64) {
         const words both = w_of_unsigned_bytes(b->q + 32 * j);
         const words low = w_multiply(w_low_nibbles(both), twice[2 * j]);
         const words high = w_multiply(w_high_nibbles(both), twice[2 * j + 1]);
-#pragma GCC unroll 2
+        CPU_UNROLL(2)
         for (int i = 0; i < rows; i++)
             whole[i] =
                 i_add(whole[i], i_add(w_dot(low, w_load(q + i * K)),
                                       w_dot(high, w_load(q + i * K + 32))));
     }
-#pragma GCC unroll 2
+    CPU_UNROLL(2)
     for (int i = 0; i < rows; i++) {
         const __m256 sum = _mm256_loadu_ps(x->sum + (i * K + 256 * k) / 32);
         s->whole[i] =
@@ -324,7 +324,7 @@ CPU_INLINE void dot(int rows, tn_dtype dtype, const quant_product *p, int64_t n)
             take_q4_k(rows, p->x, k, w, &s);
     if (k < blocks)
         take_q8_0(rows, p->x, k, (int)(blocks - k), w, &s);
-#pragma GCC unroll 2
+    CPU_UNROLL(2)
     for (int i = 0; i < rows; i++)
         p->c[i * p->c_pitch + n] = dtype == TN_Q8_0
                                        ? v_sum(s.whole[i])

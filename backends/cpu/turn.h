@@ -35,12 +35,12 @@ CPU_INLINE void turn_eight(float *to, int64_t pitch, const __m256 *line)
 CPU_INLINE void turn_square(float *to, int64_t pitch, const vf *line)
 {
     vf a[16], b[16];
-#pragma GCC unroll 8
+    CPU_UNROLL(8)
     for (int i = 0; i < 16; i += 2) {
         a[i] = _mm512_unpacklo_ps(line[i], line[i + 1]);
         a[i + 1] = _mm512_unpackhi_ps(line[i], line[i + 1]);
     }
-#pragma GCC unroll 4
+    CPU_UNROLL(4)
     for (int i = 0; i < 16; i += 4)
         for (int k = 0; k < 2; k++) {
             const __m512d low = _mm512_castps_pd(a[i + k]);
@@ -48,8 +48,8 @@ CPU_INLINE void turn_square(float *to, int64_t pitch, const vf *line)
             b[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
             b[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
         }
-        /* quarter q of b[4 i + k] is column 4 q + k of lines 4 i to 4 i + 3 */
-#pragma GCC unroll 4
+    /* quarter q of b[4 i + k] is column 4 q + k of lines 4 i to 4 i + 3 */
+    CPU_UNROLL(4)
     for (int k = 0; k < 4; k++) {
         const vf even = _mm512_shuffle_f32x4(b[k], b[k + 4], 0x88);
         const vf odd = _mm512_shuffle_f32x4(b[k], b[k + 4], 0xdd);

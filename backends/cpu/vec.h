@@ -17,6 +17,16 @@
 
 #define CPU_INLINE static inline __attribute__((always_inline, unused))
 
+/* The loop behind it is written out, up to n times: arrays of vectors that it
+ * goes over are registers then. To clang a number means at once, before it has
+ * inlined a function and knows how often its loops run. */
+#define CPU_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define CPU_UNROLL(n) CPU_PRAGMA(clang loop unroll(full))
+#else
+#define CPU_UNROLL(n) CPU_PRAGMA(GCC unroll n)
+#endif
+
 #if defined(__AVX512F__)
 #include "vec_avx512.h"
 #else
