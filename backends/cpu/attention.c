@@ -378,7 +378,7 @@ static gemm_any head_of(const vectors *x, int64_t b, int64_t t, int64_t h,
                         int64_t row, int64_t column)
 {
     return (gemm_any){lines_at(&x->of, vector_at(x, b, t, h)), x->of.dtype, row,
-                      column};
+                      column, NULL};
 }
 
 /* Query heads [h, h + heads) of one kv head at (b, t), at most four. */
@@ -397,17 +397,17 @@ static void few_heads(const attention *a, cpu_worker *w, int64_t b, int64_t t,
     const gemm_any v = head_of(&a->v, b, from, g, a->v.row, 1);
     const int64_t at = (row * a->H + h) * a->E;
     float *s = w->scratch, *rest = s + GEMM_FEW_ROWS * a->S;
-    const gemm_any weights = {(char *)s, TN_F32, a->S, 1};
+    const gemm_any weights = {(char *)s, TN_F32, a->S, 1, NULL};
     const int64_t beside = a->v.row == a->k.row ? v.at - k.at : 0;
     ISA(gemm_few)
-    (heads, keys, a->D, q, k, (gemm_into){(char *)s, TN_F32, a->S, 0}, beside,
-     rest);
+    (heads, keys, a->D, q, k, (gemm_into){(char *)s, TN_F32, a->S, 0, NULL},
+     beside, rest);
     for (int64_t i = 0; i < heads; i++)
         a->lse[(b * a->H + h + i) * a->T + t] =
             keys ? softmax_of_scores(a, s + i * a->S, keys) : 0.0f;
     ISA(gemm_few)
     (heads, a->E, keys, weights, v,
-     (gemm_into){lines_at(&a->o, at), a->o.dtype, a->E, 0}, 0, rest);
+     (gemm_into){lines_at(&a->o, at), a->o.dtype, a->E, 0, NULL}, 0, rest);
 }
 
 /* A task: a handful of the heads that share a kv head. */

@@ -21,13 +21,27 @@ typedef struct gemm_any {
     const char *at;
     tn_dtype dtype;
     int64_t row, column; /* strides, in elements */
+    const float *by;     /* NULL, or a factor of each line of memory (gemm) */
 } gemm_any;
+
+/* Contiguous across rows and not along them. */
+static inline int gemm_is_across(gemm_any x)
+{
+    return x.row == 1 && x.column != 1;
+}
 
 /* The same from row i and column j on. */
 static inline gemm_any gemm_from(gemm_any x, int64_t i, int64_t j)
 {
     x.at += cpu_bytes(x.dtype) * (i * x.row + j * x.column);
+    if (x.by)
+        x.by += gemm_is_across(x) ? j : i;
     return x;
+}
+
+static inline gemm_any gemm_transposed(gemm_any x)
+{
+    return (gemm_any){x.at, x.dtype, x.column, x.row, x.by};
 }
 
 static inline gemm_matrix gemm_f32(gemm_any x)
@@ -48,9 +62,18 @@ static inline const uint16_t *gemm_halves(gemm_any x)
 static inline float gemm_element(gemm_any x, int64_t i, int64_t j)
 {
     const int64_t at = i * x.row + j * x.column;
-    return x.dtype == TN_BF16 ? f_of_bf16(gemm_halves(x)[at])
-                              : gemm_floats(x)[at];
+    const float by = x.by ? x.by[gemm_is_across(x) ? j : i] : 1.0f;
+    return x.dtype == TN_BF16 ? f_of_bf16(gemm_halves(x)[at]) * by
+                              : gemm_floats(x)[at] * by;
 }
+
+enum {
+#if defined(__AVX512F__)
+    GEMM_PART = 12 * 48,
+#else
+    GEMM_PART = 32 * 16,
+#endif
+};
 
 /* What is packed after this: `left` lines of memory, `pitch` bytes apart. Tiles
  * leave memory idle and call for a part of it each. */
@@ -60,12 +83,30 @@ typedef struct gemm_next {
     int64_t mask; /* lines of the cache in each, a power of two, less one */
 } gemm_next;
 
-/* Where a block goes; `add` only where it is f32. */
+/* What is stored of a softmax instead of its logits, from row 0 and `column` of
+ * the block on: of a sum s, with z = s or, under a cap, cap tanh(s / cap),
+ *
+ *     p = e^(z - center) and, where it is stored, p dz/ds
+ *
+ * p is at most 2^POWERS_MOST (powers.h). total (rows, parts) are sums of p over
+ * GEMM_PART columns each; a block begins with one of these. */
+typedef struct gemm_powers {
+    float cap; /* 0: none */
+    int64_t column, parts;
+    const float *center;   /* of each row */
+    const int32_t *target; /* a column of each */
+    float *at_target;      /* z there */
+    float *total;
+} gemm_powers;
+
+/* Where a block goes; `add` only where it is f32. Of powers only sums are kept
+ * where `at` is NULL and the dtype BF16. */
 typedef struct gemm_into {
     char *at;
     tn_dtype dtype;
     int64_t pitch; /* from row to row, in elements */
     uint32_t add;
+    const gemm_powers *powers; /* NULL: sums as they are */
 } gemm_into;
 
 /* ---- large blocks ---- */
@@ -79,9 +120,10 @@ static inline cpu_products gemm_products(const cpu_compiler *c, gemm_any a,
 }
 
 /* c (M, N) = a (M, K) b (K, N), a and b with stride 1 in one axis; sums are
- * f32. An element of c is the same bits whatever the block around it.
- * `after`: what this thread packs next, or NULL; `scratch`: gemm_scratch bytes,
- * 64-byte aligned. */
+ * f32. An element of c is the same bits whatever the block around it. Factors
+ * of lines are for lines along K: those of a where words of it are multiplied
+ * (any `how` but CPU_FLOATS), those of b else. `after`: what this thread packs
+ * next, or NULL; `scratch`: gemm_scratch bytes, 64-byte aligned. */
 void ISA(gemm)(cpu_products how, int64_t M, int64_t N, int64_t K, gemm_any a,
                gemm_any b, gemm_into c, const gemm_next *after, float *scratch);
 int64_t ISA(gemm_scratch)(cpu_products how, int64_t M, int64_t N, int64_t K,
@@ -99,7 +141,7 @@ typedef struct gemm_order {
     int64_t rows, columns;
 } gemm_order;
 gemm_order ISA(gemm_order_of)(cpu_products how, int64_t M, int64_t N,
-                              gemm_any a, gemm_any b);
+                              gemm_any a, gemm_any b, int powers);
 
 /* ---- small blocks: nothing is copied ---- */
 

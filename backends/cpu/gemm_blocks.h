@@ -118,12 +118,6 @@ static inline int64_t gemm_pairs_of(int64_t K)
     return gemm_round_up(K, 2 * VW) / 2;
 }
 
-/* Contiguous across rows and not along them. */
-static inline int gemm_is_across(gemm_any x)
-{
-    return x.row == 1 && x.column != 1;
-}
-
 /* Whether tiles of floats read rows of x where they lie: but for those whose
  * lines fall into few sets of the caches, as they do where the pitch across is
  * a multiple of 2 KiB (half the speed at 4 KiB). */
@@ -144,6 +138,17 @@ static inline int gemm_lies_well(gemm_any x)
         }                                                                      \
     } while (0)
 
+/* The same where lines may have factors. */
+#define GEMM_ACROSS(x, call)                                                   \
+    do {                                                                       \
+        if ((x).by) {                                                          \
+            GEMM_EITHER(x, call);                                              \
+        } else {                                                               \
+            (x).by = NULL;                                                     \
+            GEMM_EITHER(x, call);                                              \
+        }                                                                      \
+    } while (0)
+
 /* n of x's numbers from `at` on, the others 0. */
 CPU_INLINE vf gemm_load(gemm_any x, int64_t at, int64_t n)
 {
@@ -154,19 +159,41 @@ CPU_INLINE vf gemm_load(gemm_any x, int64_t at, int64_t n)
                    : v_load_n(gemm_floats(x) + at, n);
 }
 
-/* n <= VW sums of row i, from column j on. */
-CPU_INLINE void gemm_put(const gemm_sums *c, int64_t i, int64_t j, int64_t n,
+/* The same of line k of memory, times its factor. */
+CPU_INLINE vf gemm_load_line(gemm_any x, int64_t k, int64_t at, int64_t n)
+{
+    vf line = gemm_load(x, at, n);
+    if (x.by)
+        line = line * v_set(x.by[k]);
+    return line;
+}
+
+/* n <= VW sums of row i, from column j on: with those that are there. */
+CPU_INLINE vf gemm_added(const gemm_sums *c, int64_t i, int64_t j, int64_t n,
                          vf sum)
 {
-    float *to = c->at + i * c->pitch + j;
     if (c->add)
-        sum = v_load_n(to, n) + sum;
-    if (!c->half)
-        v_store_n(to, sum, n);
+        sum = v_load_n(c->at + i * c->pitch + j, n) + sum;
+    return sum;
+}
+
+CPU_INLINE void gemm_store(const gemm_sums *c, int64_t i, int64_t j, int64_t n,
+                           vf sum)
+{
+    if (!c->half && n >= VW)
+        v_store(c->at + i * c->pitch + j, sum);
+    else if (!c->half)
+        v_store_n(c->at + i * c->pitch + j, sum, n);
     else if (n >= VW)
         v_store_bf16(c->half + i * c->half_pitch + j, sum);
     else
         v_store_bf16_n(c->half + i * c->half_pitch + j, sum, n);
+}
+
+CPU_INLINE void gemm_put(const gemm_sums *c, int64_t i, int64_t j, int64_t n,
+                         vf sum)
+{
+    gemm_store(c, i, j, n, gemm_added(c, i, j, n, sum));
 }
 
 #endif

@@ -23,23 +23,24 @@ CPU_INLINE void pack_across(int64_t panel, float *to, gemm_any x, int64_t K,
             const int64_t left = cpu_min(panel, n - j);
             for (int64_t i = 0; i < panel; i += VW)
                 if (panel - i < VW)
-                    v_store_n(line + i, gemm_load(x, at + i, left - i),
+                    v_store_n(line + i, gemm_load_line(x, k, at + i, left - i),
                               panel - i);
                 else
-                    v_store(line + i, left > i ? gemm_load(x, at + i, left - i)
-                                               : v_zero());
+                    v_store(line + i,
+                            left > i ? gemm_load_line(x, k, at + i, left - i)
+                                     : v_zero());
         }
 }
 
 /* Rows of x (n, K) contiguous along n, into panels of ROWS. */
 static void pack_rows(float *to, gemm_any x, int64_t K, int64_t n)
 {
-    const gemm_any turned = {x.at, x.dtype, x.column, 1};
+    const gemm_any turned = gemm_transposed(x);
 #if defined(__AVX512F__)
     const int64_t whole = n / (2 * ROWS) * (2 * ROWS);
     for (int64_t k = 0; k < K; k++)
         for (int64_t i = 0; i < whole; i += 2 * ROWS) {
-            const vf line = gemm_load(turned, k * turned.row + i, VW);
+            const vf line = gemm_load_line(turned, k, k * turned.row + i, VW);
             float *at = to + i * K + k * ROWS;
             _mm256_storeu_ps(at, _mm512_castps512_ps256(line));
             _mm256_storeu_ps(at + ROWS * K, _mm512_extractf32x8_ps(line, 1));

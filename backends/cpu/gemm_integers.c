@@ -87,7 +87,8 @@ CPU_INLINE void take_last_pairs(gemm_any x, int64_t at, int64_t n, vf *even,
     float last[2 * VW] = {0};
     for (int64_t i = 0; i < n; i++)
         last[i] = gemm_element(x, 0, at + i);
-    take_pairs((gemm_any){(const char *)last, TN_F32, 0, 1}, 0, even, odd);
+    take_pairs((gemm_any){(const char *)last, TN_F32, 0, 1, NULL}, 0, even,
+               odd);
 }
 
 /* Of x (n, K). */
@@ -126,7 +127,8 @@ CPU_INLINE void squares_across(vf *squares, gemm_any x, int64_t count,
         CPU_UNROLL(12)
         for (int64_t i = 0; i < count; i++) {
             const int64_t at = k * x.column + i * VW;
-            const vf line = gemm_load(x, at, i == count - 1 ? lanes : VW);
+            const vf line =
+                gemm_load_line(x, k, at, i == count - 1 ? lanes : VW);
             call_for_line(x, at + 12 * x.column);
             sum[i] = v_fma(line, line, sum[i]);
         }
@@ -156,7 +158,7 @@ CPU_INLINE void scales_across(float *scale, gemm_any x, int64_t n, int64_t K)
 static void find_scales(float *scale, gemm_any x, int64_t n, int64_t K)
 {
     if (gemm_is_across(x))
-        GEMM_EITHER(x, scales_across(scale, x, n, K));
+        GEMM_ACROSS(x, scales_across(scale, x, n, K));
     else
         GEMM_EITHER(x, scales_along(scale, x, n, K));
 }
@@ -179,22 +181,24 @@ CPU_INLINE vi integers_along(gemm_any x, int64_t at, int64_t n, float scale)
         whole_words(whole(even, v_set(scale)), whole(odd, v_set(scale))));
 }
 
-CPU_INLINE vi integers_across(gemm_any x, int64_t low, int64_t high, int64_t n,
+CPU_INLINE vi integers_across(gemm_any x, int64_t k, int64_t i, int64_t n,
                               int64_t m, vf scale)
 {
-    return v_bits(whole_words(whole(gemm_load(x, low, n), scale),
-                              whole(gemm_load(x, high, m), scale)));
+    const int64_t low = k * x.column + i, next = m > 0;
+    return v_bits(whole_words(
+        whole(gemm_load_line(x, k, low, n), scale),
+        whole(gemm_load_line(x, k + next, low + next * x.column, m), scale)));
 }
 
 #define ALONG(x, at, n, scale) integers_along(x, at, n, *(scale))
-#define ACROSS(x, low, high, n, m, scale)                                      \
-    integers_across(x, low, high, n, m, v_load(scale))
+#define ACROSS(x, k, i, n, m, scale)                                           \
+    integers_across(x, k, i, n, m, v_load(scale))
 #include "gemm_words.h"
 
 void ISA(gemm_pack_integers)(const gemm_columns *to, gemm_any y, int64_t K,
                              int64_t n)
 {
-    find_scales(to->scale, turned(y), n, K);
+    find_scales(to->scale, gemm_transposed(y), n, K);
     pack_words(to, y, K, n);
 }
 

@@ -20,16 +20,19 @@
  * bits are the same: x y + s is y x + s.
  */
 #include "gemm_blocks.h"
+#include "powers.h"
 #include "turn.h"
 
 enum {
     ROWS = GEMM_ROWS,
     COLUMNS = GEMM_COLUMNS,
-    MOST_COLUMNS = (GEMM_SPARES ? 12 : 32) * COLUMNS, /* of y at once */
-    TURNED_ROWS = 8 * ROWS, /* of x, by a panel of y, before a turn */
-    FEW_ROWS = 192,         /* of a, that copying b is not worth it for */
-    MOST_ROWS = 128 * ROWS, /* of x where its copy is kept */
+    MOST_COLUMNS = GEMM_PART, /* of y at once */
+    TURNED_ROWS = 8 * ROWS,   /* of x, by a panel of y, before a turn */
+    FEW_ROWS = 192,           /* of a, that copying b is not worth it for */
+    MOST_ROWS = 128 * ROWS,   /* of x where its copy is kept */
 };
+
+_Static_assert(GEMM_PART % COLUMNS == 0, "parts are whole panels");
 
 /* ---- tiles ---- */
 
@@ -79,6 +82,68 @@ static void put_turned(const float *tile, int64_t n, int64_t columns,
         }
 }
 
+/* ---- powers ---- */
+
+/* Where n rows of a tile will go is called for as lines to be written: a tile
+ * calls for its own sums, and these lie elsewhere. */
+CPU_INLINE void call_for_rows(const gemm_sums *c, int64_t n)
+{
+    const int64_t bytes = COLUMNS * (c->half ? 2 : 4);
+    for (int64_t i = 0; i < n; i++) {
+        const char *at = c->half ? (const char *)(c->half + i * c->half_pitch)
+                                 : (const char *)(c->at + i * c->pitch);
+        for (int64_t line = 0; line < bytes; line += GEMM_LINE)
+            __asm__ volatile("prefetchw %0" : : "m"(at[line]));
+    }
+}
+
+/* What is raised: sums of ROWS rows by a panel of columns. */
+typedef struct raised {
+    float tile[ROWS][COLUMNS];
+    vf total[ROWS];
+    gemm_sums c;    /* where its first goes */
+    int64_t column; /* that one's */
+    int kept;
+} raised;
+
+/* Of n columns of row i, row `row` of the block: powers, and z at the target.
+ * `plain`: sums are z. */
+CPU_INLINE void raise_row(const gemm_powers *k, raised *r, int64_t row,
+                          int64_t i, int64_t n, int plain)
+{
+    const gemm_sums c = r->c;
+    const float center = k->center[row], cap = k->cap;
+    const int64_t target = k->target[row] - r->column;
+    vf total = r->total[i];
+    for (int64_t j = 0; j < n; j += VW) {
+        vf z = v_load(r->tile[i] + j), slope = v_set(1.0f);
+        if (!plain) {
+            z = gemm_added(&c, i, j, n - j, z);
+            if (cap > 0.0f) {
+                z = power_capped(z, cap);
+                slope = power_slope(z, cap);
+            }
+            v_store(r->tile[i] + j, z);
+        }
+        const vf p = power_of(z, center);
+        total =
+            total + (n - j >= VW ? p : v_select(m_first(n - j), p, v_zero()));
+        if (r->kept)
+            gemm_store(&c, i, j, cpu_min(n - j, VW), p * slope);
+    }
+    r->total[i] = total;
+    if (target >= 0 && target < n)
+        k->at_target[row] = r->tile[i][target];
+}
+
+CPU_INLINE void raise_rows(const gemm_powers *k, raised *r, int64_t row,
+                           int64_t rows, int64_t columns, int plain)
+{
+    CPU_UNROLL(8)
+    for (int64_t i = 0; i < rows; i++)
+        raise_row(k, r, row + i, i, columns, plain);
+}
+
 /* ---- a block ---- */
 
 typedef struct block {
@@ -86,6 +151,8 @@ typedef struct block {
     gemm_any x, y; /* (m, K), (K, n) */
     gemm_sums c;
     int turned; /* c is (n, m) */
+    const gemm_powers *powers;
+    int kept; /* and not only their sums */
     const gemm_next *after;
     float *room, *x_scale;
     gemm_columns packed;
@@ -99,11 +166,6 @@ typedef struct part {
     gemm_rows x;
     gemm_next next;
 } part;
-
-static gemm_any transposed(gemm_any x)
-{
-    return (gemm_any){x.at, x.dtype, x.column, x.row};
-}
 
 /* Nothing is next: what is here anyway is called for. */
 static gemm_next nothing(const float *here)
@@ -202,6 +264,37 @@ static void multiply_turned(const block *b, part *p, int64_t i, int64_t m)
     }
 }
 
+/* The same where what is stored are powers. */
+static void multiply_raised(const block *b, part *p, int64_t i, int64_t m)
+{
+    const gemm_powers *k = b->powers;
+    const int plain = !p->add && k->cap == 0.0f;
+    raised t = {.kept = b->kept};
+    for (int64_t r = 0; r < m; r += ROWS) {
+        const int64_t n = cpu_min(ROWS, m - r);
+        gemm_factors f = factors_of(p, r);
+        for (int64_t row = 0; row < ROWS; row++)
+            t.total[row] = v_zero();
+        for (int64_t s = 0; s < p->n; s += COLUMNS) {
+            gemm_sums tile = {.at = t.tile[0], .pitch = COLUMNS};
+            t.c = sums_at(b, p, i + r, p->j + s);
+            t.column = k->column + p->j + s;
+            if (b->kept)
+                call_for_rows(&t.c, n);
+            multiply_tile(b, p, &f, n, s, &tile);
+            if (n < ROWS || p->n - s < COLUMNS)
+                raise_rows(k, &t, i + r, n, cpu_min(COLUMNS, p->n - s), 0);
+            else if (plain)
+                raise_rows(k, &t, i + r, ROWS, COLUMNS, 1);
+            else
+                raise_rows(k, &t, i + r, ROWS, COLUMNS, 0);
+        }
+        for (int64_t row = 0; row < n; row++)
+            k->total[(i + r + row) * k->parts +
+                     (k->column + p->j) / GEMM_PART] = v_sum(t.total[row]);
+    }
+}
+
 static int64_t words_of(const gemm_kind *kind, int64_t K)
 {
     return kind->numbers == 1 ? K : gemm_pairs_of(K);
@@ -232,7 +325,7 @@ static gemm_next next_packed(const block *b, int64_t M, int64_t N, int64_t K,
                        cpu_min(GEMM_STRETCH, K - k));
     if (rest <= 0)
         return b->after ? *b->after : nothing(b->packed.at);
-    return next_of(transposed(gemm_from(b->y, K - rest, j)),
+    return next_of(gemm_transposed(gemm_from(b->y, K - rest, j)),
                    cpu_min(MOST_COLUMNS, N - j), cpu_min(GEMM_STRETCH, rest));
 }
 
@@ -256,7 +349,9 @@ static void multiply(const block *b, int64_t M, int64_t N, int64_t K,
                     p.x = kind->rows(gemm_from(b->x, i, k), m, depth, b->room,
                                      b->x_scale);
                 p.next = next_packed(b, M, N, K, &p, k, i + m);
-                (b->turned ? multiply_turned : multiply_rows)(b, &p, i, m);
+                (b->turned             ? multiply_turned
+                 : b->powers && p.last ? multiply_raised
+                                       : multiply_rows)(b, &p, i, m);
             }
         }
     }
@@ -264,28 +359,29 @@ static void multiply(const block *b, int64_t M, int64_t N, int64_t K,
 
 /* ---- the door ---- */
 
-static int is_turned(int64_t M, int64_t N, gemm_any a, gemm_any b)
+static int is_turned(int64_t M, int64_t N, gemm_any a, gemm_any b, int powers)
 {
-    return gemm_is_across(b) && (a.column != 1 || (N > M && M <= FEW_ROWS));
+    return gemm_is_across(b) && !powers &&
+           (a.column != 1 || (N > M && M <= FEW_ROWS));
 }
 
 gemm_next ISA(gemm_first)(int64_t M, int64_t N, int64_t K, gemm_any a,
                           gemm_any b)
 {
-    return is_turned(M, N, a, b)
+    return is_turned(M, N, a, b, 0)
                ? nothing(NULL)
-               : next_of(transposed(b), cpu_min(MOST_COLUMNS, N),
+               : next_of(gemm_transposed(b), cpu_min(MOST_COLUMNS, N),
                          cpu_min(GEMM_STRETCH, K));
 }
 
 gemm_order ISA(gemm_order_of)(cpu_products how, int64_t M, int64_t N,
-                              gemm_any a, gemm_any b)
+                              gemm_any a, gemm_any b, int powers)
 {
-    const int turned = is_turned(M, N, a, b);
+    const int turned = is_turned(M, N, a, b, powers);
     const int copied = how != CPU_FLOATS;
     return (gemm_order){
         .copies_a = turned || copied || !gemm_lies_well(a),
-        .copies_b = !turned || copied || !gemm_lies_well(transposed(b)),
+        .copies_b = !turned || copied || !gemm_lies_well(gemm_transposed(b)),
         .rows = turned ? COLUMNS : ROWS,
         .columns = turned ? ROWS : COLUMNS,
     };
@@ -338,14 +434,16 @@ void ISA(gemm_packed)(const gemm_kind *kind, int64_t M, int64_t N, int64_t K,
                .x = a,
                .y = b,
                .c = sums_of(c, N, scratch + r.c),
-               .turned = is_turned(M, N, a, b),
+               .turned = is_turned(M, N, a, b, c.powers != NULL),
+               .powers = c.powers,
+               .kept = c.at != NULL,
                .after = after,
                .room = scratch + r.x,
                .x_scale = scratch,
                .packed = {scratch + r.y, scratch + r.y_scale}};
     if (k.turned) {
-        k.x = transposed(b);
-        k.y = transposed(a);
+        k.x = gemm_transposed(b);
+        k.y = gemm_transposed(a);
         multiply(&k, N, M, K, c.add);
     } else {
         multiply(&k, M, N, K, c.add);

@@ -4,8 +4,8 @@
  *
  *     ALONG(x, at, n, scale)            VW words of a line: n of 2 VW numbers
  *                                       from `at` on, the others 0
- *     ACROSS(x, low, high, n, m, scale) VW words across lines: n numbers from
- *                                       `low` on, m from `high` on
+ *     ACROSS(x, k, i, n, m, scale)      VW words across lines, from i on: n
+ *                                       numbers of line k, m of the one behind
  *
  * `scale` points to what products are multiplied with in the end: to one
  * number, or to VW.
@@ -62,16 +62,14 @@ CPU_INLINE void put_across(float *to, int64_t panel, int64_t next,
                            const float *scale, gemm_any x, int64_t n, int64_t k,
                            int64_t K)
 {
-    const int64_t low = 2 * k * x.column;
-    const int64_t high = 2 * k + 1 < K ? low + x.column : low;
     for (int64_t i = 0, left = panel; i < n; i += VW, to += VW, left -= VW) {
         if (left == 0) {
             to += next - panel;
             left = panel;
         }
-        i_store((int32_t *)(void *)to,
-                ACROSS(x, low + i, high + i, n - i, 2 * k + 1 < K ? n - i : 0,
-                       scale + i));
+        i_store(
+            (int32_t *)(void *)to,
+            ACROSS(x, 2 * k, i, n - i, 2 * k + 1 < K ? n - i : 0, scale + i));
     }
 }
 
@@ -88,16 +86,11 @@ CPU_INLINE void words_across(float *to, int64_t panel, const float *scale,
                        k, K);
 }
 
-static gemm_any turned(gemm_any y)
-{
-    return (gemm_any){y.at, y.dtype, y.column, y.row};
-}
-
 static void pack_words(const gemm_columns *to, gemm_any y, int64_t K, int64_t n)
 {
-    gemm_any x = turned(y);
+    gemm_any x = gemm_transposed(y);
     if (y.column == 1)
-        GEMM_EITHER(x, words_across(to->at, GEMM_COLUMNS, to->scale, x, n, K));
+        GEMM_ACROSS(x, words_across(to->at, GEMM_COLUMNS, to->scale, x, n, K));
     else
         GEMM_EITHER(x, words_turned(to->at, to->scale, x, n, K));
 }
@@ -107,7 +100,7 @@ static gemm_rows rows_of_words(gemm_any x, int64_t n, int64_t K, float *room,
 {
     const int64_t line = gemm_pairs_of(K);
     if (gemm_is_across(x)) {
-        GEMM_EITHER(x, words_across(room, WIDE, scale, x, n, K));
+        GEMM_ACROSS(x, words_across(room, WIDE, scale, x, n, K));
         return (gemm_rows){room, 1, WIDE, GEMM_ROWS, scale};
     }
     GEMM_EITHER(x, words_along(room, scale, x, n, K));

@@ -68,7 +68,7 @@ static void multiply(const grouped *g, const cpu_worker *w, int64_t M,
                      int64_t N, int64_t K, gemm_any a, gemm_any b, int64_t at)
 {
     const gemm_into into = {g->c + cpu_bytes(g->c_dtype) * at, g->c_dtype, g->N,
-                            g->add};
+                            g->add, NULL};
     if (gemm_is_few(M, b))
         ISA(gemm_few)(M, N, K, a, b, into, 0, w->scratch);
     else
@@ -144,7 +144,7 @@ static void compile_transposed(cpu_compiler *c, grouped *g)
 static gemm_any matrix_of(const cpu_compiler *c, const tn_operand *x)
 {
     return (gemm_any){cpu_at(c, x), x->dtype, x->stride[x->rank - 2],
-                      x->stride[x->rank - 1]};
+                      x->stride[x->rank - 1], NULL};
 }
 
 tn_status ISA(compile_grouped_matmul)(cpu_compiler *c, const tn_plan_node *node,

@@ -39,6 +39,8 @@ struct product {
     tn_dtype c_dtype;
     cpu_products how;
     int64_t a_shared, c_shared; /* offsets in shared memory; -1: a, c */
+    int64_t by_shared;          /* of factors along K; -1: none */
+    const shared_powers *powers;
     uint32_t add;
     uint32_t batch_rank;
     int64_t batch_shape[TN_MAX_RANK];
@@ -51,14 +53,38 @@ struct product {
 
 /* ---- running ---- */
 
+static float *shared_floats(const cpu_worker *w, int64_t offset)
+{
+    return (float *)(void *)(w->shared + offset);
+}
+
+/* From row m and column n on. */
+static gemm_powers powers_from(const shared_powers *s, const cpu_worker *w,
+                               int64_t m, int64_t n)
+{
+    return (gemm_powers){
+        .cap = s->cap,
+        .column = n,
+        .parts = s->parts,
+        .center = shared_floats(w, s->center) + m,
+        .target = s->target + m,
+        .at_target = shared_floats(w, s->at_target) + m,
+        .total = shared_floats(w, s->total) + m * s->parts,
+    };
+}
+
 static void run_slice(const product *p, const cpu_worker *w, gemm_any a,
                       gemm_any b, char *c_at, int64_t m, int64_t n,
                       const gemm_next *after)
 {
     const int64_t rows = cpu_min(p->m_slice, p->M - m);
     const int64_t columns = cpu_min(p->n_slice, p->N - n);
-    const gemm_into into = {c_at + cpu_bytes(p->c_dtype) * (m * p->c_pitch + n),
-                            p->c_dtype, p->c_pitch, p->add};
+    const int64_t at = cpu_bytes(p->c_dtype) * (m * p->c_pitch + n);
+    gemm_powers powers;
+    if (p->powers)
+        powers = powers_from(p->powers, w, m, n);
+    const gemm_into into = {c_at ? c_at + at : NULL, p->c_dtype, p->c_pitch,
+                            p->add, p->powers ? &powers : NULL};
     a = gemm_from(a, m, 0);
     b = gemm_from(b, 0, n);
     if (p->few)
@@ -94,6 +120,9 @@ static void run_product(const void *argument, cpu_worker *w, int64_t task)
     for (int64_t batch = first; batch < end; batch++) {
         gemm_any a = p->a, b = p->b;
         a.at = base;
+        if (p->by_shared >= 0)
+            *(p->how == CPU_FLOATS ? &b.by : &a.by) =
+                shared_floats(w, p->by_shared);
         int64_t rest = batch;
         for (uint32_t i = p->batch_rank; i-- > 0;) {
             const int64_t at = rest % p->batch_shape[i];
@@ -101,7 +130,7 @@ static void run_product(const void *argument, cpu_worker *w, int64_t task)
             a.at += a_bytes * at * p->batch_a[i];
             b.at += b_bytes * at * p->batch_b[i];
         }
-        run_slice(p, w, a, b, to + batch * c_bytes, m, n, &after);
+        run_slice(p, w, a, b, to ? to + batch * c_bytes : NULL, m, n, &after);
     }
 }
 
@@ -151,8 +180,8 @@ static void transpose_thin(product *p)
     if (p->N != 1 || p->M == 1)
         return;
     const gemm_any a = p->a;
-    p->a = (gemm_any){p->b.at, p->b.dtype, p->b.column, p->b.row};
-    p->b = (gemm_any){a.at, a.dtype, a.column, a.row};
+    p->a = gemm_transposed(p->b);
+    p->b = gemm_transposed(a);
     p->N = p->M;
     p->M = 1;
     for (uint32_t i = 0; i < p->batch_rank; i++) {
@@ -186,11 +215,13 @@ static double price(const product *p, const gemm_order *order, int64_t m,
 }
 
 /* m * n = slices, powers of two, so that the largest is the cheapest; 0 where c
- * is too small. */
+ * is too small. Powers are summed over whole parts. */
 static int split(product *p, int64_t slices)
 {
-    const gemm_order order = ISA(gemm_order_of)(p->how, p->M, p->N, p->a, p->b);
-    const int64_t m_step = step_of(order.rows), n_step = step_of(order.columns);
+    const gemm_order order =
+        ISA(gemm_order_of)(p->how, p->M, p->N, p->a, p->b, p->powers != NULL);
+    const int64_t m_step = step_of(order.rows);
+    const int64_t n_step = p->powers ? GEMM_PART : step_of(order.columns);
     const int64_t most_m = cpu_parts(p->M, m_step);
     const int64_t most_n = cpu_parts(p->N, n_step);
     double least = (double)INFINITY;
@@ -256,7 +287,6 @@ static tn_status check_sizes(const tn_plan_node *node, int64_t M, int64_t N,
 
 static void prepare(cpu_compiler *c, product *p, uint32_t threads)
 {
-    p->few = gemm_is_few(p->M, p->b);
     choose_tasks(p, threads);
     const int64_t rows = cpu_min(p->M, p->m_slice);
     const int64_t columns = cpu_min(p->N, p->n_slice);
@@ -298,7 +328,7 @@ static void run_zero(const void *argument, cpu_worker *w, int64_t task)
 static gemm_any matrix_of(const cpu_compiler *c, const tn_operand *x)
 {
     return (gemm_any){cpu_at(c, x), x->dtype, x->stride[x->rank - 2],
-                      x->stride[x->rank - 1]};
+                      x->stride[x->rank - 1], NULL};
 }
 
 tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
@@ -315,7 +345,7 @@ tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
     p->b = matrix_of(c, b);
     p->c = cpu_at(c, out);
     p->c_dtype = out->dtype;
-    p->a_shared = p->c_shared = -1;
+    p->a_shared = p->c_shared = p->by_shared = -1;
     p->how = gemm_products(c, p->a, p->b);
     p->add = node->accumulate & 1u;
     set_batches(a, b, out, p);
@@ -329,6 +359,7 @@ tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
         cpu_step(c, run_zero, p, 1);
         return TN_OK;
     }
+    p->few = gemm_is_few(p->M, p->b);
     emit(c, p);
     follow(c, p, b->arena);
     return TN_OK;
@@ -347,6 +378,8 @@ static void take_shared(product *p, const shared_product *s)
     p->how = s->how;
     p->a_shared = s->a_shared;
     p->c_shared = s->c_shared;
+    p->by_shared = s->by_shared;
+    p->powers = s->powers;
     p->add = s->add;
     p->batches = 1;
 }

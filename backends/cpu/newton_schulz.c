@@ -118,12 +118,12 @@ static void mirror(const schulz *n, float *x, int64_t i, int64_t rows,
 
 static gemm_any matrix(const float *at, int64_t row, int64_t column)
 {
-    return (gemm_any){(const char *)at, TN_F32, row, column};
+    return (gemm_any){(const char *)at, TN_F32, row, column, NULL};
 }
 
 static gemm_into into(float *at, int64_t pitch)
 {
-    return (gemm_into){(char *)at, TN_F32, pitch, 0};
+    return (gemm_into){(char *)at, TN_F32, pitch, 0, NULL};
 }
 
 /* A block of G = X X', or X'X of a tall one */
@@ -140,8 +140,8 @@ static void gram(const schulz *n, const cpu_worker *w, const float *X, float *G,
     const int64_t along = n->R > n->C ? n->C : 1;
     ISA(gemm)
     (CPU_FLOATS, rows, columns, n->L, matrix(X + i * across, across, along),
-     matrix(X + j * across, along, across), into(G + i * n->S + j, n->S),
-     NULL, w->scratch);
+     matrix(X + j * across, along, across), into(G + i * n->S + j, n->S), NULL,
+     w->scratch);
     if (i < j)
         mirror(n, G, i, rows, j, columns);
 }

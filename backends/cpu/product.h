@@ -6,8 +6,17 @@
 
 #include "gemm.h"
 
+/* gemm_powers of a whole product, its floats in shared memory. */
+typedef struct shared_powers {
+    float cap;
+    int64_t parts;
+    const int32_t *target;
+    int64_t center, at_target, total; /* offsets */
+} shared_powers;
+
 /* c (M, N), rows `c_pitch` apart, = a (M, K) b (K, N), added to c if `add`. a
- * and c may lie in shared memory: then its offset is given, else -1. */
+ * and c may lie in shared memory, as factors along K do: then an offset is
+ * given, else -1. */
 typedef struct shared_product {
     int64_t M, N, K;
     gemm_any a, b;
@@ -15,7 +24,8 @@ typedef struct shared_product {
     int64_t c_pitch;
     tn_dtype c_dtype;
     cpu_products how;
-    int64_t a_shared, c_shared;
+    int64_t a_shared, c_shared, by_shared;
+    const shared_powers *powers; /* NULL: sums as they are */
     uint32_t add;
 } shared_product;
 

@@ -183,13 +183,13 @@ static void run_many(const void *argument, cpu_worker *w, int64_t task)
     const int64_t columns = cpu_min(p->slice, p->N - n);
     float *decoded = w->scratch;
     const gemm_into into = {p->c + cpu_bytes(p->c_dtype) * n, p->c_dtype,
-                            p->c_pitch, p->add};
+                            p->c_pitch, p->add, NULL};
     for (int64_t j = 0; j < columns; j++)
         ISA(quant_decode)
     (p->dtype, p->b + (n + j) * p->b_pitch, p->K, decoded + j * p->K);
     ISA(gemm)
     (CPU_FLOATS, p->M, columns, p->K, p->a,
-     (gemm_any){(const char *)decoded, TN_F32, 1, p->K}, into, NULL,
+     (gemm_any){(const char *)decoded, TN_F32, 1, p->K, NULL}, into, NULL,
      decoded + decoded_floats(p));
 }
 

@@ -234,6 +234,10 @@ CPU_INLINE vf v_scale2_if(vm m, vf a, vf n)
 {
     return _mm512_maskz_scalef_ps(m, a, n);
 }
+CPU_INLINE vf v_scale2_near_if(vm m, vf a, vf n)
+{
+    return v_scale2_if(m, a, n);
+}
 CPU_INLINE float v_sum(vf a)
 {
     const __m256 half =

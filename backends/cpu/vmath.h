@@ -77,15 +77,15 @@ CPU_INLINE vf exp2_poly(vf r)
     return POLY_STEP(p, r, 0x1.62e42ap-1f);
 }
 
-/* 2^x for x < 128, within 3 ulp. e^x by it would be off by x ulp: what is added
- * to 2^0, as in a softmax, is the smaller the farther off. */
+/* 2^x for x <= 126, within 3 ulp; 0 below -125. e^x by it would be off by x ulp:
+ * what is added to 2^0, as in a softmax, is the smaller the farther off. */
 CPU_INLINE vf v_exp2(vf x)
 {
     const vf whole = v_set(EXP_WHOLE);
-    const vm some = v_not_lt(x, v_set(-150.0f));
+    const vm some = v_not_lt(x, v_set(-125.0f));
     const vf n = (x + whole) - whole;
     const vf r = x - n;
-    return v_scale2_if(some, v_fma(exp2_poly(r), r, v_set(1.0f)), n);
+    return v_scale2_near_if(some, v_fma(exp2_poly(r), r, v_set(1.0f)), n);
 }
 
 CPU_INLINE vf v_expm1(vf x)

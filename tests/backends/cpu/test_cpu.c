@@ -3,8 +3,8 @@
  * bits for any number of threads.
  *
  * tests/conformance judges every op at small sizes; here are the ones at which
- * this backend cuts its work: several slices of a product, several chunks of a
- * loss, large tables, reductions in stages, blocks of attention.
+ * this backend cuts its work: several slices of a product, large tables,
+ * reductions in stages, blocks of attention.
  */
 #include "cpu_bits.h"
 
@@ -116,154 +116,6 @@ static void reductions_have_the_same_bits_for_any_threads(void **state)
     (void)state;
     same_bits(make_long_sums);
     same_bits(make_tall_sums);
-}
-
-/* ---- loss ---- */
-
-enum { WIDTH = 24, MOST_WORDS = 2100 };
-
-/* Several chunks of rows; words enough for two halves of dx. */
-static struct {
-    int tokens, words;
-    double cap;
-} shape;
-static const int many[2] = {1100, 67}, wide[2] = {70, MOST_WORDS};
-
-static void set_loss(const int sizes[2], double cap)
-{
-    shape.tokens = sizes[0];
-    shape.words = sizes[1];
-    shape.cap = cap;
-}
-
-static void make_loss(bench *t)
-{
-    const tn_loss_attr attr = {.softcap = shape.cap};
-    const int64_t tokens = shape.tokens, words = shape.words;
-    float *x = bench_in(t, TN_F32, 2, (int64_t[]){tokens, WIDTH});
-    float *w = bench_in(t, TN_F32, 2, (int64_t[]){words, WIDTH});
-    int32_t *target = bench_in(t, TN_I32, 1, (int64_t[]){tokens});
-    float *dnll = bench_in(t, TN_F32, 1, (int64_t[]){tokens});
-    bench_out(t, TN_F32, 2, (int64_t[]){tokens, WIDTH});
-    bench_out(t, TN_F32, 2, (int64_t[]){words, WIDTH});
-    bench_out(t, TN_F32, 1, (int64_t[]){tokens});
-    bench_fill(x, tokens * WIDTH, 1.0f, 5);
-    bench_fill(w, words * WIDTH, 1.0f, 6);
-    bench_fill(dnll, tokens, 1.0f, 7);
-    for (int i = 0; i < tokens; i++)
-        target[i] = i % 11 == 3 ? -1 : i * 13 % shape.words;
-    bench_run(t, TN_OP_LINEAR_CROSS_ENTROPY_BWD, &attr);
-}
-
-/* dz of row i, before the cap, and its nll. */
-static double plain_loss(const float *x, const float *w, int32_t target,
-                         double dnll, double *dz)
-{
-    const double cap = shape.cap;
-    double z[MOST_WORDS], sum = 0.0;
-    memset(dz, 0, (size_t)shape.words * sizeof *dz);
-    if (target < 0)
-        return 0.0;
-    for (int v = 0; v < shape.words; v++) {
-        double dot = 0.0;
-        for (int c = 0; c < WIDTH; c++)
-            dot += (double)x[c] * (double)w[v * WIDTH + c];
-        z[v] = cap > 0 ? cap * tanh(dot / cap) : dot;
-        sum += exp(z[v]);
-    }
-    for (int v = 0; v < shape.words; v++) {
-        const double p = exp(z[v]) / sum - (v == target ? 1.0 : 0.0);
-        dz[v] = p * dnll * (cap > 0 ? 1.0 - z[v] * z[v] / (cap * cap) : 1.0);
-    }
-    return log(sum) - z[target];
-}
-
-static void expect_loss(void)
-{
-    static double dw[MOST_WORDS * WIDTH], dz[MOST_WORDS];
-    bench t;
-    bench_open(&t, "{threads: 2}");
-    make_loss(&t);
-    const float *x = (float *)(void *)(t.memory + t.in[0].offset);
-    const float *w = (float *)(void *)(t.memory + t.in[1].offset);
-    const int32_t *target = (int32_t *)(void *)(t.memory + t.in[2].offset);
-    const float *dnll = (float *)(void *)(t.memory + t.in[3].offset);
-    const float *dx = (float *)(void *)(t.memory + t.out[0].offset);
-    const float *nll = (float *)(void *)(t.memory + t.out[2].offset);
-    memset(dw, 0, sizeof dw);
-    for (int i = 0; i < shape.tokens; i++) {
-        const double want =
-            plain_loss(x + i * WIDTH, w, target[i], (double)dnll[i], dz);
-        tn_assert_near(nll[i], want, 1e-5);
-        for (int c = 0; c < WIDTH; c++) {
-            double sum = 0.0;
-            for (int v = 0; v < shape.words; v++) {
-                sum += dz[v] * (double)w[v * WIDTH + c];
-                dw[v * WIDTH + c] += dz[v] * (double)x[i * WIDTH + c];
-            }
-            tn_assert_near(dx[i * WIDTH + c], sum, 1e-5);
-        }
-    }
-    const float *got = (float *)(void *)(t.memory + t.out[1].offset);
-    for (int i = 0; i < shape.words * WIDTH; i++)
-        tn_assert_near(got[i], dw[i], 1e-4);
-    bench_close(&t);
-}
-
-static void a_loss_in_chunks_and_halves_is_the_loss(void **state)
-{
-    (void)state;
-    set_loss(many, 15.0);
-    expect_loss();
-    set_loss(many, 0.0);
-    expect_loss();
-    set_loss(wide, 0.0);
-    expect_loss();
-}
-
-static void a_loss_has_the_same_bits_for_any_threads(void **state)
-{
-    (void)state;
-    set_loss(many, 15.0);
-    same_bits(make_loss);
-    set_loss(wide, 0.0);
-    same_bits(make_loss);
-}
-
-/* Of one token, whose logits are the numbers of w: dw is softmax - onehot. */
-static void probabilities_of_a_loss_keep_their_digits(void **state)
-{
-    (void)state;
-    enum { WORDS = 4001, TARGET = 7 };
-    static const char *const options[] = {"{vectors: avx2}", "{threads: 2}"};
-    const tn_loss_attr attr = {0};
-    for (int o = 0; o < 2; o++) {
-        bench t;
-        double sum = 0.0;
-        bench_open(&t, options[o]);
-        float *x = bench_in(&t, TN_F32, 2, (int64_t[]){1, 1});
-        float *z = bench_in(&t, TN_F32, 2, (int64_t[]){WORDS, 1});
-        int32_t *target = bench_in(&t, TN_I32, 1, (int64_t[]){1});
-        float *dnll = bench_in(&t, TN_F32, 1, (int64_t[]){1});
-        bench_out(&t, TN_F32, 2, (int64_t[]){1, 1});
-        float *dw = bench_out(&t, TN_F32, 2, (int64_t[]){WORDS, 1});
-        bench_out(&t, TN_F32, 1, (int64_t[]){1});
-        *x = *dnll = 1.0f;
-        *target = TARGET;
-        for (int v = 0; v < WORDS; v++) {
-            z[v] = 3.0f - 85.0f * (float)v / WORDS;
-            sum += exp((double)z[v]);
-        }
-        bench_run(&t, TN_OP_LINEAR_CROSS_ENTROPY_BWD, &attr);
-        for (int v = 0; v < WORDS; v++) {
-            /* z log2 e is rounded: the farther off, the less is certain */
-            const double limit = 0x1p-24 * (6.0 + 1.5 * (3.0 - (double)z[v]));
-            const double p = exp((double)z[v]) / sum;
-            const double want = v == TARGET ? p - 1.0 : p;
-            tn_assert_near((double)dw[v] / want, 1.0, limit);
-        }
-        bench_close(&t);
-    }
 }
 
 /* ---- rows ---- */
@@ -556,9 +408,6 @@ int main(void)
         cmocka_unit_test(a_product_has_the_same_bits_for_any_threads),
         cmocka_unit_test(long_sums_keep_float_accuracy),
         cmocka_unit_test(reductions_have_the_same_bits_for_any_threads),
-        cmocka_unit_test(a_loss_in_chunks_and_halves_is_the_loss),
-        cmocka_unit_test(a_loss_has_the_same_bits_for_any_threads),
-        cmocka_unit_test(probabilities_of_a_loss_keep_their_digits),
         cmocka_unit_test(a_large_gradient_is_zero_but_for_its_rows),
         cmocka_unit_test(attention_over_many_blocks_is_attention),
         cmocka_unit_test(attention_has_the_same_bits_for_any_threads),
