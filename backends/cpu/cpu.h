@@ -27,6 +27,12 @@ typedef struct cpu_worker {
     tn_exec *exec;
 } cpu_worker;
 
+/* Floats in shared memory. */
+static inline float *cpu_floats(const cpu_worker *w, int64_t offset)
+{
+    return (float *)(void *)(w->shared + offset);
+}
+
 typedef void (*cpu_task)(const void *argument, cpu_worker *w, int64_t task);
 
 /* An index tensor held `value` where [lowest, limit) is allowed: the run goes

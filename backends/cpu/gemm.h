@@ -67,6 +67,7 @@ static inline float gemm_element(gemm_any x, int64_t i, int64_t j)
                               : gemm_floats(x)[at] * by;
 }
 
+/* Columns of b that are packed at once, and whose powers have one sum. */
 enum {
 #if defined(__AVX512F__)
     GEMM_PART = 12 * 48,

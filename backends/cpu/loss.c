@@ -64,11 +64,6 @@ typedef struct chunk {
     int64_t first, rows;
 } chunk;
 
-static float *floats_at(const cpu_worker *w, int64_t offset)
-{
-    return (float *)(void *)(w->shared + offset);
-}
-
 static int has_target(const loss *k, int64_t row)
 {
     return k->target[row] >= 0 && k->target[row] < k->V;
@@ -90,7 +85,7 @@ static float dot(const loss *k, int64_t row, int64_t word)
 static void run_centers(const void *argument, cpu_worker *w, int64_t task)
 {
     const loss *k = argument;
-    float *center = floats_at(w, k->center);
+    float *center = cpu_floats(w, k->center);
     const int64_t end = cpu_min((task + 1) * TASK_ROWS, k->N);
     for (int64_t row = task * TASK_ROWS; row < end; row++) {
         const float z = has_target(k, row) ? dot(k, row, k->target[row]) : 0.0f;
@@ -147,9 +142,9 @@ static double raise_again(const loss *k, const cpu_worker *w, int64_t row,
     for (int64_t i = 0; i < k->V && k->cap > 0.0f; i += VW)
         v_store_n(z + i, power_capped(v_load_n(z + i, k->V - i), k->cap),
                   cpu_min(k->V - i, VW));
-    float *center = floats_at(w, k->center) + row;
+    float *center = cpu_floats(w, k->center) + row;
     *center = largest(z, k->V);
-    floats_at(w, k->at_target)[row] = z[k->target[row]];
+    cpu_floats(w, k->at_target)[row] = z[k->target[row]];
     return raise_row(k, z, *center, powers);
 }
 
@@ -171,17 +166,18 @@ static void finish_row(const loss *k, const cpu_worker *w, int64_t row,
                        int64_t at)
 {
     char *powers = w->shared + k->powers + at * k->pitch * cpu_bytes(k->dtype);
-    double sum = sum_of_parts(floats_at(w, k->total) + at * k->parts, k->parts);
-    if (!(sum < MOST_SUM))
+    double sum =
+        sum_of_parts(cpu_floats(w, k->total) + at * k->parts, k->parts);
+    if (sum >= MOST_SUM)
         sum = raise_again(k, w, row, powers);
-    const double base = (double)powers_base(floats_at(w, k->center)[row]);
-    const float z = floats_at(w, k->at_target)[row];
+    const double base = (double)powers_base(cpu_floats(w, k->center)[row]);
+    const float z = cpu_floats(w, k->at_target)[row];
     const double nll = log(sum) + (base / (double)EXP_LOG2_E - (double)z);
     k->nll[row] = (float)nll;
     if (!k->dnll)
         return;
     const float t = k->cap > 0.0f ? z / k->cap : 0.0f;
-    floats_at(w, k->scale)[at] = (float)((double)k->dnll[row] / sum);
+    cpu_floats(w, k->scale)[at] = (float)((double)k->dnll[row] / sum);
     put_power(k, powers, k->target[row],
               (float)(expm1(-nll) * sum) * (1.0f - t * t));
 }
@@ -193,7 +189,7 @@ static void finish_row_without_target(const loss *k, const cpu_worker *w,
     if (!k->dnll)
         return;
     const int64_t bytes = k->pitch * cpu_bytes(k->dtype);
-    floats_at(w, k->scale)[at] = 0.0f;
+    cpu_floats(w, k->scale)[at] = 0.0f;
     memset(w->shared + k->powers + at * bytes, 0, (size_t)bytes);
 }
 
@@ -226,8 +222,8 @@ static int is_halved(const loss *k)
 static void scale_row(const chunk *c, const cpu_worker *w, int64_t at)
 {
     const loss *k = c->of;
-    const vf scale = v_set(floats_at(w, k->scale)[at]);
-    const float *low = floats_at(w, k->halves) + at * k->C;
+    const vf scale = v_set(cpu_floats(w, k->scale)[at]);
+    const float *low = cpu_floats(w, k->halves) + at * k->C;
     const float *high = low + c->rows * k->C;
     for (int64_t i = 0; i < k->C; i += VW) {
         vf sum = v_load_n(low + i, k->C - i);

@@ -53,11 +53,6 @@ struct product {
 
 /* ---- running ---- */
 
-static float *shared_floats(const cpu_worker *w, int64_t offset)
-{
-    return (float *)(void *)(w->shared + offset);
-}
-
 /* From row m and column n on. */
 static gemm_powers powers_from(const shared_powers *s, const cpu_worker *w,
                                int64_t m, int64_t n)
@@ -66,10 +61,10 @@ static gemm_powers powers_from(const shared_powers *s, const cpu_worker *w,
         .cap = s->cap,
         .column = n,
         .parts = s->parts,
-        .center = shared_floats(w, s->center) + m,
+        .center = cpu_floats(w, s->center) + m,
         .target = s->target + m,
-        .at_target = shared_floats(w, s->at_target) + m,
-        .total = shared_floats(w, s->total) + m * s->parts,
+        .at_target = cpu_floats(w, s->at_target) + m,
+        .total = cpu_floats(w, s->total) + m * s->parts,
     };
 }
 
@@ -122,7 +117,7 @@ static void run_product(const void *argument, cpu_worker *w, int64_t task)
         a.at = base;
         if (p->by_shared >= 0)
             *(p->how == CPU_FLOATS ? &b.by : &a.by) =
-                shared_floats(w, p->by_shared);
+                cpu_floats(w, p->by_shared);
         int64_t rest = batch;
         for (uint32_t i = p->batch_rank; i-- > 0;) {
             const int64_t at = rest % p->batch_shape[i];

@@ -220,7 +220,7 @@ static void run_whole(const void *argument, cpu_worker *w, int64_t matrix)
 
 static matrices shared_matrices(const schulz *n, const cpu_worker *w)
 {
-    return matrices_of(n, n->matrix, (float *)(void *)(w->shared + n->work));
+    return matrices_of(n, n->matrix, cpu_floats(w, n->work));
 }
 
 static double *squares_in(const schulz *n, const cpu_worker *w)

@@ -141,7 +141,7 @@ static float fold_run(const stage *s, tile_state *t, int64_t from, int64_t end)
 static void run_inner(const void *argument, cpu_worker *w, int64_t task)
 {
     const stage *s = argument;
-    float *out = s->out ? s->out : (float *)(void *)(w->shared + s->out_shared);
+    float *out = s->out ? s->out : cpu_floats(w, s->out_shared);
     const int64_t first = task * s->units_per_task;
     const int64_t end = cpu_min(first + s->units_per_task, s->units);
     tile_state t;
@@ -233,7 +233,7 @@ static void fold_columns(const stage *s, tile_state *t, columns *k, int64_t o,
 static void run_outer(const void *argument, cpu_worker *w, int64_t task)
 {
     const stage *s = argument;
-    float *out = s->out ? s->out : (float *)(void *)(w->shared + s->out_shared);
+    float *out = s->out ? s->out : cpu_floats(w, s->out_shared);
     const int64_t first = task * s->units_per_task;
     const int64_t end = cpu_min(first + s->units_per_task, s->units);
     columns *k = (columns *)(void *)w->scratch;

@@ -34,11 +34,6 @@ typedef struct scan {
     int64_t together; /* heads of a task, of one group */
 } scan;
 
-static float *shared_at(const cpu_worker *w, int64_t offset)
-{
-    return (float *)(void *)(w->shared + offset);
-}
-
 /* ---- C B' ---- */
 
 static void run_products(const void *argument, cpu_worker *w, int64_t task)
@@ -48,7 +43,7 @@ static void run_products(const void *argument, cpu_worker *w, int64_t task)
     const int64_t b = task / s->Z / s->G, g = task / s->Z % s->G;
     ISA(ssd_products)
     (s, ssd_chunk_at(s, b, task % s->Z), g, w->scratch,
-     shared_at(w, k->products) + task * s->L * s->L);
+     cpu_floats(w, k->products) + task * s->L * s->L);
 }
 
 /* ---- a chunk of a head ---- */
@@ -132,13 +127,13 @@ static void advance(const scan *k, ssd_chunk c, int64_t h, const work *m)
 static float *start_of(const scan *k, const cpu_worker *w, int64_t head,
                        int64_t span)
 {
-    return shared_at(w, k->starts) + (head * k->spans + span) * k->state;
+    return cpu_floats(w, k->starts) + (head * k->spans + span) * k->state;
 }
 
 static float *total_of(const scan *k, const cpu_worker *w, int64_t head,
                        int64_t span)
 {
-    return shared_at(w, k->totals) + head * k->spans + span;
+    return cpu_floats(w, k->totals) + head * k->spans + span;
 }
 
 /* The state before the first row of a head */
@@ -210,7 +205,7 @@ static void run_scan(const void *argument, cpu_worker *w, int64_t task)
     const int64_t from = span * k->chunks;
     const int64_t to = cpu_min(from + k->chunks, s->Z);
     const float *products =
-        shared_at(w, k->products) + (b * s->G + h / s->R) * s->Z * s->L * s->L;
+        cpu_floats(w, k->products) + (b * s->G + h / s->R) * s->Z * s->L * s->L;
     work m;
     lay_out(k, w->scratch, &m);
     float *states = k->spans > 1 ? start_of(k, w, head, span) : m.state;

@@ -41,21 +41,16 @@ typedef struct scan_bwd {
     int64_t h, E, totals, dA_parts;
 } scan_bwd;
 
-static float *shared_at(const cpu_worker *w, int64_t offset)
-{
-    return (float *)(void *)(w->shared + offset);
-}
-
 /* Of head `head`, counted over the units at hand: border `slot`. */
 static float *border(const scan_bwd *k, const cpu_worker *w, int64_t states,
                      int64_t head, int64_t slot)
 {
-    return shared_at(w, states) + (head * k->slots + slot) * k->s.P * k->s.N;
+    return cpu_floats(w, states) + (head * k->slots + slot) * k->s.P * k->s.N;
 }
 
 static float *totals_of(const scan_bwd *k, const cpu_worker *w, int64_t head)
 {
-    return shared_at(w, k->totals) + head * k->s.Z;
+    return cpu_floats(w, k->totals) + head * k->s.Z;
 }
 
 /* Head `head` of the units at hand: its batch row and number. */
