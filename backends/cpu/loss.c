@@ -45,7 +45,8 @@ static const double MOST_SUM = 0x1p40;
 typedef struct loss {
     gemm_any x, w; /* (N, C), (V, C) */
     const int32_t *target;
-    const float *dnll; /* NULL: forward */
+    int backward; /* a plan compiled for its size has no addresses */
+    const float *dnll;
     float *nll, *dw;
     lines dx;
     int64_t N, C, V;
@@ -124,7 +125,7 @@ static double raise_row(const loss *k, const float *z, float center,
         sum += (double)v_sum(v_select(m_first(k->V - i), p, v_zero()));
         if (k->cap > 0.0f)
             p = p * power_slope(logit, k->cap);
-        if (k->dnll)
+        if (k->backward)
             vector_out(&to, i, p, k->V - i);
     }
     return sum;
@@ -174,7 +175,7 @@ static void finish_row(const loss *k, const cpu_worker *w, int64_t row,
     const float z = cpu_floats(w, k->at_target)[row];
     const double nll = log(sum) + (base / (double)EXP_LOG2_E - (double)z);
     k->nll[row] = (float)nll;
-    if (!k->dnll)
+    if (!k->backward)
         return;
     const float t = k->cap > 0.0f ? z / k->cap : 0.0f;
     cpu_floats(w, k->scale)[at] = (float)((double)k->dnll[row] / sum);
@@ -186,7 +187,7 @@ static void finish_row_without_target(const loss *k, const cpu_worker *w,
                                       int64_t row, int64_t at)
 {
     k->nll[row] = 0.0f;
-    if (!k->dnll)
+    if (!k->backward)
         return;
     const int64_t bytes = k->pitch * cpu_bytes(k->dtype);
     cpu_floats(w, k->scale)[at] = 0.0f;
@@ -291,7 +292,7 @@ static void emit_powers(cpu_compiler *c, const loss *k, const chunk *r)
                           .c_dtype = k->dtype,
                           .how = k->how,
                           .a_shared = -1,
-                          .c_shared = k->dnll ? k->powers : -1,
+                          .c_shared = k->backward ? k->powers : -1,
                           .by_shared = -1,
                           .powers = powers});
 }
@@ -323,7 +324,7 @@ static void emit_chunk(cpu_compiler *c, const loss *k, int64_t first,
     emit_powers(c, k, r);
     cpu_barrier(c);
     cpu_step(c, run_rows, r, cpu_parts(rows, TASK_ROWS));
-    if (!k->dnll)
+    if (!k->backward)
         return;
     cpu_barrier(c);
     emit_dw(c, k, r);
@@ -365,7 +366,7 @@ static void take_shared_memory(cpu_compiler *c, loss *k, int64_t rows)
     k->at_target = shared_floats(c, k->N);
     k->total = shared_floats(c, rows * k->parts);
     cpu_scratch(c, again_bytes(k));
-    if (!k->dnll)
+    if (!k->backward)
         return;
     k->powers = cpu_shared(c, rows * k->pitch * cpu_bytes(k->dtype));
     k->scale = shared_floats(c, rows);
@@ -390,7 +391,7 @@ static tn_status emit_loss(cpu_compiler *c, const tn_plan_node *node, loss *k,
     if (k->V < 1 || k->V > INT32_MAX || k->C < 1 || k->C > INT32_MAX)
         return cpu_refuse(node, err, "a vocabulary of %lld by %lld",
                           (long long)k->V, (long long)k->C);
-    k->dtype = k->dnll && k->how == CPU_FLOATS ? TN_F32 : TN_BF16;
+    k->dtype = k->backward && k->how == CPU_FLOATS ? TN_F32 : TN_BF16;
     k->pitch = pitch_of(k->V, k->dtype);
     k->parts = cpu_parts(k->V, GEMM_PART);
     const int64_t rows = rows_of_chunk(k);
@@ -413,7 +414,8 @@ tn_status ISA(compile_loss_bwd)(cpu_compiler *c, const tn_plan_node *node,
                                 tn_error *err)
 {
     loss *k = CPU_ARGUMENT(c, loss);
-    *k = (loss){.dnll = cpu_at(c, &node->in[3]),
+    *k = (loss){.backward = 1,
+                .dnll = cpu_at(c, &node->in[3]),
                 .dx = lines_of(c, &node->out[0]),
                 .dw = cpu_at(c, &node->out[1]),
                 .nll = cpu_at(c, &node->out[2]),
