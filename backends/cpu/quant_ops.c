@@ -228,7 +228,7 @@ static product product_of(const cpu_compiler *c, const tn_plan_node *node)
         .N = out->shape[out->rank - 1],
         .K = a->shape[a->rank - 1],
         .a = {cpu_at(c, a), a->dtype, a->stride[a->rank - 2],
-              a->stride[a->rank - 1]},
+              a->stride[a->rank - 1], NULL},
         .b = cpu_at(c, b),
         .dtype = b->dtype,
         .b_pitch = tn_dtype_span(b->dtype, b->stride[b->rank - 1]),
