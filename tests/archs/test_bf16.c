@@ -11,8 +11,9 @@
  * and convolutions, casts fuse with what makes their operands, and those are
  * not rounded: 5e-3.
  */
-#include "training_rig.h"
+#include "bf16.h"
 #include "stacks.h"
+#include "training_rig.h"
 
 #include "run/checkpoint.h"
 #include "run/decoder.h"
@@ -200,10 +201,8 @@ static void the_number_of_threads_changes_no_bit(void **state)
 static void expect_rounded(const uint16_t *copy, const float *p, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {
-        const uint32_t bits = (uint32_t)copy[i] << 16;
-        float value;
-        memcpy(&value, &bits, sizeof value);
-        assert_true(fabsf(value - p[i]) <= 0x1p-8f * fabsf(p[i]));
+        const float off = from_bf16(copy[i]) - p[i];
+        assert_true(fabsf(off) <= 0x1p-8f * fabsf(p[i]));
     }
 }
 

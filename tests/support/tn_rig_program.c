@@ -5,6 +5,7 @@
  * lower, fuse, place, compile. Outputs and gradients are assigned to slots of
  * the metric arena, which is what makes them needed.
  */
+#include "bf16.h"
 #include "tn_rig_private.h"
 
 #include <tenon/philox.h>
@@ -94,23 +95,6 @@ static double decode_f16(uint16_t bits)
                             : ldexp(fraction, -24));
 }
 
-static double decode_bf16(uint16_t bits)
-{
-    const uint32_t wide = (uint32_t)bits << 16;
-    float value;
-    memcpy(&value, &wide, sizeof value);
-    return (double)value;
-}
-
-/* To nearest even. */
-static uint16_t encode_bf16(double value)
-{
-    const float narrow = (float)value;
-    uint32_t bits;
-    memcpy(&bits, &narrow, sizeof bits);
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
 static double get(const uint8_t *bytes, tn_dtype dtype, int64_t i)
 {
     const void *at = bytes;
@@ -120,7 +104,7 @@ static double get(const uint8_t *bytes, tn_dtype dtype, int64_t i)
     case TN_F32:
         return (double)((const float *)at)[i];
     case TN_BF16:
-        return decode_bf16(((const uint16_t *)at)[i]);
+        return (double)from_bf16(((const uint16_t *)at)[i]);
     case TN_F16:
         return decode_f16(((const uint16_t *)at)[i]);
     case TN_I32:
@@ -146,7 +130,7 @@ static void put(uint8_t *bytes, tn_dtype dtype, int64_t i, double value)
     else if (dtype == TN_I32)
         ((int32_t *)at)[i] = (int32_t)value;
     else if (dtype == TN_BF16)
-        ((uint16_t *)at)[i] = encode_bf16(value);
+        ((uint16_t *)at)[i] = to_bf16((float)value);
     else
         tn_rig_give_up("the rig has no inputs of dtype %s",
                        tn_dtype_name(dtype));

@@ -4,6 +4,7 @@
  * for any number of threads, for gradients of any size, and whatever lies in
  * keys that a query does not see.
  */
+#include "bf16.h"
 #include "cpu_bits.h"
 
 typedef struct sizes {
@@ -54,13 +55,6 @@ static const sizes some[] = {
      .padded = 70},
 };
 enum { SOME = sizeof some / sizeof some[0] };
-
-static uint16_t to_bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
 
 static uint16_t *add_half(bench *t, int64_t rows, int64_t T, int64_t heads,
                           int64_t width, float size, uint32_t seed)

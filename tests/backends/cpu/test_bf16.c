@@ -2,6 +2,7 @@
  * test_bf16.c - products of bf16 numbers, widened, in pairs and as integers, in
  * every orientation and at sizes around those of panels and blocks.
  */
+#include "bf16.h"
 #include "cpu_bench.h"
 
 typedef struct sizes {
@@ -12,21 +13,6 @@ static const sizes some[] = {
     {5, 7, 3},      {8, 48, 16},   {9, 49, 17},  {64, 40, 31},
     {130, 100, 64}, {70, 97, 515}, {3, 130, 70}, {33, 16, 1030},
 };
-
-static uint16_t to_bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
-static double from_bf16(uint16_t x)
-{
-    const uint32_t bits = (uint32_t)x << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return (double)value;
-}
 
 typedef float *filled(float *to, int64_t rows, int64_t columns, uint32_t seed);
 
@@ -61,7 +47,7 @@ static double at(const bench *t, uint32_t i, int64_t row, int64_t column)
 {
     const tn_operand *o = &t->in[i];
     const uint16_t *x = (const uint16_t *)(void *)(t->memory + o->offset);
-    return from_bf16(x[row * o->stride[0] + column * o->stride[1]]);
+    return (double)from_bf16(x[row * o->stride[0] + column * o->stride[1]]);
 }
 
 /* how: bit 0 and 1 turn a and b, bit 2: the result is bf16, else it is added
@@ -121,7 +107,7 @@ static void check(bench *t, filled *fill, bound *allowed, const char *options,
             double want = narrow ? 0.0 : 0.5, got;
             for (int64_t k = 0; k < s.K; k++)
                 want += at(t, 0, i, k) * at(t, 1, k, j);
-            got = narrow ? from_bf16(((const uint16_t *)y)[i * s.N + j])
+            got = narrow ? (double)from_bf16(((const uint16_t *)y)[i * s.N + j])
                          : (double)((const float *)y)[i * s.N + j];
             const double off =
                 allowed(t, s.K, i, j) + (narrow ? 0x1p-8 * fabs(want) : 0.0);

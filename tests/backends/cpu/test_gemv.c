@@ -2,6 +2,7 @@
  * test_gemv.c - a few rows times a matrix: the right numbers, and for each row
  * the same bits in whatever company it comes.
  */
+#include "bf16.h"
 #include "cpu_bench.h"
 
 typedef struct sizes {
@@ -11,30 +12,16 @@ typedef struct sizes {
 static const sizes some[] = {{1, 1}, {5, 3}, {67, 64}, {130, 515}, {3, 4096}};
 enum { MOST = 8, SIZES = sizeof some / sizeof *some };
 
-static float float_of(uint16_t half)
-{
-    const uint32_t bits = (uint32_t)half << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* The next input, in f32 or as the bf16 below; its numbers in `says`. */
+/* The next input, in f32 or rounded to bf16; its numbers in `says`. */
 static void add_input(bench *t, tn_dtype dtype, int64_t rows, int64_t columns,
                       uint32_t seed, float *says)
 {
     void *at = bench_in(t, dtype, 2, (int64_t[]){rows, columns});
     bench_fill(says, rows * columns, 1.0f, seed);
-    for (int64_t i = 0; i < rows * columns; i++) {
-        uint32_t bits;
-        memcpy(&bits, &says[i], sizeof bits);
-        if (dtype == TN_F32) {
-            ((float *)at)[i] = says[i];
-            continue;
-        }
-        ((uint16_t *)at)[i] = (uint16_t)(bits >> 16);
-        says[i] = float_of(((uint16_t *)at)[i]);
-    }
+    if (dtype == TN_F32)
+        memcpy(at, says, (size_t)(rows * columns) * sizeof *says);
+    else
+        round_to_bf16(says, at, rows * columns);
 }
 
 /* x (M, K) by w (N, K) turned, in `dtype`, to f32. */

@@ -2,6 +2,7 @@
  * test_loss.c - the fused cross-entropy at sizes that cut it into chunks,
  * halves and stretches, and rows whose target is far from likely.
  */
+#include "bf16.h"
 #include "cpu_bits.h"
 
 /* Several chunks of rows; words enough for two halves of dx; a sum in two
@@ -29,41 +30,29 @@ static void set_loss(sizes of, double cap)
     shape.op = TN_OP_LINEAR_CROSS_ENTROPY_BWD;
 }
 
-static float rounded(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    bits = (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 /* Numbers that bf16 has, in the loss's dtype. */
 static void add_numbers(bench *t, int64_t rows, int64_t columns, float scale,
                         uint32_t seed)
 {
+    const size_t count = (size_t)(rows * columns);
     void *to = bench_in(t, shape.dtype, 2, (int64_t[]){rows, columns});
-    float *x = malloc((size_t)(rows * columns) * sizeof *x);
+    float *x = malloc(count * sizeof *x);
+    uint16_t *half = malloc(count * sizeof *half);
     bench_fill(x, rows * columns, scale, seed);
-    for (int64_t i = 0; i < rows * columns; i++) {
-        x[i] = rounded(x[i]);
-        if (shape.dtype == TN_BF16)
-            memcpy((uint16_t *)to + i, (char *)&x[i] + 2, 2);
-        else
-            ((float *)to)[i] = x[i];
-    }
+    round_to_bf16(x, half, rows * columns);
+    if (shape.dtype == TN_BF16)
+        memcpy(to, half, count * sizeof *half);
+    else
+        memcpy(to, x, count * sizeof *x);
+    free(half);
     free(x);
 }
 
 static double number(const bench *t, const tn_operand *o, int64_t i)
 {
-    const char *at = t->memory + o->offset;
-    float x = 0.0f;
-    if (o->dtype == TN_BF16)
-        memcpy((char *)&x + 2, at + 2 * i, 2);
-    else
-        memcpy(&x, at + 4 * i, 4);
-    return (double)x;
+    const void *at = t->memory + o->offset;
+    return o->dtype == TN_BF16 ? (double)from_bf16(((const uint16_t *)at)[i])
+                               : (double)((const float *)at)[i];
 }
 
 static void make_loss(bench *t)

@@ -2,6 +2,7 @@
  * test_quant.c - ops on weights in 8 and 4 bits, with AVX2 and AVX-512, few
  * rows and many, against the numbers that the blocks stand for.
  */
+#include "bf16.h"
 #include "cpu_bench.h"
 
 #include "base/blocks.h"
@@ -70,25 +71,6 @@ static void expect_dot(double got, const float *x, const float *w, int64_t K,
     fail();
 }
 
-static float float_of(uint16_t half)
-{
-    const uint32_t bits = (uint32_t)half << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* x to the bf16 below it, in place; returns the halves' bits in `to`. */
-static void cut_to_bf16(float *x, uint16_t *to, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        to[i] = (uint16_t)(bits >> 16);
-        x[i] = float_of(to[i]);
-    }
-}
-
 typedef struct sizes {
     int64_t M, N, K;
 } sizes;
@@ -102,7 +84,7 @@ static void check_product(bench *t, tn_dtype dtype, sizes s, int narrow)
     void *in = bench_in(t, narrow ? TN_BF16 : TN_F32, 2, (int64_t[]){s.M, s.K});
     bench_fill(x, s.M * s.K, 2.0f, 5);
     if (narrow)
-        cut_to_bf16(x, in, s.M * s.K);
+        round_to_bf16(x, in, s.M * s.K);
     else
         memcpy(in, x, (size_t)(s.M * s.K) * sizeof *x);
     add_weights(t, dtype, 2, (int64_t[]){s.N, s.K}, w);
@@ -113,7 +95,7 @@ static void check_product(bench *t, tn_dtype dtype, sizes s, int narrow)
         ((float *)y)[i] = 0.5f;
     bench_run(t, TN_OP_MATMUL, NULL);
     for (int64_t i = 0; i < s.M * s.N; i++)
-        expect_dot(narrow ? (double)float_of(((uint16_t *)y)[i])
+        expect_dot(narrow ? (double)from_bf16(((uint16_t *)y)[i])
                           : (double)((float *)y)[i],
                    x + i / s.N * s.K, w + i % s.N * s.K, s.K,
                    narrow ? 0.0 : 0.5, narrow ? 0x1p-8 : 0.0);

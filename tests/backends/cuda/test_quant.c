@@ -3,6 +3,7 @@
  * numbers that the blocks stand for. One node at a time, made by hand: a mirror
  * of its arena is filled, sent, and brought back.
  */
+#include "bf16.h"
 #include "cuda_device.h"
 
 #include <math.h>
@@ -159,33 +160,6 @@ static void expect_dot(double got, const float *x, const float *w, int64_t K,
     fail();
 }
 
-static float float_of(uint16_t half)
-{
-    const uint32_t bits = (uint32_t)half << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* x to the bf16 below it, in place and in `to`. */
-static void cut(float *x, uint16_t *to, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        to[i] = (uint16_t)(bits >> 16);
-        x[i] = float_of(to[i]);
-    }
-}
-
-/* To the nearest bf16, ties to even. */
-static float rounded(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return float_of((uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16));
-}
-
 /* ---- products ---- */
 
 typedef struct sizes {
@@ -204,7 +178,7 @@ static void check_product(tn_dtype dtype, sizes s, int narrow, int turned)
                       turned ? (int64_t[]){s.K, s.M} : (int64_t[]){s.M, s.K});
     draw(x, s.M * s.K, 5);
     if (narrow)
-        cut(x, in, s.M * s.K);
+        round_to_bf16(x, in, s.M * s.K);
     for (int64_t i = 0; i < s.M * s.K && !narrow; i++)
         ((float *)in)[turned ? i % s.K * s.M + i / s.K : i] = x[i];
     if (turned)
@@ -212,14 +186,14 @@ static void check_product(tn_dtype dtype, sizes s, int narrow, int turned)
     add_weights(&t, dtype, 2, (int64_t[]){s.N, s.K}, w);
     turn(&t);
     for (int64_t i = 0; i < s.N * s.K && narrow && s.M > 8; i++)
-        w[i] = rounded(w[i]); /* as the other operand is */
+        w[i] = from_bf16(to_bf16(w[i])); /* as the other operand is */
     void *y = add_out(&t, narrow ? TN_BF16 : TN_F32, 2, (int64_t[]){s.M, s.N});
     t.accumulate = !narrow;
     for (int64_t i = 0; i < s.M * s.N && !narrow; i++)
         ((float *)y)[i] = 0.5f;
     must_run(&t, TN_OP_MATMUL, NULL);
     for (int64_t i = 0; i < s.M * s.N; i++)
-        expect_dot(narrow ? (double)float_of(((uint16_t *)y)[i])
+        expect_dot(narrow ? (double)from_bf16(((uint16_t *)y)[i])
                           : (double)((float *)y)[i],
                    x + i / s.N * s.K, w + i % s.N * s.K, s.K,
                    narrow ? 0.0 : 0.5, narrow ? 0x1p-8 : 0.0);
@@ -368,10 +342,10 @@ static void rows_are_looked_up(void **state)
             const float *want = wanted[i] < 0 ? zeros : table + wanted[i] * C;
             for (int k = 0; k < C; k++)
                 if (how >> 1)
-                    assert_true(
-                        fabs(
-                            (double)float_of(((const uint16_t *)y)[i * C + k]) -
-                            (double)want[k]) <= 0x1p-8 * fabs((double)want[k]));
+                    assert_true(fabs((double)from_bf16(
+                                         ((const uint16_t *)y)[i * C + k]) -
+                                     (double)want[k]) <=
+                                0x1p-8 * fabs((double)want[k]));
                 else
                     assert_true(((const float *)y)[i * C + k] == want[k]);
         }
