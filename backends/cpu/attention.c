@@ -377,8 +377,19 @@ static float softmax_of_scores(const attention *a, float *s, int64_t n)
 static gemm_any head_of(const vectors *x, int64_t b, int64_t t, int64_t h,
                         int64_t row, int64_t column)
 {
-    return (gemm_any){lines_at(&x->of, vector_at(x, b, t, h)), x->of.dtype, row,
-                      column, NULL};
+    return gemm_of(lines_at(&x->of, vector_at(x, b, t, h)), x->of.dtype, row,
+                   column);
+}
+
+/* Keys that token t, of row `row`, sees: the first, and how many. */
+static int64_t seen(const attention *a, int64_t row, int64_t t, int64_t *first)
+{
+    const int64_t p = a->positions ? a->positions[row] : t;
+    const int64_t to = p < 0 ? 0 : a->causal ? cpu_min(a->S, p + 1) : a->S;
+    const int64_t near = a->window > 0 ? cpu_max(0, p - a->window + 1) : 0;
+    const int64_t own = a->firsts ? a->firsts[row] : 0;
+    *first = cpu_min(cpu_max(near, own), to);
+    return to - *first;
 }
 
 /* Query heads [h, h + heads) of one kv head at (b, t), at most four. */
@@ -386,28 +397,35 @@ static void few_heads(const attention *a, cpu_worker *w, int64_t b, int64_t t,
                       int64_t h, int64_t heads)
 {
     const int64_t g = h / a->heads, row = b * a->T + t;
-    const int64_t p = a->positions ? a->positions[row] : t;
-    const int64_t to = p < 0 ? 0 : a->causal ? cpu_min(a->S, p + 1) : a->S;
-    const int64_t near = a->window > 0 ? cpu_max(0, p - a->window + 1) : 0;
-    const int64_t own = a->firsts ? a->firsts[row] : 0;
-    const int64_t from = cpu_min(cpu_max(near, own), to);
-    const int64_t keys = to - from;
+    int64_t from;
+    const int64_t keys = seen(a, row, t, &from);
     const gemm_any q = head_of(&a->q, b, t, h, a->q.head, 1);
     const gemm_any k = head_of(&a->k, b, from, g, 1, a->k.row);
     const gemm_any v = head_of(&a->v, b, from, g, a->v.row, 1);
     const int64_t at = (row * a->H + h) * a->E;
     float *s = w->scratch, *rest = s + GEMM_FEW_ROWS * a->S;
-    const gemm_any weights = {(char *)s, TN_F32, a->S, 1, NULL};
     const int64_t beside = a->v.row == a->k.row ? v.at - k.at : 0;
-    ISA(gemm_few)
-    (heads, keys, a->D, q, k, (gemm_into){(char *)s, TN_F32, a->S, 0, NULL},
-     beside, rest);
+    const gemm_block scores = {
+        .M = heads,
+        .N = keys,
+        .K = a->D,
+        .a = q,
+        .b = k,
+        .c = {(char *)s, TN_F32, a->S, 0},
+    };
+    const gemm_block sums = {
+        .M = heads,
+        .N = a->E,
+        .K = keys,
+        .a = gemm_of(s, TN_F32, a->S, 1),
+        .b = v,
+        .c = {lines_at(&a->o, at), a->o.dtype, a->E, 0},
+    };
+    ISA(gemm_few)(&scores, beside, rest);
     for (int64_t i = 0; i < heads; i++)
         a->lse[(b * a->H + h + i) * a->T + t] =
             keys ? softmax_of_scores(a, s + i * a->S, keys) : 0.0f;
-    ISA(gemm_few)
-    (heads, a->E, keys, weights, v,
-     (gemm_into){lines_at(&a->o, at), a->o.dtype, a->E, 0, NULL}, 0, rest);
+    ISA(gemm_few)(&sums, 0, rest);
 }
 
 /* A task: a handful of the heads that share a kv head. */

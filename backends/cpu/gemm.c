@@ -22,8 +22,7 @@ int64_t ISA(gemm_scratch)(cpu_products how, int64_t M, int64_t N, int64_t K,
            (int64_t)sizeof(float);
 }
 
-void ISA(gemm)(cpu_products how, int64_t M, int64_t N, int64_t K, gemm_any a,
-               gemm_any b, gemm_into c, const gemm_next *after, float *scratch)
+void ISA(gemm)(const gemm_block *p, float *scratch)
 {
-    ISA(gemm_packed)(kind_of(how), M, N, K, a, b, c, after, scratch);
+    ISA(gemm_packed)(kind_of(p->how), p, scratch);
 }

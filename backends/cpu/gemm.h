@@ -21,8 +21,22 @@ typedef struct gemm_any {
     const char *at;
     tn_dtype dtype;
     int64_t row, column; /* strides, in elements */
-    const float *by;     /* NULL, or a factor of each line of memory (gemm) */
+    const float *by;     /* gemm()'s own: a factor of each line of memory */
 } gemm_any;
+
+static inline gemm_any gemm_of(const void *at, tn_dtype dtype, int64_t row,
+                               int64_t column)
+{
+    return (gemm_any){.at = at, .dtype = dtype, .row = row, .column = column};
+}
+
+/* The last two axes of an operand, from its first element on. */
+static inline gemm_any gemm_of_operand(const cpu_compiler *c,
+                                       const tn_operand *x)
+{
+    return gemm_of(cpu_at(c, x), x->dtype, x->stride[x->rank - 2],
+                   x->stride[x->rank - 1]);
+}
 
 /* Contiguous across rows and not along them. */
 static inline int gemm_is_across(gemm_any x)
@@ -100,14 +114,12 @@ typedef struct gemm_powers {
     float *total;
 } gemm_powers;
 
-/* Where a block goes; `add` only where it is f32. Of powers only sums are kept
- * where `at` is NULL and the dtype BF16. */
+/* Where a block goes; `add` only where it is f32. */
 typedef struct gemm_into {
     char *at;
     tn_dtype dtype;
     int64_t pitch; /* from row to row, in elements */
     uint32_t add;
-    const gemm_powers *powers; /* NULL: sums as they are */
 } gemm_into;
 
 /* ---- large blocks ---- */
@@ -121,12 +133,21 @@ static inline cpu_products gemm_products(const cpu_compiler *c, gemm_any a,
 }
 
 /* c (M, N) = a (M, K) b (K, N), a and b with stride 1 in one axis; sums are
- * f32. An element of c is the same bits whatever the block around it. Factors
- * of lines are for lines along K: those of a where words of it are multiplied
- * (any `how` but CPU_FLOATS), those of b else. `after`: what this thread packs
- * next, or NULL; `scratch`: gemm_scratch bytes, 64-byte aligned. */
-void ISA(gemm)(cpu_products how, int64_t M, int64_t N, int64_t K, gemm_any a,
-               gemm_any b, gemm_into c, const gemm_next *after, float *scratch);
+ * f32. An element of c is the same bits whatever the block around it. */
+typedef struct gemm_block {
+    cpu_products how;
+    int64_t M, N, K;
+    gemm_any a, b;
+    const float *by; /* NULL, or what a is by for each k, where a is contiguous
+                        along M and b along N */
+    gemm_into c;
+    const gemm_powers *powers; /* NULL: c are sums. Where c is NULL and BF16
+                                  powers are not kept. */
+    const gemm_next *after;    /* what this thread packs next, or NULL */
+} gemm_block;
+
+/* `scratch`: gemm_scratch bytes, 64-byte aligned. */
+void ISA(gemm)(const gemm_block *p, float *scratch);
 int64_t ISA(gemm_scratch)(cpu_products how, int64_t M, int64_t N, int64_t K,
                           tn_dtype c);
 

@@ -98,10 +98,8 @@ void ISA(gemm_pack_integers)(const gemm_columns *to, gemm_any y, int64_t K,
 
 /* ---- gemm_packed.c ---- */
 
-/* c (M, N) = a b, added to what is there if c.add. */
-void ISA(gemm_packed)(const gemm_kind *kind, int64_t M, int64_t N, int64_t K,
-                      gemm_any a, gemm_any b, gemm_into c,
-                      const gemm_next *after, float *scratch);
+void ISA(gemm_packed)(const gemm_kind *kind, const gemm_block *p,
+                      float *scratch);
 int64_t ISA(gemm_packed_floats)(const gemm_kind *kind, int64_t M, int64_t N,
                                 int64_t K, tn_dtype c);
 

@@ -87,10 +87,12 @@ int64_t ISA(gemm_few_scratch)(int64_t M, int64_t N, int64_t K)
     return M * (N + K) * (int64_t)sizeof(float);
 }
 
-void ISA(gemm_few)(int64_t M, int64_t N, int64_t K, gemm_any a, gemm_any b,
-                   gemm_into c, int64_t beside, float *scratch)
+void ISA(gemm_few)(const gemm_block *p, int64_t beside, float *scratch)
 {
-    const gemm_matrix x = gather(M, K, a, scratch);
+    const int64_t M = p->M, N = p->N, K = p->K;
+    const gemm_any b = p->b;
+    const gemm_into c = p->c;
+    const gemm_matrix x = gather(M, K, p->a, scratch);
     const int by_stretches = b.row != 1 && b.dtype == TN_BF16;
     const int there = c.dtype == TN_F32 && !by_stretches;
     float *y = there ? (float *)(void *)c.at : scratch + M * K;

@@ -87,8 +87,7 @@ CPU_INLINE void take_last_pairs(gemm_any x, int64_t at, int64_t n, vf *even,
     float last[2 * VW] = {0};
     for (int64_t i = 0; i < n; i++)
         last[i] = gemm_element(x, 0, at + i);
-    take_pairs((gemm_any){(const char *)last, TN_F32, 0, 1, NULL}, 0, even,
-               odd);
+    take_pairs(gemm_of(last, TN_F32, 0, 1), 0, even, odd);
 }
 
 /* Of x (n, K). */

@@ -425,27 +425,35 @@ static gemm_sums sums_of(gemm_into c, int64_t N, float *wide)
                        .half_pitch = c.pitch};
 }
 
-void ISA(gemm_packed)(const gemm_kind *kind, int64_t M, int64_t N, int64_t K,
-                      gemm_any a, gemm_any b, gemm_into c,
-                      const gemm_next *after, float *scratch)
+/* They are a's. Where numbers share a scale along K, these have to be of their
+ * final size; rows of floats are read where they lie, so there y's are taken
+ * by them. */
+static const float **factors_go_to(block *b)
 {
-    const room r = room_of(kind, M, N, K, c.dtype);
+    return b->kind->numbers == 1 ? &b->y.by : &b->x.by;
+}
+
+void ISA(gemm_packed)(const gemm_kind *kind, const gemm_block *p,
+                      float *scratch)
+{
+    const room r = room_of(kind, p->M, p->N, p->K, p->c.dtype);
     block k = {.kind = kind,
-               .x = a,
-               .y = b,
-               .c = sums_of(c, N, scratch + r.c),
-               .turned = is_turned(M, N, a, b, c.powers != NULL),
-               .powers = c.powers,
-               .kept = c.at != NULL,
-               .after = after,
+               .x = p->a,
+               .y = p->b,
+               .c = sums_of(p->c, p->N, scratch + r.c),
+               .turned = is_turned(p->M, p->N, p->a, p->b, p->powers != NULL),
+               .powers = p->powers,
+               .kept = p->c.at != NULL,
+               .after = p->after,
                .room = scratch + r.x,
                .x_scale = scratch,
                .packed = {scratch + r.y, scratch + r.y_scale}};
+    *factors_go_to(&k) = p->by;
     if (k.turned) {
-        k.x = gemm_transposed(b);
-        k.y = gemm_transposed(a);
-        multiply(&k, N, M, K, c.add);
+        k.x = gemm_transposed(p->b);
+        k.y = gemm_transposed(p->a);
+        multiply(&k, p->N, p->M, p->K, p->c.add);
     } else {
-        multiply(&k, M, N, K, c.add);
+        multiply(&k, p->M, p->N, p->K, p->c.add);
     }
 }

@@ -30,12 +30,11 @@ typedef struct gemv_block {
 } gemv_block;
 void ISA(gemv)(const gemv_block *b);
 
-/* c (M, N) = a (M, K) b (K, N) where b lies along either axis, of any dtypes.
+/* A block as gemm's (gemm.h), of any dtypes, without factors and powers.
  * `beside` as above, where b is read by columns; `scratch`: gemm_few_scratch
  * bytes. */
 enum { GEMM_FEW_ROWS = 4 };
-void ISA(gemm_few)(int64_t M, int64_t N, int64_t K, gemm_any a, gemm_any b,
-                   gemm_into c, int64_t beside, float *scratch);
+void ISA(gemm_few)(const gemm_block *p, int64_t beside, float *scratch);
 int64_t ISA(gemm_few_scratch)(int64_t M, int64_t N, int64_t K);
 
 /* Whether it takes it: more rows fit where b is read along K. */

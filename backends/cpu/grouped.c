@@ -67,12 +67,19 @@ static int64_t find_block(const grouped *g, cpu_worker *w, int64_t block,
 static void multiply(const grouped *g, const cpu_worker *w, int64_t M,
                      int64_t N, int64_t K, gemm_any a, gemm_any b, int64_t at)
 {
-    const gemm_into into = {g->c + cpu_bytes(g->c_dtype) * at, g->c_dtype, g->N,
-                            g->add, NULL};
+    const gemm_block block = {
+        .how = g->how,
+        .M = M,
+        .N = N,
+        .K = K,
+        .a = a,
+        .b = b,
+        .c = {g->c + cpu_bytes(g->c_dtype) * at, g->c_dtype, g->N, g->add},
+    };
     if (gemm_is_few(M, b))
-        ISA(gemm_few)(M, N, K, a, b, into, 0, w->scratch);
+        ISA(gemm_few)(&block, 0, w->scratch);
     else
-        ISA(gemm)(g->how, M, N, K, a, b, into, NULL, w->scratch);
+        ISA(gemm)(&block, w->scratch);
 }
 
 static void run_grouped(const void *argument, cpu_worker *w, int64_t task)
@@ -141,12 +148,6 @@ static void compile_transposed(cpu_compiler *c, grouped *g)
 
 /* ---- compiling ---- */
 
-static gemm_any matrix_of(const cpu_compiler *c, const tn_operand *x)
-{
-    return (gemm_any){cpu_at(c, x), x->dtype, x->stride[x->rank - 2],
-                      x->stride[x->rank - 1], NULL};
-}
-
 tn_status ISA(compile_grouped_matmul)(cpu_compiler *c, const tn_plan_node *node,
                                       tn_error *err)
 {
@@ -159,8 +160,8 @@ tn_status ISA(compile_grouped_matmul)(cpu_compiler *c, const tn_plan_node *node,
     g->K = a->shape[1];
     g->N = out->shape[out->rank - 1];
     g->E = node->in[2].shape[0] - 1;
-    g->a = matrix_of(c, a);
-    g->b = matrix_of(c, b);
+    g->a = gemm_of_operand(c, a);
+    g->b = gemm_of_operand(c, b);
     g->expert = b->rank == 3 ? b->stride[0] : 0;
     g->offsets = cpu_at(c, &node->in[2]);
     g->c = cpu_at(c, out);

@@ -136,10 +136,15 @@ static double raise_again(const loss *k, const cpu_worker *w, int64_t row,
                           char *powers)
 {
     float *z = w->scratch;
-    const gemm_into into = {.at = (char *)z, .dtype = TN_F32, .pitch = k->V};
-    ISA(gemm_few)
-    (1, k->V, k->C, gemm_from(k->x, row, 0), gemm_transposed(k->w), into, 0,
-     z + cpu_parts(k->V, VW) * VW);
+    const gemm_block logits = {
+        .M = 1,
+        .N = k->V,
+        .K = k->C,
+        .a = gemm_from(k->x, row, 0),
+        .b = gemm_transposed(k->w),
+        .c = {(char *)z, TN_F32, k->V, 0},
+    };
+    ISA(gemm_few)(&logits, 0, z + cpu_parts(k->V, VW) * VW);
     for (int64_t i = 0; i < k->V && k->cap > 0.0f; i += VW)
         v_store_n(z + i, power_capped(v_load_n(z + i, k->V - i), k->cap),
                   cpu_min(k->V - i, VW));
@@ -247,7 +252,7 @@ static void emit_dx(cpu_compiler *c, const loss *k, const chunk *r)
     shared_product low = {.M = r->rows,
                           .N = k->C,
                           .K = k->V,
-                          .a = {NULL, k->dtype, k->pitch, 1, NULL},
+                          .a = gemm_of(NULL, k->dtype, k->pitch, 1),
                           .b = k->w,
                           .c_pitch = k->C,
                           .c_dtype = TN_F32,
@@ -303,7 +308,7 @@ static void emit_dw(cpu_compiler *c, const loss *k, const chunk *r)
     (c, &(shared_product){.M = k->V,
                           .N = k->C,
                           .K = r->rows,
-                          .a = {NULL, k->dtype, 1, k->pitch, NULL},
+                          .a = gemm_of(NULL, k->dtype, 1, k->pitch),
                           .b = gemm_from(k->x, r->first, 0),
                           .c = k->dw,
                           .c_pitch = k->C,
@@ -380,10 +385,8 @@ static tn_status emit_loss(cpu_compiler *c, const tn_plan_node *node, loss *k,
     k->target = cpu_at(c, &node->in[2]);
     k->N = node->in[0].shape[0];
     k->C = node->in[0].shape[1];
-    k->x =
-        (gemm_any){cpu_at(c, &node->in[0]), node->in[0].dtype, k->C, 1, NULL};
-    k->w =
-        (gemm_any){cpu_at(c, &node->in[1]), node->in[1].dtype, k->C, 1, NULL};
+    k->x = gemm_of_operand(c, &node->in[0]);
+    k->w = gemm_of_operand(c, &node->in[1]);
     k->V = node->in[1].shape[0];
     k->cap = (float)attr->softcap;
     k->node = cpu_node(c);

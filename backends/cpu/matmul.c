@@ -76,16 +76,26 @@ static void run_slice(const product *p, const cpu_worker *w, gemm_any a,
     const int64_t columns = cpu_min(p->n_slice, p->N - n);
     const int64_t at = cpu_bytes(p->c_dtype) * (m * p->c_pitch + n);
     gemm_powers powers;
-    if (p->powers)
+    gemm_block block = {
+        .how = p->how,
+        .M = rows,
+        .N = columns,
+        .K = p->K,
+        .a = gemm_from(a, m, 0),
+        .b = gemm_from(b, 0, n),
+        .c = {c_at ? c_at + at : NULL, p->c_dtype, p->c_pitch, p->add},
+        .after = after,
+    };
+    if (p->by_shared >= 0)
+        block.by = cpu_floats(w, p->by_shared);
+    if (p->powers) {
         powers = powers_from(p->powers, w, m, n);
-    const gemm_into into = {c_at ? c_at + at : NULL, p->c_dtype, p->c_pitch,
-                            p->add, p->powers ? &powers : NULL};
-    a = gemm_from(a, m, 0);
-    b = gemm_from(b, 0, n);
+        block.powers = &powers;
+    }
     if (p->few)
-        ISA(gemm_few)(rows, columns, p->K, a, b, into, 0, w->scratch);
+        ISA(gemm_few)(&block, 0, w->scratch);
     else
-        ISA(gemm)(p->how, rows, columns, p->K, a, b, into, after, w->scratch);
+        ISA(gemm)(&block, w->scratch);
 }
 
 /* What a thread packs first of a product, where it has this task of it. */
@@ -115,9 +125,6 @@ static void run_product(const void *argument, cpu_worker *w, int64_t task)
     for (int64_t batch = first; batch < end; batch++) {
         gemm_any a = p->a, b = p->b;
         a.at = base;
-        if (p->by_shared >= 0)
-            *(p->how == CPU_FLOATS ? &b.by : &a.by) =
-                cpu_floats(w, p->by_shared);
         int64_t rest = batch;
         for (uint32_t i = p->batch_rank; i-- > 0;) {
             const int64_t at = rest % p->batch_shape[i];
@@ -320,12 +327,6 @@ static void run_zero(const void *argument, cpu_worker *w, int64_t task)
                (size_t)(cpu_bytes(p->c_dtype) * p->batches * p->M * p->N));
 }
 
-static gemm_any matrix_of(const cpu_compiler *c, const tn_operand *x)
-{
-    return (gemm_any){cpu_at(c, x), x->dtype, x->stride[x->rank - 2],
-                      x->stride[x->rank - 1], NULL};
-}
-
 tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
                               tn_error *err)
 {
@@ -336,8 +337,8 @@ tn_status ISA(compile_matmul)(cpu_compiler *c, const tn_plan_node *node,
     p->M = out->shape[out->rank - 2];
     p->N = out->shape[out->rank - 1];
     p->K = a->shape[a->rank - 1];
-    p->a = matrix_of(c, a);
-    p->b = matrix_of(c, b);
+    p->a = gemm_of_operand(c, a);
+    p->b = gemm_of_operand(c, b);
     p->c = cpu_at(c, out);
     p->c_dtype = out->dtype;
     p->a_shared = p->c_shared = p->by_shared = -1;

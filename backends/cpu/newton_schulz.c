@@ -118,12 +118,23 @@ static void mirror(const schulz *n, float *x, int64_t i, int64_t rows,
 
 static gemm_any matrix(const float *at, int64_t row, int64_t column)
 {
-    return (gemm_any){(const char *)at, TN_F32, row, column, NULL};
+    return gemm_of(at, TN_F32, row, column);
 }
 
-static gemm_into into(float *at, int64_t pitch)
+/* to (M, N), rows `pitch` apart, = a (M, K) b (K, N) */
+static void multiply(const cpu_worker *w, int64_t M, int64_t N, int64_t K,
+                     gemm_any a, gemm_any b, float *to, int64_t pitch)
 {
-    return (gemm_into){(char *)at, TN_F32, pitch, 0, NULL};
+    const gemm_block block = {
+        .how = CPU_FLOATS,
+        .M = M,
+        .N = N,
+        .K = K,
+        .a = a,
+        .b = b,
+        .c = {(char *)to, TN_F32, pitch, 0},
+    };
+    ISA(gemm)(&block, w->scratch);
 }
 
 /* A block of G = X X', or X'X of a tall one */
@@ -138,10 +149,8 @@ static void gram(const schulz *n, const cpu_worker *w, const float *X, float *G,
     const int64_t columns = cpu_min(n->block, n->S - j);
     const int64_t across = n->R > n->C ? 1 : n->C;
     const int64_t along = n->R > n->C ? n->C : 1;
-    ISA(gemm)
-    (CPU_FLOATS, rows, columns, n->L, matrix(X + i * across, across, along),
-     matrix(X + j * across, along, across), into(G + i * n->S + j, n->S), NULL,
-     w->scratch);
+    multiply(w, rows, columns, n->L, matrix(X + i * across, across, along),
+             matrix(X + j * across, along, across), G + i * n->S + j, n->S);
     if (i < j)
         mirror(n, G, i, rows, j, columns);
 }
@@ -156,9 +165,8 @@ static void polynomial(const schulz *n, const cpu_worker *w, const float *G,
     j *= n->block;
     const int64_t rows = cpu_min(n->block, n->S - i);
     const int64_t columns = cpu_min(n->block, n->S - j);
-    ISA(gemm)
-    (CPU_FLOATS, rows, columns, n->S, matrix(G + i * n->S, n->S, 1),
-     matrix(G + j, n->S, 1), into(U + i * n->S + j, n->S), NULL, w->scratch);
+    multiply(w, rows, columns, n->S, matrix(G + i * n->S, n->S, 1),
+             matrix(G + j, n->S, 1), U + i * n->S + j, n->S);
     for (int64_t r = i; r < i + rows; r++) {
         float *to = U + r * n->S + j;
         const float *from = G + r * n->S + j;
@@ -179,11 +187,11 @@ static void apply(const schulz *n, const cpu_worker *w, const float *X,
     const int64_t count = cpu_min(n->slice, n->L - at);
     const gemm_any by = matrix(U, n->S, 1);
     if (n->R > n->C)
-        ISA(gemm)
-    (CPU_FLOATS, count, n->S, n->S, matrix(X + at * n->C, n->C, 1), by,
-     into(next + at * n->C, n->C), NULL, w->scratch);
-    else ISA(gemm)(CPU_FLOATS, n->S, count, n->S, by, matrix(X + at, n->C, 1),
-                   into(next + at, n->C), NULL, w->scratch);
+        multiply(w, count, n->S, n->S, matrix(X + at * n->C, n->C, 1), by,
+                 next + at * n->C, n->C);
+    else
+        multiply(w, n->S, count, n->S, by, matrix(X + at, n->C, 1), next + at,
+                 n->C);
 }
 
 static int64_t pairs(const schulz *n)

@@ -182,15 +182,19 @@ static void run_many(const void *argument, cpu_worker *w, int64_t task)
     const int64_t n = task * p->slice;
     const int64_t columns = cpu_min(p->slice, p->N - n);
     float *decoded = w->scratch;
-    const gemm_into into = {p->c + cpu_bytes(p->c_dtype) * n, p->c_dtype,
-                            p->c_pitch, p->add, NULL};
+    const gemm_block block = {
+        .how = CPU_FLOATS,
+        .M = p->M,
+        .N = columns,
+        .K = p->K,
+        .a = p->a,
+        .b = gemm_of(decoded, TN_F32, 1, p->K),
+        .c = {p->c + cpu_bytes(p->c_dtype) * n, p->c_dtype, p->c_pitch, p->add},
+    };
     for (int64_t j = 0; j < columns; j++)
         ISA(quant_decode)
     (p->dtype, p->b + (n + j) * p->b_pitch, p->K, decoded + j * p->K);
-    ISA(gemm)
-    (CPU_FLOATS, p->M, columns, p->K, p->a,
-     (gemm_any){(const char *)decoded, TN_F32, 1, p->K, NULL}, into, NULL,
-     decoded + decoded_floats(p));
+    ISA(gemm)(&block, decoded + decoded_floats(p));
 }
 
 static void compile_many(cpu_compiler *c, product *p)
