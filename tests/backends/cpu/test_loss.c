@@ -48,13 +48,6 @@ static void add_numbers(bench *t, int64_t rows, int64_t columns, float scale,
     free(x);
 }
 
-static double number(const bench *t, const tn_operand *o, int64_t i)
-{
-    const void *at = t->memory + o->offset;
-    return o->dtype == TN_BF16 ? (double)from_bf16(((const uint16_t *)at)[i])
-                               : (double)((const float *)at)[i];
-}
-
 static void make_loss(bench *t)
 {
     const tn_loss_attr attr = {.softcap = shape.cap};
@@ -75,20 +68,31 @@ static void make_loss(bench *t)
     bench_run(t, shape.op, &attr);
 }
 
-/* dz of row i, before the cap, and its nll. */
-static double plain_loss(const bench *t, int64_t row, double *dz)
+/* Numbers of an operand, which the caller frees. */
+static double *numbers(const bench *t, const tn_operand *o)
+{
+    const void *at = t->memory + o->offset;
+    const int64_t count = o->shape[0] * (o->rank > 1 ? o->shape[1] : 1);
+    double *to = malloc((size_t)count * sizeof *to);
+    for (int64_t i = 0; i < count; i++)
+        to[i] = o->dtype == TN_BF16
+                    ? (double)from_bf16(((const uint16_t *)at)[i])
+                    : (double)((const float *)at)[i];
+    return to;
+}
+
+/* Of one row x (C): dz (V), before the cap, and nll. */
+static double plain_loss(const double *x, const double *w, int32_t target,
+                         double dnll, double *dz)
 {
     const double cap = shape.cap;
     const int V = shape.of.words, C = shape.of.width;
-    const int32_t target =
-        ((const int32_t *)(void *)(t->memory + t->in[2].offset))[row];
     double *z = malloc((size_t)V * sizeof *z), most = -1e300, sum = 0.0;
     memset(dz, 0, (size_t)V * sizeof *dz);
     for (int v = 0; v < V; v++) {
         double dot = 0.0;
         for (int c = 0; c < C; c++)
-            dot += number(t, &t->in[0], row * C + c) *
-                   number(t, &t->in[1], (int64_t)v * C + c);
+            dot += x[c] * w[v * C + c];
         z[v] = cap > 0 ? cap * tanh(dot / cap) : dot;
         most = z[v] > most ? z[v] : most;
     }
@@ -96,8 +100,7 @@ static double plain_loss(const bench *t, int64_t row, double *dz)
         sum += exp(z[v] - most);
     for (int v = 0; v < V && target >= 0; v++) {
         const double p = exp(z[v] - most) / sum - (v == target ? 1.0 : 0.0);
-        dz[v] = p * number(t, &t->in[3], row) *
-                (cap > 0 ? 1.0 - z[v] * z[v] / (cap * cap) : 1.0);
+        dz[v] = p * dnll * (cap > 0 ? 1.0 - z[v] * z[v] / (cap * cap) : 1.0);
     }
     const double nll = target < 0 ? 0.0 : log(sum) + most - z[target];
     free(z);
@@ -108,35 +111,58 @@ typedef struct limits {
     double nll, dx, dw;
 } limits;
 
-/* The largest nll. */
-static double expect_loss(const char *options, limits within)
+/* dx (C) = dz W, and dw += dz' x. */
+static void plain_gradients(const double *dz, const double *x, const double *w,
+                            double *dx, double *dw)
 {
     const int V = shape.of.words, C = shape.of.width;
-    double *dw = calloc((size_t)V * (size_t)C, sizeof *dw), largest = 0.0;
-    double *dz = malloc((size_t)V * sizeof *dz);
+    memset(dx, 0, (size_t)C * sizeof *dx);
+    for (int v = 0; v < V; v++)
+        for (int c = 0; c < C; c++) {
+            dx[c] += dz[v] * w[v * C + c];
+            dw[v * C + c] += dz[v] * x[c];
+        }
+}
+
+static void expect_near(const double *got, const double *want, int count,
+                        double within)
+{
+    for (int i = 0; i < count; i++)
+        tn_assert_near(got[i], want[i], within);
+}
+
+/* The largest nll. */
+static double expect_gradients(const bench *t, limits within)
+{
+    const int V = shape.of.words, C = shape.of.width;
+    double *x = numbers(t, &t->in[0]), *w = numbers(t, &t->in[1]);
+    double *dnll = numbers(t, &t->in[3]), *got_dx = numbers(t, &t->out[0]);
+    double *got_dw = numbers(t, &t->out[1]), *nll = numbers(t, &t->out[2]);
+    double *dz = malloc((size_t)V * sizeof *dz), largest = 0.0;
+    double *dx = malloc((size_t)C * sizeof *dx);
+    double *dw = calloc((size_t)V * (size_t)C, sizeof *dw);
+    const int32_t *target = (void *)(t->memory + t->in[2].offset);
+    for (int i = 0; i < shape.of.tokens; i++) {
+        const double want = plain_loss(x + i * C, w, target[i], dnll[i], dz);
+        largest = want > largest ? want : largest;
+        plain_gradients(dz, x + i * C, w, dx, dw);
+        expect_near(nll + i, &want, 1, within.nll);
+        expect_near(got_dx + i * C, dx, C, within.dx);
+    }
+    expect_near(got_dw, dw, V * C, within.dw);
+    double *all[] = {x, w, dnll, got_dx, got_dw, nll, dz, dx, dw};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+    return largest;
+}
+
+static double expect_loss(const char *options, limits within)
+{
     bench t;
     bench_open(&t, options);
     make_loss(&t);
-    for (int i = 0; i < shape.of.tokens; i++) {
-        const double want = plain_loss(&t, i, dz);
-        largest = want > largest ? want : largest;
-        tn_assert_near(number(&t, &t.out[2], i), want, within.nll);
-        for (int c = 0; c < C; c++) {
-            double sum = 0.0;
-            for (int v = 0; v < V; v++) {
-                sum += dz[v] * number(&t, &t.in[1], (int64_t)v * C + c);
-                dw[v * C + c] +=
-                    dz[v] * number(&t, &t.in[0], (int64_t)i * C + c);
-            }
-            tn_assert_near(number(&t, &t.out[0], (int64_t)i * C + c), sum,
-                           within.dx);
-        }
-    }
-    for (int i = 0; i < V * C; i++)
-        tn_assert_near(number(&t, &t.out[1], i), dw[i], within.dw);
+    const double largest = expect_gradients(&t, within);
     bench_close(&t);
-    free(dz);
-    free(dw);
     return largest;
 }
 
