@@ -44,22 +44,22 @@ static void schedule(uint32_t W[64], const uint8_t block[64])
 
 static void compress(uint32_t state[8], const uint8_t block[64])
 {
-    uint32_t W[64], s[8];
+    uint32_t W[64];
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+    uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
     schedule(W, block);
-    memcpy(s, state, sizeof s);
     for (int t = 0; t < 64; t++) {
-        const uint32_t a = s[0], e = s[4];
-        const uint32_t choose = (e & s[5]) ^ (~e & s[6]);
-        const uint32_t majority = (a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]);
-        const uint32_t t1 = s[7] + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) +
-                            choose + K[t] + W[t];
+        const uint32_t choose = (e & f) ^ (~e & g);
+        const uint32_t majority = (a & b) ^ (a & c) ^ (b & c);
+        const uint32_t t1 =
+            h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + choose + K[t] + W[t];
         const uint32_t t2 = (turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + majority;
-        memmove(s + 1, s, 7 * sizeof *s);
-        s[4] += t1;
-        s[0] = t1 + t2;
+        h = g, g = f, f = e, e = d + t1;
+        d = c, c = b, b = a, a = t1 + t2;
     }
+    const uint32_t letters[8] = {a, b, c, d, e, f, g, h};
     for (int i = 0; i < 8; i++)
-        state[i] += s[i];
+        state[i] += letters[i];
 }
 
 void tni_sha256_init(tni_sha256 *sha)
