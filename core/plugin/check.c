@@ -104,13 +104,14 @@ static tn_status check_open_file(tni_arena *arena, const tn_host *host, int fd,
     TN_TRY(check_folders(host, tni_arena_strdup(arena, module->path), err));
     module->device = st.st_dev;
     module->inode = st.st_ino;
-    return tni_sha256_file(fd, module->sha256, err);
+    return TN_OK;
 }
 
 tn_status tni_module_check(tni_arena *arena, const tn_host *host,
                            const char *path, tni_module *module, tn_error *err)
 {
     char *real = realpath(path, NULL);
+    module->file = -1;
     if (!real)
         return tn_fail(err, TN_ENOTFOUND, "%s: %s", path, strerror(errno));
     module->path = tni_arena_strdup(arena, real);
@@ -120,6 +121,26 @@ tn_status tni_module_check(tni_arena *arena, const tn_host *host,
     if (fd < 0)
         return tn_fail(err, TN_EIO, "%s: %s", module->path, strerror(errno));
     const tn_status status = check_open_file(arena, host, fd, module, err);
-    close(fd);
+    module->file = fd;
+    if (status != TN_OK)
+        tni_module_close_file(module);
     return status;
+}
+
+void tni_module_close_file(tni_module *module)
+{
+    if (module->file >= 0)
+        close(module->file);
+    module->file = -1;
+}
+
+tn_status tni_module_measure(tni_module *module, tn_error *err)
+{
+    if (module->file < 0)
+        return TN_OK;
+    if (lseek(module->file, 0, SEEK_SET))
+        return tn_fail(err, TN_EIO, "%s: %s", module->path, strerror(errno));
+    TN_TRY(tni_sha256_file(module->file, module->sha256, err));
+    tni_module_close_file(module);
+    return TN_OK;
 }

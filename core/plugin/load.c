@@ -56,9 +56,12 @@ tn_status tni_module_open(tni_arena *arena, const tn_host *host,
 {
     tni_module *opened = tni_arena_alloc(arena, sizeof *opened);
     TN_TRY(tni_module_check(arena, host, path, opened, err));
-    TN_TRY(load(arena, host, opened, err));
-    *module = opened;
-    return TN_OK;
+    const tn_status status = load(arena, host, opened, err);
+    if (status == TN_OK)
+        *module = opened;
+    else
+        tni_module_close_file(opened);
+    return status;
 }
 
 tn_status tni_module_init(tni_module *module, const tn_host *host,

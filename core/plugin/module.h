@@ -27,7 +27,8 @@ typedef struct tni_module {
                             in the shapes this program was built with */
     uint32_t given;      /* by --plugin */
     tn_error failure;    /* of init: it is not tried twice */
-    char sha256[TNI_SHA256_HEX];
+    int file;            /* open for reading until it is measured, then -1 */
+    char sha256[TNI_SHA256_HEX]; /* of it, once measured */
 } tni_module;
 
 /* ---- search.c ---- */
@@ -55,10 +56,16 @@ int tni_name_is_valid(const char *name);
 /*
  * Open `path` for reading if it can be trusted: a regular file of root's or
  * the user's own that nobody else may change, in a folder of which the same
- * holds. TN_EREFUSED says what to change. Fills path, device, inode, sha256.
+ * holds. TN_EREFUSED says what to change. Fills path, device, inode, file.
  */
 tn_status tni_module_check(tni_arena *arena, const tn_host *host,
                            const char *path, tni_module *module, tn_error *err);
+
+/* Fill sha256. Kernels make plugins of many megabytes, and most runs end
+ * without asking: it is found out on demand, of the file as it was opened,
+ * whatever has its name by then. */
+tn_status tni_module_measure(tni_module *module, tn_error *err);
+void tni_module_close_file(tni_module *module);
 
 /* ---- load.c ---- */
 

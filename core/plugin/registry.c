@@ -36,6 +36,8 @@ void tni_registry_destroy(tni_registry *registry)
     if (!registry)
         return;
     finish(registry->first);
+    for (tni_module *m = registry->first; m; m = m->next)
+        tni_module_close_file(m);
     tni_arena_destroy(registry->arena);
 }
 
@@ -253,10 +255,20 @@ uint32_t tni_registry_opened(const tni_registry *registry, tni_arena *arena,
             *TNI_PUSH(arena, list, count, capacity) =
                 (tni_opened){.path = tni_arena_strdup(arena, m->path),
                              .name = m->desc.name,
-                             .version = m->desc.version,
-                             .sha256 = tni_arena_strdup(arena, m->sha256)};
+                             .version = m->desc.version};
     *opened = list;
     return (uint32_t)count;
+}
+
+tn_status tni_registry_sha256(tni_registry *registry, const tni_opened *of,
+                              const char **sha256, tn_error *err)
+{
+    tni_module *m = registry->first;
+    while (strcmp(m->path, of->path))
+        m = m->next;
+    TN_TRY(tni_module_measure(m, err));
+    *sha256 = m->sha256;
+    return TN_OK;
 }
 
 uint32_t tni_registry_components(const tni_registry *registry, const char *path,

@@ -63,17 +63,20 @@ typedef struct tni_candidate {
 uint32_t tni_registry_list(tni_registry *registry, tni_arena *arena,
                            const tni_candidate **candidates);
 
-/* Every plugin opened so far, in that order: the run's manifest records which
- * bytes took part. In `arena`. */
+/* Every plugin opened so far, in that order. In `arena`. */
 typedef struct tni_opened {
     const char *path; /* real: no links */
     const char *name;
     const char *version;
-    const char *sha256; /* of the file, in hex */
 } tni_opened;
 
 uint32_t tni_registry_opened(const tni_registry *registry, tni_arena *arena,
                              const tni_opened **opened);
+
+/* Of the file that was opened, in hex: the run's manifest records which bytes
+ * took part. The registry's. TN_EIO where it can no longer be read. */
+tn_status tni_registry_sha256(tni_registry *registry, const tni_opened *of,
+                              const char **sha256, tn_error *err);
 
 /* The components that a --plugin file brought, as find returns them. */
 uint32_t tni_registry_components(const tni_registry *registry, const char *path,

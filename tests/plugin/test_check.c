@@ -3,6 +3,7 @@
  */
 #include "support_plugin.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,11 +27,15 @@ static tn_status check(place *p, tn_error *err)
 {
     tni_module module = {0};
     *err = TN_ERROR_NONE;
-    return tni_module_check(test_arena(), &p->host.table, p->file, &module,
-                            err);
+    const tn_status status =
+        tni_module_check(test_arena(), &p->host.table, p->file, &module, err);
+    assert_int_equal(module.file >= 0, status == TN_OK);
+    if (status == TN_OK)
+        tni_module_close_file(&module);
+    return status;
 }
 
-static void an_ordinary_file_is_accepted_and_measured(void **state)
+static void an_ordinary_file_is_accepted(void **state)
 {
     (void)state;
     place p = make_place();
@@ -42,8 +47,38 @@ static void an_ordinary_file_is_accepted_and_measured(void **state)
         err);
     assert_int_equal(stat(p.file, &st), 0);
     assert_true(module.inode == st.st_ino && module.device == st.st_dev);
-    assert_int_equal(strlen(module.sha256), 64);
     assert_string_equal(p.host.logged, "");
+    tni_module_close_file(&module);
+    test_folder_remove(p.folder);
+}
+
+static void expect_sha256_of(const char *path, const char *want)
+{
+    char hex[TNI_SHA256_HEX];
+    tn_error err = TN_ERROR_NONE;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    tn_assert_ok_err(tni_sha256_file(fd, hex, &err), err);
+    close(fd);
+    assert_string_equal(want, hex);
+}
+
+static void what_is_measured_is_the_file_that_was_opened(void **state)
+{
+    (void)state;
+    place p = make_place();
+    tni_module module = {0};
+    tn_error err = TN_ERROR_NONE;
+    const char *moved = tni_arena_printf(test_arena(), "%s.old", p.file);
+    tn_assert_ok_err(
+        tni_module_check(test_arena(), &p.host.table, p.file, &module, &err),
+        err);
+    assert_int_equal(rename(p.file, moved), 0);
+    copy_fixture("pair", p.folder, "tenon-schedule-good.so");
+    for (int i = 0; i < 2; i++) {
+        tn_assert_ok_err(tni_module_measure(&module, &err), err);
+        expect_sha256_of(moved, module.sha256);
+    }
+    assert_int_equal(module.file, -1);
     test_folder_remove(p.folder);
 }
 
@@ -191,7 +226,8 @@ static void a_link_is_judged_by_what_it_leads_to(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_ordinary_file_is_accepted_and_measured),
+        cmocka_unit_test(an_ordinary_file_is_accepted),
+        cmocka_unit_test(what_is_measured_is_the_file_that_was_opened),
         cmocka_unit_test(a_file_that_anyone_may_write_is_refused),
         cmocka_unit_test(
             a_folder_that_anyone_may_write_is_refused_even_if_sticky),

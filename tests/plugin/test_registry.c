@@ -62,7 +62,10 @@ static void a_plugin_is_found_by_its_file_name(void **state)
     assert_int_equal(tni_registry_opened(s->registry, test_arena(), &opened),
                      1);
     assert_string_equal(opened[0].name, "good");
-    assert_int_equal(strlen(opened[0].sha256), 64);
+    const char *sha256;
+    tn_assert_ok_err(
+        tni_registry_sha256(s->registry, &opened[0], &sha256, &s->err), s->err);
+    assert_int_equal(strlen(sha256), 64);
     end_scene(s);
 }
 
