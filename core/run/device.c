@@ -58,8 +58,9 @@ uint32_t tni_device_list(const tni_reader *reader,
     return (uint32_t)all.count;
 }
 
-/* `backend: auto` */
-static tn_status choose(const tni_reader *reader, tni_use *use, tn_error *err)
+/* `backend: auto`, and what its probe says. */
+static tn_status choose(const tni_reader *reader, tni_use *use,
+                        tn_device_info *info, tn_error *err)
 {
     const tni_found_device *devices, *best = NULL;
     const uint32_t count = tni_device_list(reader, &devices);
@@ -78,6 +79,9 @@ static tn_status choose(const tni_reader *reader, tni_use *use, tn_error *err)
         return tn_fail(err, TN_EUNSUPPORTED,
                        "backend: auto found no backend that can run here%s",
                        count ? reasons : "; no backend plugin is installed");
+    while (best > devices && best[-1].backend == best->backend)
+        best--; /* the first is what opens */
+    *info = best->info;
     tni_yaml *node = tni_yaml_scalar(reader->arena, best->backend);
     return tni_use_read(reader, TN_KIND_BACKEND, node, "backend", NULL, use,
                         err);
@@ -93,14 +97,14 @@ tn_status tni_device_open(const tni_reader *reader, const tni_use *use,
                           tni_device *device, tn_error *err)
 {
     tni_use chosen = *use;
-    if (!chosen.name)
-        TN_TRY(choose(reader, &chosen, err));
-
-    tni_device d = {.backend = chosen.vtable,
-                    .name = chosen.name,
-                    .info = {.struct_size = sizeof d.info},
+    tni_device d = {.info = {.struct_size = sizeof d.info},
                     .caps = {.struct_size = sizeof d.caps}};
-    TN_TRY(d.backend->probe(reader->host, 0, &d.info, err));
+    if (!chosen.name)
+        TN_TRY(choose(reader, &chosen, &d.info, err));
+    d.backend = chosen.vtable;
+    d.name = chosen.name;
+    if (use->name)
+        TN_TRY(d.backend->probe(reader->host, 0, &d.info, err));
     if (!d.info.score)
         return tn_fail(err, TN_EUNSUPPORTED, "backend %s cannot run here: %s",
                        chosen.name, d.info.note);
