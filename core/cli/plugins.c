@@ -232,16 +232,6 @@ static const tni_opened *origin_of(tni_cli *cli, const tn_component *component)
     return NULL;
 }
 
-/* In hex; NULL where the file can no longer be read. */
-static const char *sha256_of(tni_cli *cli, const tni_opened *origin)
-{
-    tn_error err = {0};
-    const char *sha256 = NULL;
-    if (origin)
-        tni_registry_sha256(cli->registry, origin, &sha256, &err);
-    return sha256;
-}
-
 /* What a communicator finds of its engine on this machine; NULL for others. */
 static const char *engine_of(tni_cli *cli, const tn_component *component)
 {
@@ -264,7 +254,7 @@ static void show_text(tni_cli *cli, const tn_component *component)
            tni_kind_name(component->kind), component->name,
            tni_style_on(stdout, TNI_PLAIN), head->summary);
     if (origin) {
-        const char *sha256 = sha256_of(cli, origin);
+        const char *sha256 = tni_registry_sha256(cli->registry, origin);
         printf("  version %s, %s\n  sha256 %s\n", origin->version, origin->path,
                sha256 ? sha256 : "unknown: the file cannot be read");
     }
@@ -304,7 +294,8 @@ static json_t *show_json(tni_cli *cli, const tn_component *component)
     tni_json_text(object, "summary", head->summary);
     tni_json_text(object, "version", origin ? origin->version : NULL);
     tni_json_text(object, "path", origin ? origin->path : NULL);
-    tni_json_text(object, "sha256", sha256_of(cli, origin));
+    tni_json_text(object, "sha256",
+                  origin ? tni_registry_sha256(cli->registry, origin) : NULL);
     if (component->kind == TN_KIND_COMMUNICATOR)
         tni_json_text(object, "here", engine_of(cli, component));
     for (uint32_t i = 0; i < head->options.count; i++)

@@ -260,15 +260,13 @@ uint32_t tni_registry_opened(const tni_registry *registry, tni_arena *arena,
     return (uint32_t)count;
 }
 
-tn_status tni_registry_sha256(tni_registry *registry, const tni_opened *of,
-                              const char **sha256, tn_error *err)
+const char *tni_registry_sha256(tni_registry *registry, const tni_opened *of)
 {
+    tn_error why = {0};
     tni_module *m = registry->first;
     while (strcmp(m->path, of->path))
         m = m->next;
-    TN_TRY(tni_module_measure(m, err));
-    *sha256 = m->sha256;
-    return TN_OK;
+    return tni_module_measure(m, &why) == TN_OK ? m->sha256 : NULL;
 }
 
 uint32_t tni_registry_components(const tni_registry *registry, const char *path,

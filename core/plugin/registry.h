@@ -74,9 +74,9 @@ uint32_t tni_registry_opened(const tni_registry *registry, tni_arena *arena,
                              const tni_opened **opened);
 
 /* Of the file that was opened, in hex: the run's manifest records which bytes
- * took part. The registry's. TN_EIO where it can no longer be read. */
-tn_status tni_registry_sha256(tni_registry *registry, const tni_opened *of,
-                              const char **sha256, tn_error *err);
+ * took part. The registry's. NULL where it can no longer be read, which is no
+ * reason to lose a checkpoint. */
+const char *tni_registry_sha256(tni_registry *registry, const tni_opened *of);
 
 /* The components that a --plugin file brought, as find returns them. */
 uint32_t tni_registry_components(const tni_registry *registry, const char *path,

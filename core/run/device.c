@@ -99,12 +99,11 @@ tn_status tni_device_open(const tni_reader *reader, const tni_use *use,
     tni_use chosen = *use;
     tni_device d = {.info = {.struct_size = sizeof d.info},
                     .caps = {.struct_size = sizeof d.caps}};
-    if (!chosen.name)
-        TN_TRY(choose(reader, &chosen, &d.info, err));
+    const tn_backend *named = use->vtable;
+    TN_TRY(use->name ? named->probe(reader->host, 0, &d.info, err)
+                     : choose(reader, &chosen, &d.info, err));
     d.backend = chosen.vtable;
     d.name = chosen.name;
-    if (use->name)
-        TN_TRY(d.backend->probe(reader->host, 0, &d.info, err));
     if (!d.info.score)
         return tn_fail(err, TN_EUNSUPPORTED, "backend %s cannot run here: %s",
                        chosen.name, d.info.note);

@@ -38,36 +38,29 @@ static json_t *cursor_to_json(const tni_data_cursor *cursor)
 }
 
 /* Which plugin files took part, by their bytes. */
-static tn_status manifest(const tni_reader *reader, json_t *list, tn_error *err)
+static json_t *manifest(const tni_reader *reader)
 {
     const tni_opened *opened;
+    json_t *list = json_array();
     const uint32_t count =
         tni_registry_opened(reader->registry, reader->arena, &opened);
-    for (uint32_t i = 0; i < count; i++) {
-        const char *sha256;
-        TN_TRY(tni_registry_sha256(reader->registry, &opened[i], &sha256, err));
+    for (uint32_t i = 0; i < count; i++)
         json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s}", "name", opened[i].name,
-                            "version", opened[i].version, "sha256", sha256));
-    }
-    return TN_OK;
+            list, json_pack("{s:s, s:s, s:s?}", "name", opened[i].name,
+                            "version", opened[i].version, "sha256",
+                            tni_registry_sha256(reader->registry, &opened[i])));
+    return list;
 }
 
 tn_status tni_progress_write(const tni_training *t, const tni_progress *p,
                              const char *path, tn_error *err)
 {
-    json_t *plugins = json_array();
-    const tn_status status = manifest(&t->recipe->reader, plugins, err);
-    if (status != TN_OK) {
-        json_decref(plugins);
-        return status;
-    }
     json_t *root = json_pack(
         "{s:i, s:I, s:I, s:I, s:s, s:s, s:o, s:o}", "format", FORMAT, "step",
         (json_int_t)p->step, "tokens", (json_int_t)p->tokens, "seed",
         (json_int_t)t->recipe->seed, "backend", t->session->device.name,
         "device", t->session->device.info.name, "cursor",
-        cursor_to_json(&p->cursor), "plugins", plugins);
+        cursor_to_json(&p->cursor), "plugins", manifest(&t->recipe->reader));
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     if (!text)
