@@ -138,8 +138,8 @@ typedef struct gemm_block {
     cpu_products how;
     int64_t M, N, K;
     gemm_any a, b;
-    const float *by; /* NULL, or what a is by for each k, where a is contiguous
-                        along M and b along N */
+    const float *by; /* NULL, or for each k a factor of a's numbers, where a is
+                        contiguous along M and b along N */
     gemm_into c;
     const gemm_powers *powers; /* NULL: c are sums. Where c is NULL and BF16
                                   powers are not kept. */
