@@ -302,29 +302,31 @@ static tn_status plan_graph(tn_rig_program *p, tni_graph *g,
 /* ---- memory ---- */
 
 /* 0x7fff in every half word: NaN as F32, F64, BF16 and F16, and as I32 an index
- * far outside of every tensor. */
+ * far outside of every tensor. The bytes of an arena are even. */
 static void poison(uint8_t *bytes, int64_t count)
 {
-    for (int64_t i = 0; i < count; i++)
-        bytes[i] = i & 1 ? 0x7f : 0xff;
+    const uint16_t half = 0x7fff;
+    for (int64_t i = 0; i < count; i += 2)
+        memcpy(bytes + i, &half, sizeof half);
+}
+
+/* Mark what an operand's axes from `axis` on cover, from its byte `at` on. */
+static void mark_axes(uint8_t *at, const tn_operand *o, uint32_t axis)
+{
+    const int64_t size = tn_dtype_bytes(o->dtype);
+    const int64_t count = axis < o->rank ? o->shape[axis] : 1;
+    if (axis >= o->rank || (axis + 1 == o->rank && o->stride[axis] == 1))
+        memset(at, 1, (size_t)(count * size));
+    else
+        for (int64_t i = 0; i < count; i++)
+            mark_axes(at + i * o->stride[axis] * size, o, axis + 1);
 }
 
 /* Mark the bytes of every element of an operand. */
 static void mark_written(tn_rig_program *p, const tn_operand *o)
 {
-    const int64_t size = tn_dtype_bytes(o->dtype);
-    int64_t count = 1;
-    for (uint32_t axis = 0; axis < o->rank; axis++)
-        count *= o->shape[axis];
-    for (int64_t i = 0; o->arena && i < count; i++) {
-        int64_t at = 0, rest = i;
-        for (uint32_t axis = o->rank; axis-- > 0;) {
-            at += rest % o->shape[axis] * o->stride[axis];
-            rest /= o->shape[axis];
-        }
-        memset(p->arenas[o->arena].written + o->offset + at * size, 1,
-               (size_t)size);
-    }
+    if (o->arena)
+        mark_axes(p->arenas[o->arena].written + o->offset, o, 0);
 }
 
 static tn_status allocate(tn_rig_program *p, tn_error *err)
@@ -442,16 +444,31 @@ static const char *arena_name(tn_arena arena)
     return names[arena];
 }
 
+/* The first byte of [begin, end) that changed and belongs to no output; end. */
+static int64_t stray_byte(const memory *m, int64_t begin, int64_t end)
+{
+    if (!memcmp(m->now + begin, m->first + begin, (size_t)(end - begin)))
+        return end;
+    while (begin < end &&
+           (m->written[begin] || m->now[begin] == m->first[begin]))
+        begin++;
+    return begin;
+}
+
 /* Bytes that no output covers must be as they were. */
 static void check_bytes(const tn_rig_program *p)
 {
+    enum { AT_ONCE = 256 }; /* most are: whole stretches are compared first */
     for (tn_arena a = 1; a < TN_ARENA_COUNT; a++) {
         const memory *m = &p->arenas[a];
-        for (int64_t i = 0; i < m->bytes; i++)
-            if (!m->written[i] && m->now[i] != m->first[i])
+        for (int64_t i = 0; i < m->bytes; i += AT_ONCE) {
+            const int64_t end = i + AT_ONCE < m->bytes ? i + AT_ONCE : m->bytes;
+            const int64_t stray = stray_byte(m, i, end);
+            if (stray < end)
                 tn_rig_give_up("%s wrote byte %lld of the arena of %s, which "
                                "belongs to no output",
-                               p->rig->name, (long long)i, arena_name(a));
+                               p->rig->name, (long long)stray, arena_name(a));
+        }
     }
 }
 
