@@ -283,14 +283,13 @@ static void run_threads(void)
 /* A fiber for a new thread; NULL: out of memory. */
 static simt_fiber *take_fiber(void)
 {
-    simt_fiber *f;
+    simt_fiber *f = &now.fibers[now.fiber_count];
     if (now.idle_count)
-        f = now.idle[--now.idle_count];
-    else if (simt_fiber_create(&now.fibers[now.fiber_count], STACK_BYTES))
-        f = &now.fibers[now.fiber_count++];
-    else
+        return now.idle[--now.idle_count];
+    if (!simt_fiber_create(f, STACK_BYTES))
         return NULL;
     simt_fiber_start(f, run_threads);
+    now.fiber_count++;
     return f;
 }
 
@@ -392,8 +391,10 @@ static void on_fault(int number, siginfo_t *info, void *context)
 static void collect_fibers(void)
 {
     now.idle_count = 0;
-    for (uint32_t i = 0; i < now.fiber_count; i++)
+    for (uint32_t i = 0; i < now.fiber_count; i++) {
+        simt_fiber_start(&now.fibers[i], run_threads);
         now.idle[now.idle_count++] = &now.fibers[i];
+    }
 }
 
 static void run_blocks(void)

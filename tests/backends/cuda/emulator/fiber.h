@@ -5,8 +5,8 @@
  * 256 threads that shuffles ten times switches 2560 times. On x86-64 a switch
  * here is a dozen instructions; elsewhere it is swapcontext().
  *
- * A fiber runs one function that never returns: it ends by switching away for
- * good, and its stack serves again after simt_fiber_start().
+ * A fiber runs one function that never returns. simt_fiber_start() begins it
+ * anew, wherever it was.
  */
 #ifndef SIMT_FIBER_H
 #define SIMT_FIBER_H
