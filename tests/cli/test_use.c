@@ -85,7 +85,7 @@ static void several_samples_are_those_of_their_seeds(void **state)
                          "precision=f64"),
                      0);
     for (int seed = 4; seed < 7; seed++) {
-        char text[8];
+        char text[12];
         snprintf(text, sizeof text, "%d", seed);
         assert_int_equal(RUN(p, "generate", "-m", "run", "-p", "3 times",
                              "--max-tokens", "12", "--quantize", "q8_0",
