@@ -294,8 +294,10 @@ static tn_status score_batch(judging *n, prompt *const *rows, size_t count,
         return tn_fail(err, TN_EINTERRUPTED, "interrupted");
     fill(n, rows, count, length);
     TN_TRY(tni_scorer_run(s, length, n->tokens, n->targets, NULL, err));
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         rows[i]->mean = mean_of(s->nll + (int64_t)i * length, rows[i]);
+        TN_TRY(tni_score_check(n->request->path, rows[i]->mean, err));
+    }
     return TN_OK;
 }
 

@@ -3,6 +3,7 @@
  */
 #include "run/score.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "run/training.h"
@@ -148,4 +149,14 @@ tn_status tni_scorer_run(tni_scorer *s, int64_t length, const int32_t *tokens,
     TN_TRY(tni_session_run(s->session, s->plan[which] - 1, err));
     return tni_session_download_reals(s->session, s->nll, TN_ARENA_METRIC, 0,
                                       count, err);
+}
+
+tn_status tni_score_check(const char *what, double loss, tn_error *err)
+{
+    if (isfinite(loss))
+        return TN_OK;
+    return tn_fail(err, TN_ENONFINITE,
+                   "%s: the loss is %g: the weights are damaged or the run "
+                   "that made them diverged",
+                   what, loss);
 }

@@ -38,6 +38,10 @@ tn_status tni_scorer_run(tni_scorer *scorer, int64_t length,
                          const int32_t *tokens, const int32_t *targets,
                          const int32_t *segments, tn_error *err);
 
+/* TN_ENONFINITE where `loss`, over what `what` names, is no number: such a
+ * model has no score. */
+tn_status tni_score_check(const char *what, double loss, tn_error *err);
+
 /* ---- score_data.c ---- */
 
 /* One dataset's sums, and what they come to. */

@@ -116,6 +116,7 @@ static tn_status run(scoring *n, tni_data_score *score, tn_error *err)
         return tn_fail(err, TN_EINVALID, "%s: nothing in it has a target",
                        n->request->mixture->name);
     score->loss = score->nats / score->tokens;
+    TN_TRY(tni_score_check(n->request->mixture->name, score->loss, err));
     score->perplexity = exp(score->loss);
     if (score->bytes > 0)
         score->bits_per_byte = score->text_nats / score->bytes / M_LN2;

@@ -28,6 +28,25 @@ static const char *weights_of(const tni_recipe *r)
     return path;
 }
 
+/* A checkpoint whose parameters are all NaN. */
+static const char *damaged(const tni_recipe *r)
+{
+    const char *path = weights_of(r);
+    char file[320];
+    uint64_t header = 0;
+    snprintf(file, sizeof file, "%s/model.safetensors", path);
+    FILE *f = fopen(file, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fread(&header, 8, 1, f), 1);
+    fseek(f, 0, SEEK_END);
+    const long end = ftell(f);
+    fseek(f, (long)header + 8, SEEK_SET);
+    for (long at = (long)header + 8; at < end; at++)
+        fputc(0xff, f);
+    fclose(f);
+    return path;
+}
+
 static tni_recipe *recipe_of(run_rig *rig)
 {
     return run_rig_recipe(rig, SET("model.initializer_range=0.3",
@@ -172,6 +191,26 @@ static void endless_data_need_a_number_of_batches(void **state)
     tni_scorer_destroy(s);
 }
 
+static void damaged_weights_have_no_loss(void **state)
+{
+    const tni_recipe *r = recipe_of(*state);
+    tn_tokenizer_handle tokenizer;
+    const tni_score_request request = {.tokenizer = &tokenizer,
+                                       .mixture = &r->val_data};
+    tni_scorer *s;
+    tni_data_score score;
+    tn_error err = TN_ERROR_NONE;
+    tn_assert_ok(
+        tni_tokenizer_open(r->reader.host, &r->tokenizer, &tokenizer, NULL));
+    tn_assert_ok_err(
+        tni_scorer_create(r, damaged(r), r->train.batch_size, 8, 0, &s, &err),
+        err);
+    assert_int_equal(tni_score_data(s, &request, &score, &err), TN_ENONFINITE);
+    tn_assert_error_says(err, "the weights are damaged");
+    tni_scorer_destroy(s);
+    tni_tokenizer_close(&tokenizer);
+}
+
 /* ---- choices ---- */
 
 static const char questions[] =
@@ -184,19 +223,19 @@ static const char questions[] =
     "{\"query\": \"0\", \"choices\": [\"0\", \"1\", \"2\", \"3\"], "
     "\"gold\": 3}\n";
 
-static tn_status choose(run_rig *rig, const char *text,
-                        tni_choices_request request, int64_t seq_len,
-                        tni_choices_result *result, tn_error *err)
+static tn_status choose_by(run_rig *rig, const tni_recipe *r,
+                           const char *weights, const char *text,
+                           tni_choices_request request, int64_t seq_len,
+                           tni_choices_result *result, tn_error *err)
 {
     char path[128];
     tn_tokenizer_handle tokenizer;
     tni_scorer *s;
-    const tni_recipe *r = recipe_of(rig);
     snprintf(path, sizeof path, "%s/questions.jsonl", rig->folder);
     run_rig_write(path, text);
     tn_assert_ok(
         tni_tokenizer_open(rig->host, &r->tokenizer, &tokenizer, NULL));
-    tn_assert_ok(tni_scorer_create(r, weights_of(r), 3, seq_len, 0, &s, NULL));
+    tn_assert_ok(tni_scorer_create(r, weights, 3, seq_len, 0, &s, NULL));
     request.tokenizer = &tokenizer;
     request.path = path;
     request.delimiter = request.delimiter ? request.delimiter : " ";
@@ -204,6 +243,15 @@ static tn_status choose(run_rig *rig, const char *text,
     tni_scorer_destroy(s);
     tni_tokenizer_close(&tokenizer);
     return status;
+}
+
+static tn_status choose(run_rig *rig, const char *text,
+                        tni_choices_request request, int64_t seq_len,
+                        tni_choices_result *result, tn_error *err)
+{
+    const tni_recipe *r = recipe_of(rig);
+    return choose_by(rig, r, weights_of(r), text, request, seq_len, result,
+                     err);
 }
 
 /* Nats per byte of the text from `from` on; the tokenizer's ids are bytes. */
@@ -295,6 +343,17 @@ static void shots_are_other_questions(void **state)
     assert_int_equal(result.examples, 2);
 }
 
+static void damaged_weights_choose_nothing(void **state)
+{
+    const tni_recipe *r = recipe_of(*state);
+    tni_choices_result result;
+    tn_error err = TN_ERROR_NONE;
+    assert_int_equal(choose_by(*state, r, damaged(r), questions,
+                               (tni_choices_request){0}, 100, &result, &err),
+                     TN_ENONFINITE);
+    tn_assert_error_says(err, "the weights are damaged");
+}
+
 static void refuses(run_rig *rig, const char *text, const char *part)
 {
     tni_choices_result result;
@@ -328,6 +387,8 @@ int main(void)
         WITH_RIG(a_row_costs_the_same_however_long_its_padding_is),
         WITH_RIG(a_dataset_scores_what_training_validates),
         WITH_RIG(endless_data_need_a_number_of_batches),
+        WITH_RIG(damaged_weights_have_no_loss),
+        WITH_RIG(damaged_weights_choose_nothing),
         WITH_RIG(the_lowest_mean_over_what_differs_is_the_answer),
         WITH_RIG(what_does_not_fit_loses_its_beginning),
         WITH_RIG(shots_are_other_questions),
