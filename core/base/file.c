@@ -82,21 +82,29 @@ static tn_status read_open(reading *r, int fd, tn_error *err)
     return read_to_end(r, fd, err);
 }
 
+tn_status tni_file_read_from(tni_arena *arena, int fd, const char *name,
+                             size_t max_bytes, char **bytes, size_t *count,
+                             tn_error *err)
+{
+    reading r = {.arena = arena, .path = name, .limit = max_bytes};
+    TN_TRY(read_open(&r, fd, err));
+    r.bytes[r.count] = 0;
+    *bytes = r.bytes;
+    if (count)
+        *count = r.count;
+    return TN_OK;
+}
+
 tn_status tni_file_read(tni_arena *arena, const char *path, size_t max_bytes,
                         char **bytes, size_t *count, tn_error *err)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return fail(err, "open", path);
-    reading r = {.arena = arena, .path = path, .limit = max_bytes};
-    const tn_status status = read_open(&r, fd, err);
+    const tn_status status =
+        tni_file_read_from(arena, fd, path, max_bytes, bytes, count, err);
     close(fd);
-    TN_TRY(status);
-    r.bytes[r.count] = 0;
-    *bytes = r.bytes;
-    if (count)
-        *count = r.count;
-    return TN_OK;
+    return status;
 }
 
 /* ------------------------------------------------------------------------ */

@@ -20,6 +20,12 @@
 tn_status tni_file_read(tni_arena *arena, const char *path, size_t max_bytes,
                         char **bytes, size_t *count, tn_error *err);
 
+/* The same of an open descriptor, from where it stands; `name` is for the
+ * sentence. */
+tn_status tni_file_read_from(tni_arena *arena, int fd, const char *name,
+                             size_t max_bytes, char **bytes, size_t *count,
+                             tn_error *err);
+
 /* Replace the file at once: temporary beside it, sync, rename, sync folder.
  * On failure an old file is unchanged and the temporary is gone. */
 tn_status tni_file_replace(const char *path, const void *bytes, size_t count,

@@ -6,8 +6,10 @@
  * --plugin may also stand among a command's own flags. TENON_LOG says how much
  * is told on stderr, by this program and by those it starts.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "cli/command.h"
@@ -163,8 +165,20 @@ static int close_stdout(int status)
     return status ? status : TNI_EXIT_FAILED;
 }
 
+/* A closed descriptor below 3 would be given to the next file that is opened,
+ * a plugin for example, which would then be read as standard input. They are
+ * opened the wrong way round, so that using them still fails. */
+static void occupy_standard_streams(void)
+{
+    static const int mode[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", mode[fd]);
+}
+
 int main(int argc, char **argv)
 {
+    occupy_standard_streams();
     tn_host *host = tni_host_create();
     tni_cli cli = {.arena = tni_arena_create(), .host = host};
     const char **files =

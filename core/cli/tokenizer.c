@@ -4,6 +4,7 @@
 #include "cli/tokenizer.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 
@@ -53,8 +54,8 @@ tn_status tni_tokenizer_use(tni_cli *cli, const tni_tokenizer_flags *flags,
 tn_status tni_cli_read_stdin(tni_cli *cli, char **bytes, size_t *count,
                              tn_error *err)
 {
-    return tni_file_read(cli->arena, "/dev/stdin", SIZE_MAX / 4, bytes, count,
-                         err);
+    return tni_file_read_from(cli->arena, STDIN_FILENO, "standard input",
+                              SIZE_MAX / 4, bytes, count, err);
 }
 
 static const tni_command *const parts[] = {

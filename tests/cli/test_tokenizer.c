@@ -4,6 +4,7 @@
 #include "program.h"
 
 #include <jansson.h>
+#include <sys/socket.h>
 
 /* The next runs read this. */
 static void input(const program *p, const void *bytes, size_t count)
@@ -55,6 +56,7 @@ static void special_tokens_only_where_asked_for(void **state)
     input(p, p->out, strlen(p->out));
     assert_int_equal(RUN(p, "tokenizer", "decode", "-t", "t", "--special"), 0);
     assert_string_equal(p->out, "<|bos|>4");
+    input(p, "271 52", 6);
     assert_int_equal(RUN(p, "tokenizer", "decode", "-t", "t"), 0);
     assert_string_equal(p->out, "4");
 }
@@ -72,6 +74,7 @@ static void one_may_choose_the_special_tokens(void **state)
     assert_int_equal(RUN(p, "tokenizer", "train", "-i", "text.txt",
                          "--vocab-size", "256", "--no-special", "-o", "none"),
                      0);
+    input(p, "<\"a\"><b>", 8);
     assert_int_equal(RUN(p, "tokenizer", "encode", "-t", "none"), 0);
     assert_string_equal(p->out, "60 34 97 34 62 60 98 62\n");
 }
@@ -139,6 +142,37 @@ static void eval_compares_bytes_per_token(void **state)
     json_decref(root);
 }
 
+static void standard_input_is_read_from_where_it_stands(void **state)
+{
+    program *p = *state;
+    int ends[2];
+    input(p, "ABC", 3);
+    assert_int_equal(lseek(STDIN_FILENO, 1, SEEK_SET), 1);
+    assert_int_equal(RUN(p, "tokenizer", "encode", "-t", "byte"), 0);
+    assert_string_equal(p->out, "66 67\n");
+    /* a socket has no name that could be opened */
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    assert_int_equal(write(ends[0], "D", 1), 1);
+    close(ends[0]);
+    assert_int_equal(dup2(ends[1], STDIN_FILENO), STDIN_FILENO);
+    close(ends[1]);
+    assert_int_equal(RUN(p, "tokenizer", "encode", "-t", "byte"), 0);
+    assert_string_equal(p->out, "68\n");
+}
+
+/* The first file that is opened, a plugin, must not become it. */
+static void closed_standard_input_is_not_another_file(void **state)
+{
+    program *p = *state;
+    const int kept = dup(STDIN_FILENO);
+    close(STDIN_FILENO);
+    assert_int_equal(RUN(p, "tokenizer", "encode", "-t", "byte"), 1);
+    assert_string_equal(p->out, "");
+    tn_assert_says_(__FILE__, __LINE__, p->err, "cannot read standard input");
+    assert_int_equal(dup2(kept, STDIN_FILENO), STDIN_FILENO);
+    close(kept);
+}
+
 static void misuse_is_told(void **state)
 {
     program *p = *state;
@@ -193,6 +227,8 @@ int main(void)
         WITH_PROGRAM(json_lines_are_learned_from_by_field),
         WITH_PROGRAM(a_trained_tokenizer_serves_a_run),
         WITH_PROGRAM(eval_compares_bytes_per_token),
+        WITH_PROGRAM(standard_input_is_read_from_where_it_stands),
+        WITH_PROGRAM(closed_standard_input_is_not_another_file),
         WITH_PROGRAM(misuse_is_told),
         WITH_PROGRAM(ids_that_are_none_are_refused_with_their_place),
     };
