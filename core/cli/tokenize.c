@@ -12,6 +12,7 @@
 #include "cli/tokenizer.h"
 #include "run/component.h"
 #include "run/prepare.h"
+#include "run/text_paths.h"
 #include "run/token_writer.h"
 
 typedef struct {
@@ -48,6 +49,7 @@ typedef struct {
     tni_tokenizer_flags tokenizer;
     const char *out, *dtype, *field, *begin;
     int64_t shard_tokens, threads;
+    int given_field, given_begin, given_shard_tokens; /* of documents */
     const char *const *in;
     size_t in_count;
 } arguments;
@@ -76,6 +78,32 @@ static tn_status id_bytes(const arguments *a, uint32_t *bytes, tn_error *err)
 }
 
 /* ---- one text, one file ---- */
+
+/* What is about documents means nothing where one plain text is all. */
+static tn_status check_one_text(const arguments *a, tn_error *err)
+{
+    const char *flag = a->given_field          ? "--field"
+                       : a->given_begin        ? "--begin"
+                       : a->given_shard_tokens ? "--shard-tokens"
+                                               : NULL;
+    if (a->in_count > 1)
+        return tn_fail(err, TN_EINVALID,
+                       "-o %s: one file holds one text, these are %zu; give "
+                       "the name of a folder",
+                       a->out, a->in_count);
+    if (flag)
+        return tn_fail(err, TN_EINVALID,
+                       "%s: -o %s is one file of one plain text, which has no "
+                       "use for it; give the name of a folder",
+                       flag, a->out);
+    if (!tni_path_is_plain_text(a->in[0]))
+        return tn_fail(err, TN_EINVALID,
+                       "%s: -o %s takes one plain text, as it lies; JSON lines "
+                       "and what is compressed go into a folder: give the name "
+                       "of one",
+                       a->in[0], a->out);
+    return TN_OK;
+}
 
 static tn_status one_file(tni_cli *cli, const arguments *a,
                           const tn_tokenizer_handle *tokenizer, uint32_t width,
@@ -177,11 +205,8 @@ static tn_status convert(tni_cli *cli, const arguments *a, tn_error *err)
     const char *name;
     uint32_t width;
     TN_TRY(id_bytes(a, &width, err));
-    if (ends_in_bin(a->out) && a->in_count > 1)
-        return tn_fail(err, TN_EINVALID,
-                       "-o %s: one file holds one text, these are %zu; give "
-                       "the name of a folder",
-                       a->out, a->in_count);
+    if (ends_in_bin(a->out))
+        TN_TRY(check_one_text(a, err));
     TN_TRY(open_tokenizer(cli, a, &tokenizer, &name, err));
     const tn_status status = ends_in_bin(a->out)
                                  ? one_file(cli, a, &tokenizer, width, err)
@@ -215,17 +240,20 @@ static int run(tni_cli *cli, int argc, char **argv)
         {.name = "field",
          .kind = TNI_FLAG_STRING,
          .to = &a.field,
+         .given = &a.given_field,
          .value = "NAME",
          .help = "where a line of JSON has its text; text"},
         {.name = "begin",
          .kind = TNI_FLAG_STRING,
          .to = &a.begin,
+         .given = &a.given_begin,
          .value = "TOKEN|none",
          .help = "special token before each document; the vocabulary's "
                  "<|bos|> or <|endoftext|>"},
         {.name = "shard-tokens",
          .kind = TNI_FLAG_INT,
          .to = &a.shard_tokens,
+         .given = &a.given_shard_tokens,
          .help = "of a shard, about; 100000000"},
         {.name = "threads",
          .kind = TNI_FLAG_INT,
@@ -259,7 +287,7 @@ const tni_command tni_command_tokenize = {
         "  A TEXT is a file, a pattern or a folder; plain text or JSON lines "
         "(.jsonl), also\n  .gz and .zst. FOLDER receives shards and an index "
         "for the dataset token_file;\n  interrupted, the same command goes on "
-        "after the last whole shard. OUT.bin is\n  little-endian ids without a "
-        "header.",
+        "after the last whole shard. OUT.bin is\n  one plain text as "
+        "little-endian ids without a header.",
     .run = run,
 };

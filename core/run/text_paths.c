@@ -37,6 +37,11 @@ int tni_path_is_jsonl(const char *path)
            ends(path, n, ".json");
 }
 
+int tni_path_is_plain_text(const char *path)
+{
+    return !path[plain_length(path)] && !tni_path_is_jsonl(path);
+}
+
 static int is_text(const char *name)
 {
     const size_t n = plain_length(name);

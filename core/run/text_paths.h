@@ -21,4 +21,7 @@ tn_status tni_text_paths(tni_arena *arena, const char *const *given,
  * .zst. */
 int tni_path_is_jsonl(const char *path);
 
+/* Whether it says neither that nor .gz or .zst. */
+int tni_path_is_plain_text(const char *path);
+
 #endif

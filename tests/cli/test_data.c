@@ -35,6 +35,23 @@ static void one_file_holds_one_text(void **state)
     program_write(p, "a.txt", "a");
     assert_int_equal(RUN(p, "tokenize", "a.txt", "text.txt", "-o", "x.bin"), 1);
     assert_non_null(strstr(p->err, "one file holds one text, these are 2"));
+    program_write(p, "a.jsonl", lines);
+    assert_int_equal(RUN(p, "tokenize", "a.jsonl", "-o", "x.bin"), 1);
+    assert_non_null(strstr(p->err, "a.jsonl: -o x.bin takes one plain text"));
+    program_write(p, "a.txt.gz", "packed");
+    assert_int_equal(RUN(p, "tokenize", "a.txt.gz", "-o", "x.bin"), 1);
+    assert_non_null(strstr(p->err, "a.txt.gz: -o x.bin takes one plain text"));
+    static const char *const about_documents[][2] = {
+        {"--field", "body"}, {"--begin", "none"}, {"--shard-tokens", "9"}};
+    for (int i = 0; i < 3; i++) {
+        const char *const *flag = about_documents[i];
+        assert_int_equal(
+            RUN(p, "tokenize", "a.txt", "-o", "x.bin", flag[0], flag[1]), 1);
+        tn_assert_says_(__FILE__, __LINE__, p->err, flag[0]);
+        tn_assert_says_(__FILE__, __LINE__, p->err, "one plain text");
+    }
+    assert_false(program_exists(p, "x.bin"));
+    assert_int_equal(RUN(p, "tokenize", "a.txt", "-o", "x.bin"), 0);
     assert_int_equal(RUN(p, "tokenize", "a.txt"), 2);
     assert_int_equal(
         RUN(p, "tokenize", "a.txt", "-o", "f", "--shard-tokens", "0"), 2);
