@@ -8,6 +8,7 @@
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 
@@ -54,25 +55,56 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static tn_status add_folder(list *l, const char *path, tn_error *err)
+/* The folders being read, each inside the next: a link back shows up here. */
+typedef struct chain {
+    dev_t device;
+    ino_t inode;
+    const struct chain *inside;
+} chain;
+
+static int is_being_read(const chain *at, const struct stat *folder)
 {
-    list inside = {.arena = l->arena};
+    for (; at; at = at->inside)
+        if (at->device == folder->st_dev && at->inode == folder->st_ino)
+            return 1;
+    return 0;
+}
+
+/* What lies in the folder, sorted. */
+static tn_status list_folder(list *l, const char *path, tn_error *err)
+{
     DIR *folder = opendir(path);
     if (!folder)
         return tn_fail(err, TN_EIO, "%s: cannot read the folder: %s", path,
                        strerror(errno));
     for (struct dirent *e; (e = readdir(folder));)
         if (e->d_name[0] != '.')
-            *TNI_PUSH(l->arena, inside.at, inside.count, inside.capacity) =
+            *TNI_PUSH(l->arena, l->at, l->count, l->capacity) =
                 tni_path_join(l->arena, path, e->d_name);
     closedir(folder);
-    if (inside.count)
-        qsort(inside.at, inside.count, sizeof *inside.at, by_name);
-    for (size_t i = 0; i < inside.count; i++) {
-        if (tni_path_is_folder(inside.at[i]))
-            TN_TRY(add_folder(l, inside.at[i], err));
-        else if (is_text(inside.at[i]))
-            *TNI_PUSH(l->arena, l->at, l->count, l->capacity) = inside.at[i];
+    if (l->count)
+        qsort(l->at, l->count, sizeof *l->at, by_name);
+    return TN_OK;
+}
+
+/* Links are followed, but not back to a folder that this one lies in. */
+static tn_status add_folder(list *l, const char *path, const chain *inside,
+                            tn_error *err)
+{
+    list found = {.arena = l->arena};
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return tn_fail(err, TN_EIO, "%s: cannot read the folder: %s", path,
+                       strerror(errno));
+    if (is_being_read(inside, &info))
+        return TN_OK;
+    const chain at = {info.st_dev, info.st_ino, inside};
+    TN_TRY(list_folder(&found, path, err));
+    for (size_t i = 0; i < found.count; i++) {
+        if (tni_path_is_folder(found.at[i]))
+            TN_TRY(add_folder(l, found.at[i], &at, err));
+        else if (is_text(found.at[i]))
+            *TNI_PUSH(l->arena, l->at, l->count, l->capacity) = found.at[i];
     }
     return TN_OK;
 }
@@ -85,7 +117,7 @@ static tn_status add(list *l, const char *path, tn_error *err)
             tni_arena_strdup(l->arena, path);
         return TN_OK;
     }
-    TN_TRY(add_folder(l, path, err));
+    TN_TRY(add_folder(l, path, NULL, err));
     if (l->count == before)
         return tn_fail(err, TN_ENOTFOUND,
                        "%s: no text in this folder; .txt, .md, .json, .jsonl "

@@ -10,7 +10,8 @@
  * Files, patterns of a shell (* ? [...]) and folders become a list of files:
  * in the order given, each folder's and each pattern's sorted by name, folders
  * with all below them. From a folder come .txt, .md, .json, .jsonl and .ndjson
- * files, also with .gz or .zst after it; what begins with a dot does not.
+ * files, also with .gz or .zst after it; what begins with a dot does not. Links
+ * are followed, but not to a folder that they lie in.
  * TN_ENOTFOUND where one of them stands for no file.
  */
 tn_status tni_text_paths(tni_arena *arena, const char *const *given,

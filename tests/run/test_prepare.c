@@ -4,6 +4,9 @@
  */
 #include "run_rig.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -147,6 +150,22 @@ static void folders_are_read_in_order_of_names_and_kinds_are_told(void **state)
     assert_int_equal(x.text_bytes, 23);
     assert_int_equal(x.width, 2);
     assert_int_equal(strlen(x.identity), 64);
+}
+
+static void a_link_back_is_not_followed(void **state)
+{
+    run_rig *rig = *state;
+    tn_assert_ok(tni_folder_make(in(rig, "web/below"), NULL));
+    tn_assert_ok(tni_folder_make(in(rig, "other"), NULL));
+    put(rig, "web/a.txt", "a", 1);
+    put(rig, "web/below/b.txt", "b", 1);
+    put(rig, "other/c.txt", "c", 1);
+    assert_int_equal(symlink(".", in(rig, "web/itself")), 0);
+    assert_int_equal(symlink("..", in(rig, "web/below/back")), 0);
+    assert_int_equal(symlink("../../web", in(rig, "web/below/again")), 0);
+    assert_int_equal(symlink("../other", in(rig, "web/other")), 0);
+    const tni_token_index x = prepared(rig, request_of(rig, "web", "o"));
+    assert_int_equal(x.documents, 3);
 }
 
 static void
@@ -338,6 +357,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_RIG(folders_are_read_in_order_of_names_and_kinds_are_told),
+        WITH_RIG(a_link_back_is_not_followed),
         WITH_RIG(patterns_are_expanded_and_files_named_like_them_are_files),
         WITH_RIG(a_long_text_is_cut_before_letters_and_is_one_document),
         WITH_RIG(an_interrupted_folder_is_finished_by_the_same_call),
