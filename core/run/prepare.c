@@ -304,8 +304,11 @@ static tn_status list_sources(tni_arena *arena, work *w, tn_error *err)
         if (stat(w->paths[i], &info) != 0)
             return tn_fail(err, errno == ENOENT ? TN_ENOTFOUND : TN_EIO,
                            "cannot open %s: %s", w->paths[i], strerror(errno));
-        sources[i] = (tni_token_source){.path = w->paths[i],
-                                        .bytes = (uint64_t)info.st_size};
+        sources[i] = (tni_token_source){
+            .path = w->paths[i],
+            .bytes = (uint64_t)info.st_size,
+            .modified_ns = (uint64_t)info.st_mtim.tv_sec * 1000000000u +
+                           (uint64_t)info.st_mtim.tv_nsec};
         w->all_bytes += sources[i].bytes;
     }
     w->index.sources = sources;

@@ -41,9 +41,10 @@ static json_t *sources_to_json(const tni_token_index *x)
     json_t *list = json_array();
     for (size_t i = 0; i < x->source_count; i++)
         json_array_append_new(
-            list, json_pack("{s:o, s:I}", "path",
+            list, json_pack("{s:o, s:I, s:I}", "path",
                             json_string_nocheck(x->sources[i].path), "bytes",
-                            (json_int_t)x->sources[i].bytes));
+                            (json_int_t)x->sources[i].bytes, "modified_ns",
+                            (json_int_t)x->sources[i].modified_ns));
     return list;
 }
 
@@ -121,8 +122,10 @@ static void read_sources(tni_arena *arena, const json_t *list,
         tni_arena_alloc(arena, (x->source_count + 1) * sizeof *sources);
     for (size_t i = 0; i < x->source_count; i++) {
         const json_t *source = json_array_get(list, i);
-        sources[i] = (tni_token_source){.path = text_of(arena, source, "path"),
-                                        .bytes = count_of(source, "bytes")};
+        sources[i] =
+            (tni_token_source){.path = text_of(arena, source, "path"),
+                               .bytes = count_of(source, "bytes"),
+                               .modified_ns = count_of(source, "modified_ns")};
     }
     x->sources = sources;
 }
@@ -183,6 +186,13 @@ static tn_status differ(const char *dir, const char *what, tn_error *err)
                    dir, what);
 }
 
+/* An index from before times were kept can only be asked for the size. */
+static int changed(const tni_token_source *was, const tni_token_source *now)
+{
+    return was->bytes != now->bytes ||
+           (was->modified_ns && was->modified_ns != now->modified_ns);
+}
+
 tn_status tni_token_index_same(const tni_token_index *was,
                                const tni_token_index *now, const char *dir,
                                tn_error *err)
@@ -199,9 +209,15 @@ tn_status tni_token_index_same(const tni_token_index *was,
         return differ(dir, "another --shard-tokens", err);
     if (was->source_count != now->source_count)
         return differ(dir, "other texts", err);
-    for (size_t i = 0; i < now->source_count; i++)
-        if (strcmp(was->sources[i].path, now->sources[i].path) ||
-            was->sources[i].bytes != now->sources[i].bytes)
+    for (size_t i = 0; i < now->source_count; i++) {
+        const char *path = now->sources[i].path;
+        if (strcmp(was->sources[i].path, path))
             return differ(dir, "other texts", err);
+        if (changed(&was->sources[i], &now->sources[i]))
+            return tn_fail(err, TN_EREFUSED,
+                           "%s: %s has changed since these tokens were made; "
+                           "give another folder, or remove this one",
+                           dir, path);
+    }
     return TN_OK;
 }

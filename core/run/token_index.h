@@ -24,6 +24,7 @@ typedef struct tni_token_shard {
 typedef struct tni_token_source {
     const char *path;
     uint64_t bytes;
+    uint64_t modified_ns; /* since 1970; 0: not known */
 } tni_token_source;
 
 typedef struct tni_token_index {

@@ -290,7 +290,37 @@ what_is_complete_is_left_and_other_settings_are_refused(void **state)
     put(rig, "a.txt", "hello, world", 12);
     request.shard_tokens = 1000;
     assert_int_equal(prepare(rig, request, &x, &err), TN_EREFUSED);
-    tn_assert_error_says(err, "made with other texts");
+    tn_assert_error_says(err, "a.txt has changed since");
+}
+
+/* With the time of its last change set: two in a row may have the same. */
+static void put_at(run_rig *rig, const char *name, const char *text,
+                   time_t seconds)
+{
+    const struct timespec times[2] = {{seconds, 1}, {seconds, 1}};
+    put(rig, name, text, strlen(text));
+    assert_int_equal(utimensat(AT_FDCWD, in(rig, name), times, 0), 0);
+}
+
+static void a_text_of_the_same_size_that_was_edited_is_another(void **state)
+{
+    run_rig *rig = *state;
+    tni_token_index x;
+    tn_error err = TN_ERROR_NONE;
+    char *text;
+    put_at(rig, "a.txt", "MASTER", 1000);
+    const tni_prepare_request request = request_of(rig, "a.txt", "o");
+    prepared(rig, request);
+    prepared(rig, request);
+    put_at(rig, "a.txt", "MISTER", 1001);
+    assert_int_equal(prepare(rig, request, &x, &err), TN_EREFUSED);
+    tn_assert_error_says(err, "a.txt has changed since these tokens were made");
+    /* an index that was made before times were kept knows the size only */
+    tn_assert_ok(tni_file_read(rig->arena, in(rig, "o/index.json"), 1 << 20,
+                               &text, NULL, NULL));
+    memcpy(strstr(text, "modified_ns"), "unknown_key", 11);
+    put(rig, "o/index.json", text, strlen(text));
+    prepared(rig, request);
 }
 
 /* ---- refusals ---- */
@@ -362,6 +392,7 @@ int main(void)
         WITH_RIG(a_long_text_is_cut_before_letters_and_is_one_document),
         WITH_RIG(an_interrupted_folder_is_finished_by_the_same_call),
         WITH_RIG(what_is_complete_is_left_and_other_settings_are_refused),
+        WITH_RIG(a_text_of_the_same_size_that_was_edited_is_another),
         WITH_RIG(damaged_texts_are_refused_with_their_place),
         WITH_RIG(a_document_start_that_is_no_token_is_refused),
     };
