@@ -26,7 +26,7 @@ typedef struct {
     tni_cli *cli;
     const tni_source_flags *source;
     tni_sweep sweep;
-    int *state;             /* by run */
+    tni_recipe **recipe;    /* by run */
     uint32_t *run_of;       /* by job */
     const tni_job **job_of; /* by run, NULL where there is nothing to do */
     tni_job *jobs;
@@ -38,9 +38,8 @@ typedef struct {
 /* The recipe that `tenon train` will make of this run. */
 static tn_status read_run(desk *d, uint32_t i, tn_error *err)
 {
-    const tni_sweep_run *run = &d->sweep.runs[i];
+    tni_sweep_run *run = &d->sweep.runs[i];
     tni_cli *cli = d->cli;
-    tni_recipe *recipe;
     tn_error why = {0};
     const tni_recipe_request request = {
         .path = d->source->config,
@@ -48,10 +47,10 @@ static tn_status read_run(desk *d, uint32_t i, tn_error *err)
         .set = run->set,
         .set_count = run->set_count,
         .needs = TNI_NEED_TRAINING};
-    if (tni_recipe_load(cli->arena, cli->registry, cli->host, &request, &recipe,
-                        &why) != TN_OK)
+    if (tni_recipe_load(cli->arena, cli->registry, cli->host, &request,
+                        &d->recipe[i], &why) != TN_OK)
         return tn_fail(err, why.status, "run %s: %s", run->name, why.message);
-    return tni_sweep_state(recipe, &d->state[i], err);
+    return tni_sweep_state(d->recipe[i], &run->state, err);
 }
 
 static void add_word(tni_arena *arena, const char ***words, size_t *count,
@@ -84,7 +83,7 @@ static const char *const *command_of(const desk *d, uint32_t run)
         ADD("--set");
         ADD(r->set[i]);
     }
-    if (d->state[run] == TNI_SWEEP_CUT_OFF) {
+    if (r->state == TNI_SWEEP_CUT_OFF) {
         ADD("--resume");
         ADD("auto");
     }
@@ -98,7 +97,7 @@ static void make_jobs(desk *d)
 {
     tni_arena *arena = d->cli->arena;
     for (uint32_t i = 0; i < d->sweep.run_count; i++) {
-        if (d->state[i] == TNI_SWEEP_DONE)
+        if (d->sweep.runs[i].state == TNI_SWEEP_DONE)
             continue;
         tni_job *job = &d->jobs[d->job_count];
         job->words = command_of(d, i);
@@ -123,7 +122,7 @@ static tn_status open_desk(desk *d, sweep_flags *f, tn_error *err)
     TN_TRY(tni_sweep_read(arena, f->source.config, f->source.root, &d->sweep,
                           err));
     const size_t runs = d->sweep.run_count;
-    d->state = tni_arena_alloc(arena, runs * sizeof *d->state);
+    d->recipe = tni_arena_alloc(arena, runs * sizeof(tni_recipe *));
     d->jobs = tni_arena_alloc(arena, runs * sizeof *d->jobs);
     d->run_of = tni_arena_alloc(arena, runs * sizeof *d->run_of);
     d->job_of = tni_arena_alloc(arena, runs * sizeof(tni_job *));
@@ -140,7 +139,7 @@ static void tell_start(const desk *d)
 {
     uint32_t count[TNI_SWEEP_DONE + 1] = {0};
     for (uint32_t i = 0; i < d->sweep.run_count; i++)
-        count[d->state[i]]++;
+        count[d->sweep.runs[i].state]++;
     d->cli->host->log(d->cli->host, TN_LOG_INFO,
                       "%u runs in %s: %u done, %u to go on with, %u to start",
                       d->sweep.run_count, d->sweep.dir, count[TNI_SWEEP_DONE],
@@ -152,10 +151,11 @@ static void on_ended(void *to, const tni_job *job)
 {
     desk *d = to;
     const tn_host *host = d->cli->host;
-    const tni_sweep_run *run = &d->sweep.runs[d->run_of[job - d->jobs]];
-    const tni_sweep_result r = tni_sweep_result_of(run);
+    tni_sweep_run *run = &d->sweep.runs[d->run_of[job - d->jobs]];
     d->ended++;
     if (job->status == TNI_EXIT_OK) {
+        run->state = TNI_SWEEP_DONE;
+        const tni_sweep_result r = tni_sweep_result_of(run);
         host->log(host, TN_LOG_INFO,
                   "[%u/%u] %s: loss %.4f after %lld steps, %.0f s", d->ended,
                   d->job_count, run->name, r.loss, (long long)r.step,
@@ -171,6 +171,14 @@ static void on_ended(void *to, const tni_job *job)
 }
 
 /* ---- after ---- */
+
+/* A job that never came to open its folder has left another run's there. */
+static tn_status look_again(desk *d, tn_error *err)
+{
+    for (uint32_t i = 0; i < d->sweep.run_count; i++)
+        TN_TRY(tni_sweep_state(d->recipe[i], &d->sweep.runs[i].state, err));
+    return TN_OK;
+}
 
 static const char *outcome(const desk *d, uint32_t run)
 {
@@ -221,6 +229,7 @@ static tn_status all_of_it(desk *d, sweep_flags *f, tn_error *err)
     tell_start(d);
     TN_TRY(tni_jobs_run(d->jobs, d->job_count, (uint32_t)f->jobs, stop,
                         on_ended, d, err));
+    TN_TRY(look_again(d, err));
     TN_TRY(tni_sweep_draw(&d->sweep, err));
     print_table(d);
     printf("%s\n", tni_path_join(d->cli->arena, d->sweep.dir, "sweep.svg"));

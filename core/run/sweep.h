@@ -28,6 +28,7 @@ typedef struct tni_sweep_run {
     const char **set;
     uint32_t set_count;
     const char **values; /* by column, "" where this run says nothing */
+    int state;           /* of its folder, as below */
 } tni_sweep_run;
 
 typedef struct tni_sweep {
@@ -55,7 +56,8 @@ enum {
 /* `recipe` is the run's own, read as for training. */
 tn_status tni_sweep_state(const tni_recipe *recipe, int *state, tn_error *err);
 
-/* What a run reached; zeros where it has reported nothing. */
+/* What a run reached; zeros where it has reported nothing, and where `state`
+ * says that another is in its folder. */
 typedef struct tni_sweep_result {
     int64_t step;
     double loss; /* of the last report */

@@ -56,14 +56,23 @@ tn_status tni_sweep_state(const tni_recipe *r, int *state, tn_error *err)
     return TN_OK;
 }
 
+/* What the run has reported; none where its folder is another's. */
+static size_t metrics_of(tni_arena *arena, const tni_sweep_run *run,
+                         tni_metrics **metrics)
+{
+    size_t count = 0;
+    if (run->state == TNI_SWEEP_OTHER ||
+        tni_metrics_read(arena, run->dir, metrics, &count, NULL) != TN_OK)
+        return 0;
+    return count;
+}
+
 tni_sweep_result tni_sweep_result_of(const tni_sweep_run *run)
 {
     tni_sweep_result result = {0};
     tni_arena *arena = tni_arena_create();
     tni_metrics *m;
-    size_t count = 0;
-    if (tni_metrics_read(arena, run->dir, &m, &count, NULL) != TN_OK)
-        count = 0;
+    const size_t count = metrics_of(arena, run, &m);
     for (size_t i = 0; i < count; i++) {
         result.step = m[i].step;
         result.loss = m[i].loss;
@@ -85,12 +94,10 @@ tn_status tni_sweep_draw(const tni_sweep *s, tn_error *err)
     size_t drawn = 0;
     for (uint32_t i = 0; i < s->run_count; i++) {
         tni_metrics *metrics;
-        size_t count;
+        const size_t count = metrics_of(arena, &s->runs[i], &metrics);
         runs[drawn].name = s->runs[i].name;
-        if (tni_metrics_read(arena, s->runs[i].dir, &metrics, &count, NULL) ==
-                TN_OK &&
-            tni_curve_make(arena, metrics, count, MOST_POINTS,
-                           &runs[drawn].curve, NULL) == TN_OK)
+        if (count && tni_curve_make(arena, metrics, count, MOST_POINTS,
+                                    &runs[drawn].curve, NULL) == TN_OK)
             drawn++;
     }
     const tn_status status =

@@ -123,6 +123,31 @@ static void ctrl_c_saves_the_run_and_starts_no_other(void **state)
         0);
 }
 
+/* Row 2's folder holds a run of the old config when the sweep is cut off. */
+static void losses_of_another_config_are_not_shown(void **state)
+{
+    program *p = *state;
+    char picture[1 << 14];
+    assert_int_equal(RUN(p, "sweep", "s.yaml"), 0);
+    assert_non_null(strchr(row(p, "2"), '.'));
+    add_sweep(p, "{name: \"{seed}\", grid: {seed: [1, 2], train.max_steps: "
+                 "[1000000], checkpoint.every: [0]}}");
+    const pid_t child =
+        program_start(p, (const char *const[]){"sweep", "s.yaml", NULL});
+    wait_for(p, "run/1.1");
+    wait_for(p, "run/1/metrics.jsonl");
+    program_sleep_ms(200);
+    kill(child, SIGINT);
+    assert_int_equal(program_wait(p, child), 130);
+    assert_non_null(strchr(row(p, "1"), '.'));
+    assert_non_null(strstr(row(p, "2"), "not started"));
+    assert_null(strchr(row(p, "2"), '.'));
+    program_read(p, "run/sweep.svg", picture, sizeof picture);
+    const char *first = strstr(picture, "<polyline");
+    assert_non_null(first);
+    assert_null(strstr(first + 1, "<polyline"));
+}
+
 static void runs_end_with_their_sweep(void **state)
 {
     program *p = *state;
@@ -176,6 +201,7 @@ int main(void)
         WITH_SWEEP(what_was_cut_off_goes_on),
         WITH_SWEEP(another_config_starts_anew),
         WITH_SWEEP(ctrl_c_saves_the_run_and_starts_no_other),
+        WITH_SWEEP(losses_of_another_config_are_not_shown),
         WITH_SWEEP(runs_end_with_their_sweep),
         WITH_SWEEP(one_bad_run_does_not_stop_the_others),
         WITH_SWEEP(mistakes_are_found_before_anything_runs),
