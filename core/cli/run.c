@@ -125,6 +125,7 @@ static tn_status words_of(const tni_cli *cli, const tni_pipeline_stage *s,
 static void tell(const tni_pipeline *p, uint32_t i, int state)
 {
     static const char *const how[] = {[TNI_STAGE_NEW] = "",
+                                      [TNI_STAGE_CHANGED] = "",
                                       [TNI_STAGE_CUT_OFF] =
                                           ", from where it was cut off",
                                       [TNI_STAGE_DONE] = " is done"};
@@ -141,6 +142,9 @@ static tn_status run_stage(const tni_cli *cli, const tni_pipeline *p,
     const char *const *words;
     int status = 0;
     TN_TRY(words_of(cli, s, state, &words, err));
+    if (state == TNI_STAGE_CHANGED && s->command && record->made)
+        TN_TRY(tni_pipeline_set_aside(p, s, err));
+    record->made |= s->output && !tni_path_exists(s->output);
     TN_TRY(tni_pipeline_record_write(p, s, record, err));
     const double began = tni_seconds();
     TN_TRY(run_words(p->reader.base, words, stop, &status, err));
@@ -173,7 +177,7 @@ static tn_status run_stages(const tni_cli *cli, const run_flags *f,
             tni_pipeline_state(p, &p->stages[i], before, record, &state, err));
         again |= f->from && strcmp(f->from, p->stages[i].name) == 0;
         if (again)
-            state = TNI_STAGE_NEW;
+            state = TNI_STAGE_CHANGED;
         tell(p, i, state);
         if (state != TNI_STAGE_DONE)
             TN_TRY(run_stage(cli, p, i, record, state, stop, err));
@@ -247,7 +251,8 @@ const tni_command tni_command_run = {
     .summary = "run the stages of a pipeline: tokenizer, training, tuning",
     .usage = "PIPELINE [--from STAGE] [--set key=value]...\n\n"
              "  A stage whose result is there is skipped, a training that was "
-             "cut off goes on,\n  and what depends on a changed stage runs "
-             "again. Ends with report.md in the\n  pipeline's folder.",
+             "cut off goes on,\n  and what depends on a changed stage or file "
+             "runs again; what it made before is\n  kept as NAME.1. Ends with "
+             "report.md in the pipeline's folder.",
     .run = run,
 };

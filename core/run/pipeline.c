@@ -137,6 +137,11 @@ static tn_status read_stage(tni_pipeline *p, tni_yaml *node, tn_error *err)
     if (!s.command == !s.config)
         return tni_yaml_fail(
             node, err, "%s: either command: or config: is expected", where);
+    if (s.command && s.set.count)
+        return tni_yaml_fail(node, err,
+                             "%s.set: changes a config; a command has its "
+                             "--set among its words",
+                             where);
     p->stages[p->stage_count++] = s;
     return TN_OK;
 }
@@ -187,18 +192,57 @@ static tn_status read_lists(tni_pipeline *p, const tni_yaml *root,
     return TN_OK;
 }
 
+const char *tni_pipeline_path(const tni_pipeline *p, const char *name)
+{
+    char *path = tni_path_join(p->reader.arena, p->reader.base, name);
+    for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--)
+        path[n - 1] = '\0';
+    return path;
+}
+
+/* What follows -o, as a path; NULL where nothing does. */
+static const char *output_of(const tni_pipeline *p, const char *const *words,
+                             size_t count)
+{
+    static const char equals[] = "--output=";
+    const char *name = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (!strncmp(words[i], equals, strlen(equals)))
+            name = words[i] + strlen(equals);
+        else if (i && (!strcmp(words[i - 1], "-o") ||
+                       !strcmp(words[i - 1], "--output")))
+            name = words[i];
+    }
+    return name ? tni_pipeline_path(p, name) : NULL;
+}
+
+static tn_status check_command(const tni_pipeline *p, tni_pipeline_stage *s,
+                               tn_error *err)
+{
+    const char *const *words;
+    size_t count;
+    TN_TRY(tni_pipeline_words(p->reader.arena, s, &words, &count, err));
+    if (strcmp(words[0], "run") == 0)
+        return tn_fail(err, TN_EINVALID,
+                       "stage %s: command: run: a stage is no pipeline, which "
+                       "could be this one; write its stages here",
+                       s->name);
+    s->output = output_of(p, words, count);
+    return TN_OK;
+}
+
 /* What is wrong is said before the first stage takes an hour. */
 static tn_status check_stages(const tni_pipeline *p, tn_error *err)
 {
     for (uint32_t i = 0; i < p->stage_count; i++) {
-        const tni_pipeline_stage *s = &p->stages[i];
-        const char *const *words;
-        size_t count;
+        tni_pipeline_stage *s = &p->stages[i];
         tni_recipe *recipe;
-        if (s->command)
-            TN_TRY(tni_pipeline_words(p->reader.arena, s, &words, &count, err));
-        else
+        if (s->command) {
+            TN_TRY(check_command(p, s, err));
+        } else {
             TN_TRY(tni_pipeline_recipe(p, s, TNI_NEED_MODEL, &recipe, err));
+            s->output = tni_pipeline_path(p, recipe->checkpoint.dir);
+        }
     }
     return TN_OK;
 }
@@ -224,7 +268,7 @@ tn_status tni_pipeline_read(const tni_reader *reader, const char *path,
     TN_TRY(tni_options_fill(arena, &top, root, "pipeline", lists, p.reader.base,
                             &o, err));
     p.name = o.name;
-    p.dir = o.dir;
+    p.dir = tni_pipeline_path(&p, o.dir);
     TN_TRY(read_lists(&p, root, err));
     TN_TRY(check_stages(&p, err));
     *pipeline = p;

@@ -14,9 +14,10 @@
  *
  * A stage is a command of this program or the training of a config. What was
  * done is written down beside the results: a record for each stage, with the
- * hash of all that it depends on, the stages before it included. A stage whose
- * record is complete and has the same hash is skipped, a training that was cut
- * off goes on, anything else starts anew.
+ * hash of all that it depends on: its words, the files they name (by size and
+ * time), the stages before it. A stage whose record is complete and has the
+ * same hash, and whose result is there, is skipped; a training that was cut
+ * off goes on; anything else starts anew, and what it made before is set aside.
  */
 #ifndef TENON_PIPELINE_H
 #define TENON_PIPELINE_H
@@ -29,6 +30,7 @@ typedef struct tni_pipeline_stage {
     const char *command; /* NULL: trains `config` */
     const char *config;
     tn_strings set;
+    const char *output; /* where its result goes; NULL: nobody knows */
 } tni_pipeline_stage;
 
 typedef struct tni_pipeline_sample {
@@ -59,6 +61,10 @@ tn_status tni_pipeline_words(tni_arena *arena, const tni_pipeline_stage *stage,
                              const char *const **words, size_t *count,
                              tn_error *err);
 
+/* What a stage calls so, absolute, without slashes at its end: one file or
+ * folder has one path. */
+const char *tni_pipeline_path(const tni_pipeline *pipeline, const char *name);
+
 /* The recipe of a training stage; `needs` as in tni_recipe_load. */
 tn_status tni_pipeline_recipe(const tni_pipeline *pipeline,
                               const tni_pipeline_stage *stage, uint32_t needs,
@@ -66,11 +72,17 @@ tn_status tni_pipeline_recipe(const tni_pipeline *pipeline,
 
 /* ---- pipeline_record.c ---- */
 
-enum { TNI_STAGE_NEW, TNI_STAGE_CUT_OFF, TNI_STAGE_DONE };
+enum {
+    TNI_STAGE_NEW,
+    TNI_STAGE_CHANGED, /* what is there was made in another way */
+    TNI_STAGE_CUT_OFF,
+    TNI_STAGE_DONE
+};
 
 typedef struct tni_pipeline_record {
     char hash[TNI_SHA256_HEX]; /* of the stage and all before it */
     int32_t complete;
+    int32_t made;   /* the output was not there before the stage */
     double seconds; /* over all attempts */
 } tni_pipeline_record;
 
@@ -83,6 +95,13 @@ tn_status tni_pipeline_state(const tni_pipeline *pipeline,
                              const tni_pipeline_stage *stage,
                              const char *before, tni_pipeline_record *record,
                              int *state, tn_error *err);
+
+/* The folder that a command has made becomes NAME.1, so that the command does
+ * not find it. One that holds results of other stages stays. */
+tn_status tni_pipeline_set_aside(const tni_pipeline *pipeline,
+                                 const tni_pipeline_stage *stage,
+                                 tn_error *err);
+
 tn_status tni_pipeline_record_write(const tni_pipeline *pipeline,
                                     const tni_pipeline_stage *stage,
                                     const tni_pipeline_record *record,

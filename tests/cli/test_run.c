@@ -102,6 +102,99 @@ what_is_done_is_skipped_and_what_depends_on_a_change_is_not(void **state)
     assert_true(says(p->err, "[3/3] sft\n"));
 }
 
+static void a_changed_text_runs_again_what_depends_on_it(void **state)
+{
+    program *p = *state;
+    char text[8192];
+    write_all(p);
+    assert_int_equal(RUN(p, "run", "p.yaml"), 0);
+    program_read(p, "text.txt", text, sizeof text);
+    memset(text, 'x', 4);
+    program_write(p, "text.txt", text);
+    assert_int_equal(RUN(p, "run", "p.yaml"), 0);
+    assert_true(says(p->err, "[1/3] tokens\n"));
+    assert_true(says(p->err, "[2/3] base\n"));
+    assert_true(says(p->err, "[3/3] sft\n"));
+    assert_true(program_exists(p, "runs/the tokens.1/index.json"));
+    assert_false(program_same(p, "runs/the tokens/shard-00000.bin",
+                              "runs/the tokens.1/shard-00000.bin"));
+    assert_true(program_exists(p, "runs/base.1"));
+}
+
+/* Neither is among the words of a command. */
+static void edited_data_and_lost_results_are_noticed(void **state)
+{
+    program *p = *state;
+    char command[128];
+    write_all(p);
+    assert_int_equal(RUN(p, "run", "p.yaml"), 0);
+    program_write(p, "chat.jsonl",
+                  "[{\"role\": \"user\", \"content\": \"Hi\"}, "
+                  "{\"role\": \"assistant\", \"content\": \"Ha\"}]\n");
+    assert_int_equal(RUN(p, "run", "p.yaml"), 0);
+    assert_true(says(p->err, "[2/3] base is done"));
+    assert_true(says(p->err, "[3/3] sft\n"));
+    assert_true(program_exists(p, "runs/sft.1"));
+    snprintf(command, sizeof command, "rm -r '%s/runs/the tokens'", p->folder);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(RUN(p, "run", "p.yaml"), 0);
+    assert_true(says(p->err, "[1/3] tokens\n"));
+    assert_true(says(p->err, "[3/3] sft is done"));
+    assert_true(program_exists(p, "runs/the tokens/index.json"));
+}
+
+static void a_folder_that_was_there_before_stays_where_it_is(void **state)
+{
+    program *p = *state;
+    char command[256];
+    program_write(p, "q.yaml",
+                  "stages:\n  - {name: t, command: \"tokenizer train -i "
+                  "mine/a.txt --vocab-size 270 -o mine\"}\n");
+    snprintf(command, sizeof command,
+             "mkdir %s/mine && cp %s/text.txt "
+             "%s/mine/a.txt",
+             p->folder, p->folder, p->folder);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(RUN(p, "run", "q.yaml"), 0);
+    assert_int_equal(RUN(p, "run", "q.yaml"), 0);
+    assert_true(says(p->err, "t is done"));
+    program_write(p, "mine/a.txt", "another text that is as good");
+    assert_int_equal(RUN(p, "run", "q.yaml"), 0);
+    assert_true(says(p->err, "[1/1] t\n"));
+    assert_false(program_exists(p, "mine.1"));
+}
+
+/* What a folder or a pattern stands for, beside what the pipeline writes. */
+static void files_that_come_into_a_folder_are_noticed(void **state)
+{
+    program *p = *state;
+    char command[256];
+    program_write(
+        p, "q.yaml",
+        "dir: all\nstages:\n"
+        "  - {name: t, command: \"tokenize texts -o t/\"}\n"
+        "  - {name: u, command: \"tokenize all/*.txt -o all/u\"}\n"
+        "  - {name: v, command: \"tokenize texts -o v --field all\"}\n");
+    snprintf(command, sizeof command, "mkdir %s/all %s/texts", p->folder,
+             p->folder);
+    assert_int_equal(system(command), 0);
+    program_write(p, "texts/a.txt", "one");
+    program_write(p, "all/a.txt", "one");
+    assert_int_equal(RUN(p, "run", "q.yaml"), 0);
+    assert_int_equal(RUN(p, "run", "q.yaml"), 0);
+    assert_true(says(p->err, "[1/3] t is done"));
+    assert_true(says(p->err, "[2/3] u is done"));
+    assert_true(says(p->err, "[3/3] v is done"));
+    program_write(p, "all/b.txt", "two");
+    assert_int_equal(RUN(p, "run", "q.yaml"), 0);
+    assert_true(says(p->err, "[1/3] t is done"));
+    assert_true(says(p->err, "[2/3] u\n"));
+    program_write(p, "texts/b.txt", "two");
+    assert_int_equal(RUN(p, "run", "q.yaml"), 0);
+    assert_true(says(p->err, "[1/3] t\n"));
+    assert_true(program_exists(p, "t.1"));
+}
+
 static void a_stage_that_was_cut_off_goes_on(void **state)
 {
     program *p = *state;
@@ -149,6 +242,8 @@ static void a_mistake_is_found_before_the_first_stage(void **state)
         {"stages[2].name=base", "there is a stage base already"},
         {"stages[2].command=devices", "either command: or config:"},
         {"stages[0].command=\"tokenize 'a\"", "a ' is opened and not closed"},
+        {"stages[0].command=run p.yaml", "a stage is no pipeline"},
+        {"stages[0].set=[seed=1]", "a command has its --set among its words"},
         {"stages=[]", "a list of stages is expected"},
         {"samples[0].stage=tokens", "tokens is no stage that trains a config"},
         {"samples[0].chat=both", "either prompt: or chat: is expected"},
@@ -195,6 +290,10 @@ int main(void)
         WITH_PROGRAM(stages_run_in_order_and_end_with_a_report),
         WITH_PROGRAM(
             what_is_done_is_skipped_and_what_depends_on_a_change_is_not),
+        WITH_PROGRAM(a_changed_text_runs_again_what_depends_on_it),
+        WITH_PROGRAM(edited_data_and_lost_results_are_noticed),
+        WITH_PROGRAM(files_that_come_into_a_folder_are_noticed),
+        WITH_PROGRAM(a_folder_that_was_there_before_stays_where_it_is),
         WITH_PROGRAM(a_stage_that_was_cut_off_goes_on),
         WITH_PROGRAM(a_failing_stage_stops_the_pipeline),
         WITH_PROGRAM(a_mistake_is_found_before_the_first_stage),
