@@ -247,6 +247,15 @@ static tn_status check_stages(const tni_pipeline *p, tn_error *err)
     return TN_OK;
 }
 
+/* A null is as good as nothing. */
+static void put_default(tni_arena *arena, tni_yaml *root, const char *key,
+                        const char *text)
+{
+    const tni_yaml *node = tni_yaml_get(root, key);
+    if (!node || node->kind == TNI_YAML_NULL)
+        tni_yaml_put(arena, root, key, tni_yaml_scalar(arena, text));
+}
+
 tn_status tni_pipeline_read(const tni_reader *reader, const char *path,
                             const tni_yaml *root_, tni_pipeline *pipeline,
                             tn_error *err)
@@ -257,14 +266,9 @@ tn_status tni_pipeline_read(const tni_reader *reader, const char *path,
     tni_pipeline p = {.reader = *reader};
     top_options o = {0};
     p.reader.base = tni_config_base(arena, path);
-    if (!tni_yaml_get(root, "name"))
-        tni_yaml_put(arena, root, "name",
-                     tni_yaml_scalar(arena, tni_recipe_name(arena, path)));
-    if (!tni_yaml_get(root, "dir"))
-        tni_yaml_put(arena, root, "dir",
-                     tni_yaml_scalar(arena, tni_arena_printf(
-                                                arena, "runs/%s",
-                                                tni_recipe_name(arena, path))));
+    const char *name = tni_recipe_name(arena, path);
+    put_default(arena, root, "name", name);
+    put_default(arena, root, "dir", tni_recipe_dir(arena, name));
     TN_TRY(tni_options_fill(arena, &top, root, "pipeline", lists, p.reader.base,
                             &o, err));
     p.name = o.name;

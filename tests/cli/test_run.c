@@ -262,6 +262,18 @@ static void a_mistake_is_found_before_the_first_stage(void **state)
     assert_true(says(p->err, "small has no such stage"));
 }
 
+static void a_null_is_no_name_and_no_folder(void **state)
+{
+    program *p = *state;
+    char report[1 << 14];
+    program_write(p, "q.yaml",
+                  "name: null\ndir: null\nstages:\n"
+                  "  - {name: t, command: \"tokenize text.txt -o t\"}\n");
+    assert_int_equal(RUN(p, "run", "q.yaml"), 0);
+    program_read(p, "runs/q/report.md", report, sizeof report);
+    assert_true(says(report, "# q\n"));
+}
+
 /* configs/pipeline/tiny.yaml, cut down to a few steps. */
 static void the_pipeline_that_tenon_ships_runs(void **state)
 {
@@ -297,6 +309,7 @@ int main(void)
         WITH_PROGRAM(a_stage_that_was_cut_off_goes_on),
         WITH_PROGRAM(a_failing_stage_stops_the_pipeline),
         WITH_PROGRAM(a_mistake_is_found_before_the_first_stage),
+        WITH_PROGRAM(a_null_is_no_name_and_no_folder),
         WITH_PROGRAM(the_pipeline_that_tenon_ships_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
