@@ -266,6 +266,11 @@ static tn_status set_one(tni_arena *arena, tni_yaml *root, const char *argument,
         return malformed(&s);
     tn_error why = {0};
     tni_yaml *value = NULL, *node = root, **slot = NULL;
+    if (strcspn(argument, ".[=") == 7 && !memcmp(argument, "extends", 7))
+        return tn_fail(err, TN_EINVALID,
+                       "--set %.200s: what a config extends is read with it, "
+                       "before this; say extends in a file",
+                       argument);
     if (tni_config_parse(arena, "the value", equals + 1, strlen(equals + 1),
                          &value, &why) != TN_OK)
         return tn_fail(err, TN_EINVALID, "--set %.200s: %s", argument,

@@ -214,6 +214,25 @@ static tn_status add_run(maker *m, const settings *point)
     return TN_OK;
 }
 
+/* What a run is made from, and where, is not one of its values. */
+static tn_status check_key(const maker *m, const tni_yaml_entry *e)
+{
+    static const char *const why[][2] = {
+        {"extends", "is read with the file, before its runs are made"},
+        {"sweep", "is what makes the runs; they have none"},
+        {"checkpoint.dir", "is the sweep's; a run has a folder in it that is "
+                           "called as sweep.name says"}};
+    for (size_t i = 0; i < sizeof why / sizeof *why; i++) {
+        const size_t n = strlen(why[i][0]);
+        if (!strncmp(e->key, why[i][0], n) &&
+            (!e->key[n] || e->key[n] == '.' || e->key[n] == '['))
+            return tni_source_fail(&e->key_source, m->err,
+                                   "sweep: %s cannot be swept: it %s", e->key,
+                                   why[i][1]);
+    }
+    return TN_OK;
+}
+
 /* Every combination of the grid's values from key `axis` on. */
 static tn_status walk_grid(maker *m, const tni_yaml *grid, size_t axis,
                            settings *point)
@@ -221,6 +240,7 @@ static tn_status walk_grid(maker *m, const tni_yaml *grid, size_t axis,
     if (!grid || axis == grid->count)
         return add_run(m, point);
     const tni_yaml_entry *e = &grid->entries[axis];
+    TN_TRY(check_key(m, e));
     if (e->value->kind != TNI_YAML_LIST || !e->value->count)
         return tni_yaml_fail(
             e->value, m->err,
@@ -247,9 +267,11 @@ static tn_status walk_list(maker *m, const tni_yaml *list, const tni_yaml *grid)
             return tni_yaml_fail(entry, m->err,
                                  "sweep.list[%zu]: is not a map, as {seed: 1}",
                                  i);
-        for (size_t k = 0; k < entry->count; k++)
+        for (size_t k = 0; k < entry->count; k++) {
+            TN_TRY(check_key(m, &entry->entries[k]));
             *TNI_PUSH(m->arena, point.at, point.count, point.capacity) =
                 (setting){entry->entries[k].key, entry->entries[k].value};
+        }
         TN_TRY(walk_grid(m, grid, 0, &point));
     }
     return TN_OK;

@@ -120,6 +120,18 @@ static void set_reaches_every_place(void **state)
     assert_int_equal(tni_yaml_get(root, "a")->source.line, 0);
 }
 
+/* It would come too late: the file has been read. */
+static void set_cannot_extend(void **state)
+{
+    rig *r = *state;
+    const char *path = rig_file(r, "a.yaml", "a: 1\n");
+    fails(r, path, "extends=b.yaml", "--set extends=b.yaml: what a config");
+    fails(r, path, "extends.x=1", "--set extends.x=1: what a config");
+    fails(r, path, "extends[0]=1", "--set extends[0]=1: what a config");
+    assert_non_null(tni_yaml_get(
+        load(r, path, (const char *[]){"extendsion=1"}, 1), "extendsion"));
+}
+
 static void set_writes_a_name_of_a_plugin_out(void **state)
 {
     rig *r = *state;
@@ -239,6 +251,7 @@ int main(void)
         RIG_TEST(extends_that_cannot_be_followed_is_refused),
         RIG_TEST(a_config_must_be_a_map),
         RIG_TEST(set_reaches_every_place),
+        RIG_TEST(set_cannot_extend),
         RIG_TEST(set_writes_a_name_of_a_plugin_out),
         RIG_TEST(set_that_cannot_be_followed_is_refused),
         RIG_TEST(a_set_path_cannot_be_endless),

@@ -125,6 +125,12 @@ static void refuses_what_makes_no_runs(void **state)
     refuses(rig, "{grid: {seed: []}}", "sweep.grid.seed");
     refuses(rig, "{list: {seed: 1}}", "sweep.list");
     refuses(rig, "{list: [1]}", "sweep.list[0]");
+    refuses(rig, "{grid: {extends: [a.yaml, b.yaml]}}",
+            "extends cannot be swept");
+    refuses(rig, "{list: [{extends: a.yaml}]}", "extends cannot be swept");
+    refuses(rig, "{grid: {sweep.grid: [1]}}", "sweep.grid cannot be swept");
+    refuses(rig, "{grid: {checkpoint.dir: [a, b]}}",
+            "checkpoint.dir cannot be swept: it is the sweep's");
     refuses(rig, "{grid: {seed: [1, 1]}}", "two runs are called seed=1");
     refuses(rig, "{name: same, grid: {seed: [1, 2]}}", "sweep.name");
     refuses(rig, "{name: \"{sed}\", grid: {seed: [1, 2]}}", "{sed}");
