@@ -49,11 +49,6 @@ static const tni_yaml *value_of(const tni_yaml *map, const char *key)
     return node && node->kind != TNI_YAML_NULL ? node : NULL;
 }
 
-static int is_true(const tni_yaml *node)
-{
-    return node && node->scalar && !strcmp(node->scalar, "true");
-}
-
 static tn_status missing(const flat *f, const tni_yaml *map, const char *where,
                          const char *key, const char *why)
 {
@@ -73,6 +68,21 @@ static tn_status whole(const flat *f, const tni_yaml *node, const char *where,
             node->scalar ? node->scalar : tni_yaml_kind_name(node),
             (long long)least, INT32_MAX);
     return TN_OK;
+}
+
+/* A key of model: that is true or false, `absent` where it is not there. */
+static tn_status model_truth(const flat *f, const char *key, int absent,
+                             int *value)
+{
+    const tni_yaml *node = value_of(f->model, key);
+    const char *text =
+        node && node->scalar && !node->quoted ? node->scalar : "";
+    *value = node ? !strcmp(text, "true") : absent;
+    if (!node || *value || !strcmp(text, "false"))
+        return TN_OK;
+    return tni_yaml_fail(node, f->err, "model.%s: %s is not true or false", key,
+                         node->scalar ? node->scalar
+                                      : tni_yaml_kind_name(node));
 }
 
 /* A key of model: that must be there. */
@@ -128,6 +138,8 @@ static tn_status experts(const flat *f, tni_yaml *mlp)
     const tni_yaml *chosen = value_of(f->model, "experts_per_tok");
     const tni_yaml *shared = value_of(f->model, "shared_expert_enabled");
     int64_t E, k;
+    int shares;
+    TN_TRY(model_truth(f, "shared_expert_enabled", 1, &shares));
     TN_TRY(whole(f, count, "model.num_experts", 1, &E));
     if (!chosen)
         return missing(f, count, "model", "experts_per_tok",
@@ -141,7 +153,7 @@ static tn_status experts(const flat *f, tni_yaml *mlp)
     say(f, mlp, "type", "moe", count);
     say_number(f, mlp, "num_experts", E, count);
     say_number(f, mlp, "experts_per_token", k, chosen);
-    say_number(f, mlp, "shared_experts", !shared || is_true(shared), shared);
+    say_number(f, mlp, "shared_experts", shares, shared);
     /* One weight, renormalised, is 1: the router would learn nothing from it */
     say(f, mlp, "norm_topk_prob", k > 1 ? "true" : "false", chosen);
     move(f, f->trainer, "load_balance_alpha", mlp, "load_balance_alpha");
@@ -210,7 +222,9 @@ static tn_status mamba_layer(const flat *f, int64_t repeat, tni_yaml *layer)
         "n_groups",  "conv_kernel", "expand"};
     const tni_yaml *list = value_of(f->model, "mamba_layers");
     const tni_yaml *third = value_of(f->model, "mamba3_enabled");
-    if (is_true(third))
+    int is_third;
+    TN_TRY(model_truth(f, "mamba3_enabled", 0, &is_third));
+    if (is_third)
         return tni_yaml_fail(third, f->err,
                              "model.mamba3_enabled: there is no Mamba-3 here; "
                              "false makes mamba_layers Mamba-2");

@@ -309,6 +309,14 @@ static void mistakes_are_shown_where_they_stand(void **state)
             "num_experts 2");
     refuses(p, "  mamba2_num_heads: null", "Mamba-1");
     refuses(p, "  mamba2_head_dim: 16\n  mamba3_enabled: true", "Mamba-3");
+    refuses(p, "  mamba2_head_dim: 16\n  mamba3_enabled: yes",
+            "variant.yaml:13:19: model.mamba3_enabled: yes is not true or "
+            "false");
+    refuses(p,
+            "  intermediate_size: 48\n  num_experts: 2\n  experts_per_tok: 2\n"
+            "  shared_expert_enabled: yes",
+            "variant.yaml:12:26: model.shared_expert_enabled: yes is not true "
+            "or false");
     refuses(p, "  mamba2_head_dim: 16\n  mamba2_expand: 3",
             "variant.yaml:11:21: model.layers[0]: ");
     refuses(p, "  learning_rate: fast", "variant.yaml:18:18: optimizer.lr");
