@@ -261,6 +261,9 @@ static tn_status read_document(reader *r, tni_yaml **root)
 tn_status tni_config_parse(tni_arena *arena, const char *name, const char *text,
                            size_t bytes, tni_yaml **root, tn_error *err)
 {
+    /* libyaml would take it for text, having been told that it is UTF-8 */
+    if (bytes >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))
+        text += 3, bytes -= 3;
     reader r = {.arena = arena,
                 .file = tni_arena_strdup(arena, name),
                 .text = text,

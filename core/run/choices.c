@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "run/python_random.h"
 #include "run/token_list.h"
+#include "run/utf8.h"
 
 enum { MOST_CHOICES = 64, MOST_SHOTS = 64 };
 enum { ORDER_SEED = 1337, SHOTS_SEED = 1234 };
@@ -112,6 +113,9 @@ static tn_status read_file(judging *n, tn_error *err)
     size_t left;
     TN_TRY(tni_file_read(n->arena, n->request->path, LARGEST_FILE, &at, &left,
                          err));
+    const size_t mark = tni_utf8_mark(at, left);
+    at += mark;
+    left -= mark;
     for (int64_t line = 1; left; line++) {
         const char *end = memchr(at, '\n', left);
         const size_t bytes = end ? (size_t)(end - at) : left;

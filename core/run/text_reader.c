@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "run/text_paths.h"
+#include "run/utf8.h"
 
 /* A line of JSON or a stretch without a place to cut may be this long. */
 enum { LONGEST = 1 << 28, READ_BYTES = 1 << 18 };
@@ -187,17 +188,18 @@ static int is_blank(const char *line, size_t bytes)
 static tn_status next_line(tni_text_reader *r, tni_text_piece *piece,
                            tn_error *err)
 {
-    size_t bytes = 0, whole = 0;
+    size_t bytes = 0, whole = 0, mark;
     const char *line;
     do {
         TN_TRY(cut_line(r, &bytes, &whole, err));
         line = r->buffer + r->first;
+        mark = tni_utf8_mark(line, bytes);
         r->first += whole;
         r->at.offset += whole;
         r->at.line += whole > 0;
-    } while (whole && is_blank(line, bytes));
-    *piece = (tni_text_piece){.text = line,
-                              .bytes = whole ? bytes : 0,
+    } while (whole && is_blank(line + mark, bytes - mark));
+    *piece = (tni_text_piece){.text = line + mark,
+                              .bytes = whole ? bytes - mark : 0,
                               .begins = 1,
                               .json = 1,
                               .after = r->at};

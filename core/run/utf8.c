@@ -3,6 +3,8 @@
  */
 #include "run/utf8.h"
 
+#include <string.h>
+
 static const char replacement[] = "\xEF\xBF\xBD"; /* U+FFFD */
 
 /* Bytes of the character that begins with `first`, 0 where none does. */
@@ -72,4 +74,9 @@ void tni_utf8_push(tni_utf8 *u, const char *bytes, size_t count,
 {
     for (size_t i = 0; i < count; i++)
         push_byte(u, (unsigned char)bytes[i], sink, to);
+}
+
+size_t tni_utf8_mark(const char *text, size_t bytes)
+{
+    return bytes >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
 }

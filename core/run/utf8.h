@@ -21,4 +21,8 @@ void tni_utf8_push(tni_utf8 *utf8, const char *bytes, size_t count,
 /* What is still held can not be completed any more. */
 void tni_utf8_end(tni_utf8 *utf8, tni_text_sink sink, void *to);
 
+/* 3 where a byte order mark stands first, else 0. Some editors write one; it is
+ * no part of the text. */
+size_t tni_utf8_mark(const char *text, size_t bytes);
+
 #endif

@@ -125,6 +125,16 @@ static void questions_are_judged_by_their_likelihood(void **state)
     tn_assert_says_(__FILE__, __LINE__, p->err, "their beginnings");
 }
 
+static void a_byte_order_mark_is_no_part_of_the_questions(void **state)
+{
+    program *p = *state;
+    program_write(p, "marked.jsonl",
+                  "\xef\xbb\xbf{\"query\": \"2 times 3\", \"choices\": "
+                  "[\"is 6.\", \"##\"], \"gold\": 0}\n");
+    assert_int_equal(RUN(p, "eval", "-m", "run", "--choices", "marked.jsonl"),
+                     0);
+}
+
 static void refusals_are_sentences(void **state)
 {
     program *p = *state;
@@ -151,6 +161,7 @@ int main(void)
         cmocka_unit_test(the_loss_is_what_training_validated),
         cmocka_unit_test(any_data_has_a_line_of_its_own),
         cmocka_unit_test(questions_are_judged_by_their_likelihood),
+        cmocka_unit_test(a_byte_order_mark_is_no_part_of_the_questions),
         cmocka_unit_test(refusals_are_sentences),
     };
     return cmocka_run_group_tests(tests, train_once, program_teardown);

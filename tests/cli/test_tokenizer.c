@@ -109,6 +109,34 @@ static void json_lines_are_learned_from_by_field(void **state)
                     "d.jsonl:1: no text under \"text\"");
 }
 
+/* Editors on Windows write one. */
+static void a_byte_order_mark_is_no_part_of_a_file(void **state)
+{
+    program *p = *state;
+    char text[1 << 15] = "\xef\xbb\xbf", said[sizeof p->out];
+    train(p);
+    input(p, "4 times 7", 9);
+    assert_int_equal(RUN(p, "tokenizer", "encode", "-t", "t"), 0);
+    memcpy(said, p->out, sizeof said);
+    program_read(p, "t/tokenizer.json", text + 3, sizeof text - 3);
+    program_write(p, "marked.json", text);
+    program_read(p, "t/tokenizer.tiktoken", text + 3, sizeof text - 3);
+    program_write(p, "marked.tiktoken", text);
+    for (int i = 0; i < 2; i++) {
+        input(p, "4 times 7", 9);
+        assert_int_equal(RUN(p, "tokenizer", "encode", "-t",
+                             i ? "marked.json" : "marked.tiktoken", "--pattern",
+                             "nanochat"),
+                         0);
+        assert_string_equal(p->out, said);
+    }
+    program_write(p, "d.jsonl", "\xef\xbb\xbf{\"text\": \"zq zq zq\"}\n");
+    assert_int_equal(RUN(p, "tokenizer", "train", "-i", "d.jsonl",
+                         "--vocab-size", "300", "-o", "u"),
+                     0);
+    tn_assert_says_(__FILE__, __LINE__, p->out, "from 1 document, 8 bytes");
+}
+
 static void a_trained_tokenizer_serves_a_run(void **state)
 {
     program *p = *state;
@@ -225,6 +253,7 @@ int main(void)
         WITH_PROGRAM(one_may_choose_the_special_tokens),
         WITH_PROGRAM(several_texts_may_follow_one_i),
         WITH_PROGRAM(json_lines_are_learned_from_by_field),
+        WITH_PROGRAM(a_byte_order_mark_is_no_part_of_a_file),
         WITH_PROGRAM(a_trained_tokenizer_serves_a_run),
         WITH_PROGRAM(eval_compares_bytes_per_token),
         WITH_PROGRAM(standard_input_is_read_from_where_it_stands),

@@ -44,6 +44,16 @@ static void every_node_and_key_knows_its_place(void **state)
     assert_int_equal(root->entries[0].key_source.line, 2);
 }
 
+static void a_byte_order_mark_is_no_text(void **state)
+{
+    rig *r = *state;
+    const tni_yaml *root = rig_parse(r, "\xef\xbb\xbf"
+                                        "a: 1\nb: 2\n");
+    assert_string_equal(tni_yaml_get(root, "a")->scalar, "1");
+    assert_int_equal(root->entries[0].key_source.column, 1);
+    assert_int_equal(rig_parse(r, "\xef\xbb\xbf")->kind, TNI_YAML_NULL);
+}
+
 static void an_empty_text_is_a_null(void **state)
 {
     rig *r = *state;
@@ -118,6 +128,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RIG_TEST(maps_lists_and_values_become_a_tree),
         RIG_TEST(every_node_and_key_knows_its_place),
+        RIG_TEST(a_byte_order_mark_is_no_text),
         RIG_TEST(an_empty_text_is_a_null),
         RIG_TEST(what_configs_do_not_need_is_refused_with_its_place),
         RIG_TEST(depth_and_size_are_limited),

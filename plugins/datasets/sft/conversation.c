@@ -206,7 +206,10 @@ tn_status tni_conversations_read(const tni_line *line,
 {
     reader r = {.line = line, .sink = sink, .to = to};
     json_error_t why;
-    json_t *root = json_loadb(line->text, line->bytes,
+    /* some editors write a byte order mark before the first */
+    const size_t mark =
+        line->bytes >= 3 && !memcmp(line->text, "\xef\xbb\xbf", 3) ? 3 : 0;
+    json_t *root = json_loadb(line->text + mark, line->bytes - mark,
                               JSON_ALLOW_NUL | JSON_DECODE_ANY, &why);
     const tn_status status =
         root ? read_root(&r, root, err)

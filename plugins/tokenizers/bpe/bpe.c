@@ -112,6 +112,12 @@ static tn_status add_special(tni_vocabulary *v, const tn_strings *texts,
     return TN_OK;
 }
 
+/* What some editors write before UTF-8: no part of either format. */
+static size_t byte_order_mark(const char *text)
+{
+    return strncmp(text, "\xef\xbb\xbf", 3) ? 0 : 3;
+}
+
 /* JSON begins with a brace; base64 has none. */
 static int looks_like_json(const char *text)
 {
@@ -124,10 +130,12 @@ static tn_status read_file(tni_model *model, const tn_host *host,
     char *text;
     size_t bytes;
     TN_TRY(tni_bpe_read(model->vocabulary.path, &text, &bytes, err));
+    const size_t mark = byte_order_mark(text);
+    const char *at = text + mark;
     tn_status status =
-        looks_like_json(text)
-            ? read_json(model, host, o->pattern, text, bytes, err)
-            : read_ranks(model, o->pattern, text, bytes, err);
+        looks_like_json(at)
+            ? read_json(model, host, o->pattern, at, bytes - mark, err)
+            : read_ranks(model, o->pattern, at, bytes - mark, err);
     free(text);
     if (status == TN_OK)
         status = add_special(&model->vocabulary, &o->special_tokens, err);

@@ -250,6 +250,11 @@ static void every_form_of_json_says_the_same(void **state)
             "\"content\": [{\"type\": \"text\", \"text\": \"b\"}]}]}\n",
             want);
     renders(*state, none,
+            "\xef\xbb\xbf{\"messages\": [{\"content\": \"a\", "
+            "\"role\": \"user\"}, {\"role\": \"assistant\", "
+            "\"content\": \"b\"}]}\n",
+            want);
+    renders(*state, none,
             "{\"conversations\": [{\"from\": \"human\", \"value\": \"a\"},"
             "{\"from\": \"gpt\", \"value\": \"b\"}]}\n\n",
             want);
