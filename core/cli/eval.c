@@ -135,6 +135,9 @@ static tn_status add_data(evaluation *e, const char *text, tn_error *err)
 {
     tni_arena *arena = e->cli->arena;
     tni_yaml *root;
+    if (!*text)
+        return tn_fail(err, TN_EINVALID,
+                       "-d is empty; give a file, a config or {plugin: NAME}");
     if (*text == '{') {
         TN_TRY(tni_config_parse(arena, "-d", text, strlen(text), &root, err));
         return add_node(e, tni_path_absolute(arena, "."), root, "-d", err);

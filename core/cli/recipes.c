@@ -35,6 +35,19 @@ void tni_set_add(tni_cli *cli, tni_flag_list *set, const char *format, ...)
     append(cli, set, (const char *[]){tni_arena_strdup(cli->arena, text)}, 1);
 }
 
+tn_status tni_set_flag(tni_cli *cli, tni_flag_list *set, const char *key,
+                       const char *value, tn_error *err)
+{
+    if (!value)
+        return TN_OK;
+    if (!*value)
+        return tn_fail(err, TN_EINVALID,
+                       "--%s is empty; give a name, or leave the flag out",
+                       key);
+    tni_set_add(cli, set, "%s=%s", key, value);
+    return TN_OK;
+}
+
 /* The config that lies beside a checkpoint's weights. */
 static tn_status config_of_checkpoint(tni_cli *cli, const char *checkpoint,
                                       const char **config, const char **weights,
@@ -108,6 +121,9 @@ static const char *quoted(tni_cli *cli, const char *path)
 tn_status tni_source_set_data(tni_cli *cli, tni_source_flags *source,
                               const char *file, tn_error *err)
 {
+    if (!*file)
+        return tn_fail(err, TN_EINVALID,
+                       "-d is empty; give a file or a folder of tokens");
     const char *path = quoted(cli, tni_path_absolute(cli->arena, file));
     if (!source->root)
         TN_TRY(tni_source_open(cli, source, source->config, err));
@@ -135,11 +151,9 @@ tn_status tni_recipe_from_flags(tni_cli *cli, const tni_source_flags *flags,
         TN_TRY(tni_source_open(cli, &source, request.path, err));
     request.root = source.root;
     /* --set says more of what --backend names */
-    if (flags->backend)
-        tni_set_add(cli, &set, "backend=%s", flags->backend);
+    TN_TRY(tni_set_flag(cli, &set, "backend", flags->backend, err));
     append(cli, &set, flags->set.at, flags->set.count);
-    if (flags->quantize)
-        tni_set_add(cli, &set, "quantize=%s", flags->quantize);
+    TN_TRY(tni_set_flag(cli, &set, "quantize", flags->quantize, err));
     request.set = set.at;
     request.set_count = set.count;
     request.communicator = flags->communicator;

@@ -63,6 +63,10 @@ typedef struct tni_source_flags {
 TN_PRINTF(3, 4)
 void tni_set_add(tni_cli *cli, tni_flag_list *set, const char *format, ...);
 
+/* The same for a flag called as the key; NULL, not given, adds nothing. */
+tn_status tni_set_flag(tni_cli *cli, tni_flag_list *set, const char *key,
+                       const char *value, tn_error *err);
+
 /* Read a config file, and translate it where it is a flat one: root and flat.
  * --set speaks of the translation and is not applied yet. */
 tn_status tni_source_open(tni_cli *cli, tni_source_flags *source,

@@ -115,8 +115,8 @@ static tn_status open_desk(desk *d, sweep_flags *f, tn_error *err)
         TN_TRY(tni_source_set_data(d->cli, &f->source, f->data, err));
     if (!f->source.root)
         TN_TRY(tni_source_open(d->cli, &f->source, f->source.config, err));
-    if (f->source.backend)
-        tni_set_add(d->cli, &f->source.set, "backend=%s", f->source.backend);
+    TN_TRY(tni_set_flag(d->cli, &f->source.set, "backend", f->source.backend,
+                        err));
     TN_TRY(tni_config_set(arena, f->source.root, f->source.set.at,
                           f->source.set.count, err));
     TN_TRY(tni_sweep_read(arena, f->source.config, f->source.root, &d->sweep,

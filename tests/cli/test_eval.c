@@ -142,6 +142,12 @@ static void refusals_are_sentences(void **state)
     tn_assert_says_(__FILE__, __LINE__, p->err, "nowhere.txt");
     assert_int_equal(RUN(p, "eval", "-m", "run", "--choices", "nowhere"), 1);
     tn_assert_says_(__FILE__, __LINE__, p->err, "nowhere");
+    assert_int_equal(RUN(p, "eval", "-m", "run", "-d", ""), 1);
+    tn_assert_says_(__FILE__, __LINE__, p->err, "-d is empty");
+    assert_int_equal(RUN(p, "eval", "-m", "run", "--backend", ""), 1);
+    tn_assert_says_(__FILE__, __LINE__, p->err, "--backend is empty");
+    assert_int_equal(RUN(p, "eval", "-m", "run", "--quantize", ""), 1);
+    tn_assert_says_(__FILE__, __LINE__, p->err, "--quantize is empty");
     program_write(p, "bad.jsonl", "{\"query\": 1}\n");
     assert_int_equal(RUN(p, "eval", "-m", "run", "--choices", "bad.jsonl"), 1);
     tn_assert_says_(__FILE__, __LINE__, p->err, "bad.jsonl:1: there is no");

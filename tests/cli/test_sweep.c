@@ -184,6 +184,10 @@ static void mistakes_are_found_before_anything_runs(void **state)
     assert_false(program_exists(p, "run"));
     assert_int_equal(RUN(p, "sweep", "c.yaml"), 1);
     assert_non_null(strstr(p->err, "has no sweep"));
+    assert_int_equal(RUN(p, "sweep", "s.yaml", "--backend", ""), 1);
+    assert_non_null(strstr(p->err, "--backend is empty"));
+    assert_int_equal(RUN(p, "sweep", "s.yaml", "-d", ""), 1);
+    assert_non_null(strstr(p->err, "-d is empty"));
     assert_int_equal(RUN(p, "sweep"), 2);
     assert_int_equal(RUN(p, "sweep", "s.yaml", "--jobs", "0"), 2);
     /* `train` takes the file without its sweep */
