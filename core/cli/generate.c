@@ -40,10 +40,9 @@ static int generate(tni_cli *cli, const tni_source_flags *source,
         return tni_cli_fail(&err);
     request->recipe = recipe;
     request->stop = tni_interrupt_watch();
-    if (request->samples < 2)
-        tni_speak(stdout, request->prompt, request->prompt_bytes);
     const tn_status status = tni_generate(request, &result, &err);
-    putchar('\n');
+    if (result.prompt_tokens)
+        putchar('\n');
     if (status != TN_OK)
         return tni_cli_fail(&err);
     write_speed(&result);

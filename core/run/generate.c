@@ -62,8 +62,9 @@ static tn_status encode_prompt(generation *g, tn_error *err)
 static int64_t cache_length(const generation *g)
 {
     const int64_t longest = tni_model_max_seq_len(g->request->recipe->model);
-    const int64_t need = g->tokens.count + g->request->max_tokens;
-    return need < longest ? need : longest;
+    const int64_t room = longest - g->tokens.count;
+    const int64_t want = g->request->max_tokens;
+    return want < room ? g->tokens.count + want : longest;
 }
 
 static int64_t sampled_ids(const generation *g)
@@ -140,10 +141,18 @@ static tn_status say(generation *g, int32_t token, tn_error *err)
     return TN_OK;
 }
 
+static void begin_text(const tni_generate_request *q, int64_t sample)
+{
+    q->begin(q->to, sample);
+    q->sink(q->to, q->prompt, q->prompt_bytes);
+}
+
 static tn_status go_on(generation *g, tni_generate_result *result,
                        tn_error *err)
 {
     const tni_generate_request *q = g->request;
+    if (q->begin)
+        begin_text(q, 0);
     while (result->tokens < q->max_tokens && !(q->stop && *q->stop)) {
         int32_t token;
         TN_TRY(tni_decoder_draw(g->decoder, &g->sampler, &token, err));
@@ -278,8 +287,7 @@ static tn_status run_together(generation *g, voice *voices,
         voice *v = &voices[i];
         tni_stops_end(&v->stops, assemble_voice, v);
         tni_utf8_end(&v->utf8, keep, v);
-        q->begin(q->to, i);
-        q->sink(q->to, q->prompt, q->prompt_bytes);
+        begin_text(q, i);
         q->sink(q->to, v->text, v->bytes);
     }
     return TN_OK;
@@ -321,7 +329,6 @@ tn_status tni_generate(const tni_generate_request *request,
     tni_generate_result made = {0};
     const tn_status status = run(&g, &made, err);
     close_all(&g);
-    if (status == TN_OK)
-        *result = made;
+    *result = made;
     return status;
 }

@@ -25,14 +25,15 @@ typedef struct tni_generate_request {
     const volatile sig_atomic_t *stop; /* not 0: end after this token */
     /* More than 1: so many texts, which are made together, so that each weight
      * is read once for a token of all. Text i is that of seed + i. They reach
-     * the sink one after the other when all are done, each behind `begin` and
-     * the prompt. */
+     * the sink one after the other when all are done. */
     int64_t samples;
+    /* Called before each text, behind which the prompt goes to the sink, once
+     * nothing but the drawing can fail. NULL, of one text: it has no prompt. */
     void (*begin)(void *to, int64_t sample);
 } tni_generate_request;
 
 typedef struct tni_generate_result {
-    int64_t prompt_tokens; /* that were read */
+    int64_t prompt_tokens; /* that were read; 0: it failed before */
     int64_t tokens;        /* that were made */
     double read_seconds, seconds;
 } tni_generate_result;

@@ -72,6 +72,12 @@ static void generate_repeats_itself_for_a_seed(void **state)
     assert_int_equal(RUN(p, "generate", "-m", "run", "-p", "x", "--top-p", "2"),
                      1);
     assert_non_null(strstr(p->err, "top-p 2"));
+    assert_string_equal(p->out, ""); /* nor the prompt */
+    /* as many as it takes; the sum with the prompt is no number */
+    assert_int_equal(RUN(p, "generate", "-m", "run", "-p", "3 times",
+                         "--max-tokens", "9223372036854775807", "--stop", " ",
+                         "--seed", "9"),
+                     0);
 }
 
 /* Also where the weights are 8 bits; rows of 32 are whole blocks. */
