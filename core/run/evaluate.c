@@ -10,6 +10,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "run/tally.h"
+
 tn_dataset_request tni_data_request(const tni_recipe *r,
                                     const tn_tokenizer_handle *tokenizer)
 {
@@ -53,38 +55,49 @@ static void set_extent(tni_evaluator *e, int64_t max_batches)
     }
 }
 
+static tn_status open(tni_evaluator *e, const tn_tokenizer_handle *tokenizer,
+                      int64_t max_batches, tn_error *err)
+{
+    const tni_recipe *r = e->training->recipe;
+    const tn_dataset_request request = tni_data_request(r, tokenizer);
+    TN_TRY(tni_data_open(r->reader.host, &r->val_data, &request, 0, &e->data,
+                         err));
+    e->batch = tni_batch_create(r);
+    e->nll = malloc((size_t)(tni_recipe_rows(r) * r->train.seq_len) *
+                    sizeof *e->nll);
+    if (!e->batch.tokens || !e->nll)
+        return tn_fail(err, TN_ENOMEM, "no memory for a validation batch");
+    TN_TRY(tni_tally_lengths(tokenizer, request.vocab_size, &e->lengths, err));
+    set_extent(e, max_batches);
+    if (!e->batches)
+        return tn_fail(err, TN_EINVALID,
+                       "train.eval_batches: 0 asks for the whole validation "
+                       "set, but %s never ends; give a number",
+                       r->val_data.name);
+    tni_data_save(&e->data, &e->start);
+    return TN_OK;
+}
+
 tn_status tni_evaluator_open(tni_training *t,
                              const tn_tokenizer_handle *tokenizer,
                              int64_t max_batches, tni_evaluator *evaluator,
                              tn_error *err)
 {
-    const tni_recipe *r = t->recipe;
-    const tn_dataset_request request = tni_data_request(r, tokenizer);
     tni_evaluator e = {.training = t};
-    TN_TRY(
-        tni_data_open(r->reader.host, &r->val_data, &request, 0, &e.data, err));
-    e.batch = tni_batch_create(r);
-    if (!e.batch.tokens) {
+    const tn_status status = open(&e, tokenizer, max_batches, err);
+    if (status != TN_OK)
         tni_evaluator_close(&e);
-        return tn_fail(err, TN_ENOMEM, "no memory for a validation batch");
-    }
-    set_extent(&e, max_batches);
-    if (!e.batches) {
-        tni_evaluator_close(&e);
-        return tn_fail(err, TN_EINVALID,
-                       "train.eval_batches: 0 asks for the whole validation "
-                       "set, but %s never ends; give a number",
-                       r->val_data.name);
-    }
-    tni_data_save(&e.data, &e.start);
-    *evaluator = e;
-    return TN_OK;
+    else
+        *evaluator = e;
+    return status;
 }
 
 void tni_evaluator_close(tni_evaluator *e)
 {
     tni_batch_destroy(&e->batch);
     tni_data_close(&e->data);
+    free(e->nll);
+    free(e->lengths);
 }
 
 static void mask_rows_from(tni_evaluator *e, int64_t first)
@@ -94,27 +107,42 @@ static void mask_rows_from(tni_evaluator *e, int64_t first)
         e->batch.targets[i] = -1;
 }
 
+/* The rows of this process. */
+static tn_status score_batch(tni_evaluator *e, tni_tally *tally, tn_error *err)
+{
+    const tni_recipe *r = e->training->recipe;
+    const int64_t T = r->train.seq_len;
+    TN_TRY(tni_training_score(e->training, &e->batch, e->nll, err));
+    tni_tally_add(tally, e->lengths,
+                  e->batch.targets + tni_recipe_first_row(r) * T, e->nll,
+                  tni_recipe_rows(r) * T);
+    return TN_OK;
+}
+
+static tn_status sum_over_ranks(const tni_ranks *ranks, tni_tally *t,
+                                tn_error *err)
+{
+    double all[] = {t->nats, t->tokens, t->text_nats, t->bytes};
+    TN_TRY(tni_ranks_sum(ranks, all, 4, err));
+    *t = (tni_tally){all[0], all[1], all[2], all[3]};
+    return TN_OK;
+}
+
 tn_status tni_evaluate(tni_evaluator *e, tni_score *score, tn_error *err)
 {
-    const int64_t rows = e->training->recipe->train.batch_size;
-    double both[2] = {0.0, 0.0}, bytes = 0.0; /* cross-entropy and targets */
+    tni_tally tally = {0};
     TN_TRY(tni_data_restore(&e->data, &e->start, err));
     for (int64_t i = 0; i < e->batches; i++) {
-        const int64_t count = i + 1 < e->batches ? rows : e->last_rows;
-        double sum, tokens;
         TN_TRY(tni_data_next(&e->data, &e->batch, err));
-        mask_rows_from(e, count);
-        TN_TRY(tni_training_score(e->training, &e->batch, &sum, &tokens, err));
-        both[0] += sum;
-        both[1] += tokens;
-        /* rows of a batch stand for about the same number of bytes each */
-        bytes += (double)e->batch.bytes * (double)count / (double)rows;
+        if (i + 1 == e->batches)
+            mask_rows_from(e, e->last_rows);
+        TN_TRY(score_batch(e, &tally, err));
     }
     if (e->ranks)
-        TN_TRY(tni_ranks_sum(e->ranks, both, 2, err));
-    *score =
-        (tni_score){.loss = both[1] > 0 ? both[0] / both[1] : (double)NAN,
-                    .bits_per_byte = bytes > 0 ? both[0] / bytes / M_LN2 : 0,
-                    .tokens = both[1]};
+        TN_TRY(sum_over_ranks(e->ranks, &tally, err));
+    *score = (tni_score){.loss = tally.tokens > 0 ? tally.nats / tally.tokens
+                                                  : (double)NAN,
+                         .bits_per_byte = tni_tally_bits_per_byte(&tally),
+                         .tokens = tally.tokens};
     return TN_OK;
 }

@@ -13,6 +13,8 @@ typedef struct tni_evaluator {
     tni_data data;
     tni_data_cursor start; /* where each evaluation begins */
     tn_batch batch;
+    float *nll;        /* of this process's rows of it */
+    int32_t *lengths;  /* bytes of text by id; NULL: no tokenizer */
     int64_t batches;   /* of an evaluation */
     int64_t last_rows; /* rows of the last batch that count */
 } tni_evaluator;

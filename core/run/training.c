@@ -83,6 +83,21 @@ static void report_sum(tni_graph *g, uint32_t metric, tn_tensor sum, int add)
     tni_metric_set(g, metric, sum);
 }
 
+static int64_t target_count(const tni_recipe *r)
+{
+    return tni_recipe_rows(r) * r->train.seq_len;
+}
+
+/* Behind the metrics: the cross-entropy of each target. */
+static void report_targets(const tni_training *t, tni_graph *g, tn_tensor nll)
+{
+    const int64_t count = target_count(t->recipe);
+    const tn_tensor slot = tni_graph_leaf(g, TN_OP_SLOT, TN_ARENA_METRIC,
+                                          (int64_t)sizeof t->metrics,
+                                          g->builder.dtype, 1, &count, "nll");
+    tn_assign(&g->builder, slot, nll);
+}
+
 /* The sums that update divides. */
 static void report_loss(tni_graph *g, const tni_model_io *io,
                         const tni_model_out *out, int add)
@@ -157,11 +172,7 @@ static tn_status plan_step(tni_training *t, tni_graph *g, int kind,
     tni_model_describe(r->model, g, &io, &out); /* layer by layer, and loss */
     TN_TRY(tni_graph_status(g, err));
     if (kind == EVAL) {
-        tn_builder *b = &g->builder;
-        tni_metric_set(g, TNI_METRIC_EVAL_SUM,
-                       tn_sum(b, out.nll, tn_all_axes(b, out.nll)));
-        tni_metric_set(g, TNI_METRIC_EVAL_TOKENS,
-                       tni_count_targets(b, io.targets));
+        report_targets(t, g, out.nll);
     } else {
         report_loss(g, &io, &out, add);
         TN_TRY(tni_graph_status(g, err));
@@ -253,7 +264,9 @@ static tn_status create(tni_training *t, tn_error *err)
     tni_session_reserve(t->session, TN_ARENA_PARAM, slab);
     tni_session_reserve(t->session, TN_ARENA_GRAD, slab);
     tni_session_reserve(t->session, TN_ARENA_SCALAR, t->scalar_bytes);
-    tni_session_reserve(t->session, TN_ARENA_METRIC, sizeof t->metrics);
+    tni_session_reserve(t->session, TN_ARENA_METRIC,
+                        (int64_t)sizeof t->metrics +
+                            target_count(r) * t->session->real_bytes);
     tni_session_reserve(t->session, TN_ARENA_INPUT,
                         (t->firsts ? 3 : 2) * input_pitch(r));
     lay_out_states(t);
@@ -335,12 +348,6 @@ static tn_status upload_scalars(tni_training *t, tn_error *err)
 {
     return tni_session_upload(t->session, TN_ARENA_SCALAR, 0, t->scalars,
                               t->scalar_bytes, err);
-}
-
-static tn_status download_metrics(tni_training *t, tn_error *err)
-{
-    return tni_session_download(t->session, t->metrics, TN_ARENA_METRIC, 0,
-                                sizeof t->metrics, err);
 }
 
 /* Whatever the numbers are, no place is beyond its row. */
@@ -435,13 +442,12 @@ tn_status tni_training_update(tni_training *t, int64_t step, double multiplier,
     return tni_training_result(t, step, result, err);
 }
 
-tn_status tni_training_score(tni_training *t, const tn_batch *batch,
-                             double *sum, double *tokens, tn_error *err)
+tn_status tni_training_score(tni_training *t, const tn_batch *batch, float *nll,
+                             tn_error *err)
 {
     TN_TRY(tni_training_upload(t, batch, err));
     TN_TRY(tni_session_run(t->session, t->eval, err));
-    TN_TRY(download_metrics(t, err));
-    *sum = get_real(t, TNI_METRIC_EVAL_SUM);
-    *tokens = get_real(t, TNI_METRIC_EVAL_TOKENS);
-    return TN_OK;
+    return tni_session_download_reals(t->session, nll, TN_ARENA_METRIC,
+                                      (int64_t)sizeof t->metrics,
+                                      target_count(t->recipe), err);
 }

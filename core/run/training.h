@@ -28,10 +28,8 @@ enum {
     TNI_METRIC_GRAD_NORM,
     TNI_METRIC_OK,
     TNI_METRIC_FAILED, /* this step or one before it was not ok */
-    TNI_METRIC_EVAL_SUM,
-    TNI_METRIC_EVAL_TOKENS,
-    TNI_METRIC_RANKS, /* doubles, while ranks.c sums them */
-    TNI_METRIC_COUNT
+    TNI_METRIC_RANKS,  /* doubles, while ranks.c sums them */
+    TNI_METRIC_COUNT   /* eval writes each target's cross-entropy behind them */
 };
 
 /* Places in the SCALAR arena. */
@@ -97,9 +95,10 @@ tn_status tni_training_update(tni_training *training, int64_t step,
  * the backend can tell a result while the next step runs, TNI_TRAINING_AHEAD.
  */
 int64_t tni_training_ahead(const tni_training *training);
-/* Sum of cross-entropies and number of targets of one batch. */
+/* The cross-entropy of each target of this process's rows of a batch: (B, T),
+ * B being their number. */
 tn_status tni_training_score(tni_training *training, const tn_batch *batch,
-                             double *sum, double *tokens, tn_error *err);
+                             float *nll, tn_error *err);
 
 /* Where `state` of a weight of the model lies in OPTIMIZER, in bytes. */
 int64_t tni_training_state_offset(const tni_training *training,

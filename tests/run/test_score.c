@@ -108,44 +108,38 @@ static void a_row_costs_the_same_however_long_its_padding_is(void **state)
 
 /* ---- datasets ---- */
 
-static tni_data_score score_of(const tni_recipe *r, const char *weights,
-                               int64_t max_batches)
+static tni_data_score score_with(const tni_recipe *r,
+                                 const tn_tokenizer_handle *tokenizer,
+                                 const char *weights, int64_t max_batches)
 {
-    tn_tokenizer_handle tokenizer;
     tni_scorer *s;
     tni_data_score score;
     tn_error err = TN_ERROR_NONE;
-    tn_assert_ok(
-        tni_tokenizer_open(r->reader.host, &r->tokenizer, &tokenizer, NULL));
     tn_assert_ok_err(tni_scorer_create(r, weights, r->train.batch_size,
                                        r->train.seq_len, 0, &s, &err),
                      err);
-    const tni_score_request request = {.tokenizer = &tokenizer,
+    const tni_score_request request = {.tokenizer = tokenizer,
                                        .mixture = &r->val_data,
                                        .max_batches = max_batches};
     tn_assert_ok_err(tni_score_data(s, &request, &score, &err), err);
     tni_scorer_destroy(s);
-    tni_tokenizer_close(&tokenizer);
     return score;
 }
 
-static tni_score validation(const tni_recipe *r, const char *weights,
-                            int64_t max_batches)
+static tni_score validation_with(const tni_recipe *r,
+                                 const tn_tokenizer_handle *tokenizer,
+                                 const char *weights, int64_t max_batches)
 {
     tni_training *t;
     tni_evaluator e;
     tni_score score;
-    tn_tokenizer_handle tokenizer;
-    tn_assert_ok(
-        tni_tokenizer_open(r->reader.host, &r->tokenizer, &tokenizer, NULL));
     tn_assert_ok(tni_training_create(r, &t, NULL));
     tn_assert_ok(tni_training_commit(t, NULL));
     tn_assert_ok(tni_weights_load(t->session, weights, NULL));
-    tn_assert_ok(tni_evaluator_open(t, &tokenizer, max_batches, &e, NULL));
+    tn_assert_ok(tni_evaluator_open(t, tokenizer, max_batches, &e, NULL));
     tn_assert_ok(tni_evaluate(&e, &score, NULL));
     tni_evaluator_close(&e);
     tni_training_destroy(t);
-    tni_tokenizer_close(&tokenizer);
     return score;
 }
 
@@ -153,15 +147,85 @@ static void a_dataset_scores_what_training_validates(void **state)
 {
     const tni_recipe *r = recipe_of(*state);
     const char *weights = weights_of(r);
+    tn_tokenizer_handle t;
+    tn_assert_ok(tni_tokenizer_open(r->reader.host, &r->tokenizer, &t, NULL));
     for (int64_t batches = 0; batches < 3; batches++) {
-        const tni_data_score mine = score_of(r, weights, batches);
-        const tni_score theirs = validation(r, weights, batches);
+        const tni_data_score mine = score_with(r, &t, weights, batches);
+        const tni_score theirs = validation_with(r, &t, weights, batches);
         tn_assert_near(mine.loss, theirs.loss, 1e-6);
         tn_assert_near(mine.tokens, theirs.tokens, 0);
         tn_assert_near(mine.perplexity, exp(theirs.loss), 1e-2);
         /* a byte tokenizer: one byte each */
         tn_assert_near(mine.bytes, mine.tokens, 0);
         tn_assert_near(mine.bits_per_byte, mine.loss / log(2), 1e-9);
+    }
+    tni_tokenizer_close(&t);
+}
+
+/* A line's end stands for no text, as a marker does not. */
+static const tn_tokenizer *plain;
+
+static tn_status text_of(const void *self, int32_t id, const char **bytes,
+                         uint32_t *count, tn_error *err)
+{
+    TN_TRY(plain->bytes_of(self, id, bytes, count, err));
+    *count = id == '\n' ? 0 : *count;
+    return TN_OK;
+}
+
+static int32_t begins(const void *self, const char *text)
+{
+    (void)self;
+    return strcmp(text, "<|begin_of_text|>") == 0 ? '\n' : -1;
+}
+
+static tn_tokenizer_handle with_marker(const tni_recipe *r)
+{
+    static tn_tokenizer marked;
+    tn_tokenizer_handle t;
+    tn_assert_ok(tni_tokenizer_open(r->reader.host, &r->tokenizer, &t, NULL));
+    plain = t.vtable;
+    marked = *plain;
+    marked.bytes_of = text_of;
+    marked.special = begins;
+    t.vtable = &marked;
+    return t;
+}
+
+/* Rows of different lengths in a last batch that is not full; markers; rows
+ * whose dataset does not know their bytes. */
+static void training_counts_bits_per_byte_as_eval_does(void **state)
+{
+    run_rig *rig = *state;
+    static const char *const val[] = {
+        "data.val={plugin: text_file, path: text.txt, split: [0.8, 1]}",
+        "data.val={plugin: sft, path: chat.jsonl, packing: pad}",
+        "data.val=[{plugin: text_file, path: text.txt}, {plugin: synthetic}]"};
+    char path[128];
+    snprintf(path, sizeof path, "%s/chat.jsonl", rig->folder);
+    FILE *to = fopen(path, "w");
+    assert_non_null(to);
+    for (int i = 0; i < 5; i++)
+        fprintf(to,
+                "[{\"role\":\"user\",\"content\":\"%d\"},{\"role\":"
+                "\"assistant\",\"content\":\"no\\n%s\"}]\n",
+                i, &"many, very many words\\n"[5 * i]);
+    fclose(to);
+    for (size_t i = 0; i < sizeof val / sizeof *val; i++) {
+        const tni_recipe *r = run_rig_recipe(
+            rig, SET("model.initializer_range=0.3", "model.max_seq_len=64",
+                     "train.seq_len=64", "train.batch_size=4", val[i]));
+        const char *weights = weights_of(r);
+        tn_tokenizer_handle t = with_marker(r);
+        const int64_t batches = i == 2 ? 3 : 0;
+        const tni_data_score mine = score_with(r, &t, weights, batches);
+        const tni_score theirs = validation_with(r, &t, weights, batches);
+        tn_assert_near(mine.loss, theirs.loss, 1e-6);
+        assert_true(mine.bytes < mine.tokens); /* there are markers */
+        assert_true(mine.bits_per_byte > 0);
+        tn_assert_near(mine.bits_per_byte, theirs.bits_per_byte, 1e-12);
+        t.vtable = plain;
+        tni_tokenizer_close(&t);
     }
 }
 
@@ -386,6 +450,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_RIG(a_row_costs_the_same_however_long_its_padding_is),
         WITH_RIG(a_dataset_scores_what_training_validates),
+        WITH_RIG(training_counts_bits_per_byte_as_eval_does),
         WITH_RIG(endless_data_need_a_number_of_batches),
         WITH_RIG(damaged_weights_have_no_loss),
         WITH_RIG(damaged_weights_choose_nothing),

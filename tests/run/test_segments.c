@@ -191,7 +191,7 @@ static void a_row_of_one_document_has_the_bits_of_a_plain_row(void **state)
 {
     static const char *const plans[] = {
         "data.train={plugin: text_file, path: text.txt}", TRAIN("")};
-    double sum[2][2], tokens;
+    float nll[2][2][96];
     for (int k = 0; k < 2; k++)
         for (int i = 0; i < 2; i++) {
             tni_training *t =
@@ -209,13 +209,12 @@ static void a_row_of_one_document_has_the_bits_of_a_plain_row(void **state)
             }
             if (k)
                 batch.segments = NULL;
-            tn_assert_ok(
-                tni_training_score(t, &batch, &sum[k][i], &tokens, NULL));
+            tn_assert_ok(tni_training_score(t, &batch, nll[k][i], NULL));
             tni_batch_destroy(&batch);
             tni_training_destroy(t);
         }
-    assert_memory_equal(&sum[0][0], &sum[0][1], sizeof(double));
-    assert_memory_equal(&sum[1][0], &sum[1][1], sizeof(double));
+    assert_memory_equal(nll[0][0], nll[0][1], sizeof nll[0][0]);
+    assert_memory_equal(nll[1][0], nll[1][1], sizeof nll[1][0]);
 }
 
 int main(void)
