@@ -275,6 +275,8 @@ static const char *custom_fault(const tn_op_desc *d)
     if (!d->decompose)
         return "has no decomposition; every custom op needs one, so that it "
                "runs on every backend";
+    if (d->tier != TN_TIER_COMPOSITE) /* a leaf (0) is never computed */
+        return "is not composite; set .tier = TN_TIER_COMPOSITE";
     return NULL;
 }
 

@@ -488,6 +488,19 @@ static void a_plugins_op_must_decompose(void **state)
                     "custom op needs one");
 }
 
+/* Left out it is 0, a leaf, whose value nothing computes. */
+static void a_plugins_op_must_be_composite(void **state)
+{
+    tn_builder *b = *state;
+    const tn_tensor x = floats(b, "x", SHAPE(3));
+    tn_op_desc leaf = twice_op;
+    tn_tensor y = TN_NONE;
+    leaf.tier = TN_TIER_LEAF;
+    tn_custom_op(b, &leaf, &x, 1, NULL, 0, &y, 1);
+    assert_fails(b, "twice: a custom op that is not composite; set .tier = "
+                    "TN_TIER_COMPOSITE");
+}
+
 /* ---- bookkeeping ---- */
 
 /* y = a + b is replaced by c: what reads y reads c; the add is pruned. */
@@ -558,6 +571,7 @@ int main(void)
         TEST(statistics_have_the_width_of_the_graph),
         TEST(a_plugins_op_is_an_op),
         TEST(a_plugins_op_must_decompose),
+        TEST(a_plugins_op_must_be_composite),
         TEST(replaced_values_are_resolved_and_pruned),
         TEST(a_dump_has_a_line_for_each_node),
     };

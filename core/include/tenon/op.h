@@ -156,7 +156,7 @@ typedef struct tn_op_desc {
     uint32_t struct_size;
     tn_op number; /* TN_OP_CUSTOM for a plugin's op */
     const char *name;
-    uint32_t tier;
+    uint32_t tier; /* TN_TIER_COMPOSITE for a plugin's op */
     uint32_t min_in, max_in, out_count;
     uint32_t attr_size;
 
