@@ -46,7 +46,8 @@ typedef struct tn_dataset_info {
     uint32_t struct_size;
     uint32_t reserved;
     int64_t rows_per_epoch; /* windows; 0 for an endless stream */
-    int64_t tokens;         /* in the split that was asked for */
+    int64_t tokens;         /* in the split that was asked for, without those
+                               that no row ever holds */
 } tn_dataset_info;
 
 /* Where a dataset is: small, plain, and the same on every machine. */

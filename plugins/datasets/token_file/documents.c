@@ -88,7 +88,8 @@ static void take_documents(tni_documents *d, int64_t from, int64_t end)
         d->count++;
 }
 
-static tn_status measure(tni_documents *d, int64_t *kept, tn_error *err)
+/* What rows take of each document; `all`: the tokens in them. */
+static tn_status measure(tni_documents *d, int64_t *all, tn_error *err)
 {
     if (d->count > UINT32_MAX - 2)
         return tn_fail(err, TN_EINVALID,
@@ -105,21 +106,21 @@ static tn_status measure(tni_documents *d, int64_t *kept, tn_error *err)
             document_end(d, d->first + i) - d->shards->starts[d->first + i];
         const int64_t taken = n < d->seq_len ? n : d->seq_len;
         d->length[i] = n > 1 ? (uint32_t)taken : 0;
-        d->tokens += n;
-        *kept += d->length[i];
+        d->tokens += d->length[i];
+        *all += n;
     }
     return TN_OK;
 }
 
-static void tell(const tni_documents *d, int64_t kept, const tn_host *host)
+static void tell(const tni_documents *d, int64_t all, const tn_host *host)
 {
     const double room = (double)d->rows.rows * (double)d->seq_len;
     host->log(host, TN_LOG_INFO,
               "%s: %lld documents in %u rows of %lld tokens: %.1f%% padding, "
               "%.1f%% of the tokens cut off documents longer than a row",
               d->path, (long long)d->count, d->rows.rows, (long long)d->seq_len,
-              100.0 * (1.0 - (double)kept / room),
-              100.0 * (1.0 - (double)kept / (double)d->tokens));
+              100.0 * (1.0 - (double)d->tokens / room),
+              100.0 * (1.0 - (double)d->tokens / (double)all));
 }
 
 static tn_status init(tni_documents *d, const double split[2], int32_t shuffle,
@@ -127,7 +128,7 @@ static tn_status init(tni_documents *d, const double split[2], int32_t shuffle,
                       tn_error *err)
 {
     const tni_shards *s = d->shards;
-    int64_t from = 0, end = 0, kept = 0;
+    int64_t from = 0, end = 0, all = 0;
     if (!s->starts || s->unindexed)
         return tn_fail(err, TN_EINVALID,
                        "%s: packing: document_start needs to know where "
@@ -136,8 +137,8 @@ static tn_status init(tni_documents *d, const double split[2], int32_t shuffle,
                        d->path);
     TN_TRY(tni_split(d->path, split, s->total, &from, &end, err));
     take_documents(d, from, end);
-    TN_TRY(measure(d, &kept, err));
-    if (!kept)
+    TN_TRY(measure(d, &all, err));
+    if (!d->tokens)
         return tn_fail(err, TN_EINVALID,
                        "%s: no document of two tokens or more begins in the "
                        "split [%g, %g]",
@@ -145,7 +146,7 @@ static tn_status init(tni_documents *d, const double split[2], int32_t shuffle,
     TN_TRY(tni_packed_rows_init(&d->rows, d->length, (uint32_t)d->count,
                                 (uint32_t)d->seq_len, 0, shuffle, request->seed,
                                 err));
-    tell(d, kept, host);
+    tell(d, all, host);
     return tni_lengths_init(&d->lengths, d->path, request->tokenizer, err);
 }
 

@@ -20,7 +20,7 @@ typedef struct tni_documents {
     const tni_shards *shards;
     tni_ids ids;
     int64_t first, count; /* documents of the split */
-    int64_t tokens;       /* in them */
+    int64_t tokens;       /* of them in rows */
     int64_t batch_size, seq_len;
     uint32_t *length; /* what a row takes of each; 0: nothing to learn in it */
     tni_packed_rows rows;

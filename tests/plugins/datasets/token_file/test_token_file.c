@@ -298,6 +298,8 @@ static void rows_begin_with_documents_and_targets_stay_inside(void **state)
                                           {1, 2, 3, 4, -1, -1, -1, -1},
                                           {18, 19, 20, 21, -1, 29, 30, -1}};
     assert_int_equal(info_of(d).rows_per_epoch, 4);
+    assert_int_equal(info_of(d).tokens, 8 + 6 + 5 + 5 + 3); /* not what is cut
+                                                               off */
     next(d);
     assert_memory_equal(d->tokens, tokens, sizeof tokens);
     assert_memory_equal(d->targets, targets, sizeof targets);
