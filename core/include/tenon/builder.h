@@ -283,11 +283,12 @@ static inline tn_tensor tn_relu_at(tn_builder *b, tn_tensor x, tn_here here)
     return tn_with_constant_at(b, TN_MAP_MAX, x, 0.0, 0, here);
 }
 
-/* log(1 + e^x) = max(x, 0) + log1p(e^-|x|): no overflow */
+/* log(1 + e^x) = max(x, 0) + log1p(e^-|x|): no overflow. -|x| is min(-x, x),
+ * which at 0 has the slope of x: there relu's is 0 and this tail's a half. */
 static inline tn_tensor tn_softplus_at(tn_builder *b, tn_tensor x, tn_here here)
 {
-    const tn_tensor minus =
-        tn_unary_at(b, TN_MAP_NEG, tn_unary_at(b, TN_MAP_ABS, x, here), here);
+    const tn_tensor minus = tn_binary_at(
+        b, TN_MAP_MIN, tn_unary_at(b, TN_MAP_NEG, x, here), x, here);
     const tn_tensor tail = tn_unary_at(
         b, TN_MAP_LOG1P, tn_unary_at(b, TN_MAP_EXP, minus, here), here);
     return tn_binary_at(b, TN_MAP_ADD, tn_relu_at(b, x, here), tail, here);
