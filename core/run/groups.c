@@ -107,20 +107,21 @@ static tn_status read_groups(tni_recipe *r, tni_yaml *node, tn_error *err)
     return TN_OK;
 }
 
-/* A per-matrix optimizer cannot update vectors. */
-static tn_status check_rank(const tni_recipe *r, const tni_group *group,
-                            const tni_weight *w, const tni_yaml *node,
-                            tn_error *err)
+/* A per-matrix optimizer updates matrices and stacks of them: not vectors, nor
+ * a convolution's taps, whose three axes are none. */
+static tn_status check_rank(const tni_group *group, const tni_weight *w,
+                            const tni_yaml *node, tn_error *err)
 {
     const tn_optimizer *o = group->optimizer.vtable;
-    (void)r;
-    if (!o->per_matrix || w->rank == 2 || w->rank == 3)
+    const uint32_t rank = w->rank - (tni_weight_is_stack(w) ? 1 : 0);
+    if (!o->per_matrix || rank == 2)
         return TN_OK;
     return tni_yaml_fail(node, err,
                          "optimizer %s updates matrices, but its pattern "
-                         "\"%s\" gives it %s, which has %u axis; match it in "
+                         "\"%s\" gives it %s, which has %u ax%s; match it in "
                          "an earlier entry with another optimizer",
-                         group->optimizer.name, group->match, w->name, w->rank);
+                         group->optimizer.name, group->match, w->name, rank,
+                         rank == 1 ? "is" : "es");
 }
 
 static tn_status assign_weight(tni_recipe *r, const tni_weight *w,
@@ -132,7 +133,7 @@ static tn_status assign_weight(tni_recipe *r, const tni_weight *w,
             continue;
         *group_of = g;
         r->groups[g].weights++;
-        return check_rank(r, &r->groups[g], w, node, err);
+        return check_rank(&r->groups[g], w, node, err);
     }
     return tni_yaml_fail(node, err,
                          "optimizer: no entry matches the parameter %s; end "

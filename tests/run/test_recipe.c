@@ -136,6 +136,35 @@ static void refuses_with_the_fix(void **state)
     refuses(rig, "backend=abacus", "abacus");
 }
 
+static void an_optimizer_of_matrices_takes_matrices_and_stacks(void **state)
+{
+    run_rig *rig = *state;
+    static const char muon[] =
+        "optimizer=[{match: \"*norm*|*embed*|lm_head*\", plugin: adamw, lr: "
+        "0.1}, {match: \"*conv1d*\", plugin: muon, lr: 0.1}, {match: "
+        "\"*proj*\", plugin: muon, lr: 0.1}, {match: \"*\", plugin: adamw, "
+        "lr: 0.1}]";
+    tni_recipe *recipe;
+    tn_error err = TN_ERROR_NONE;
+    refuses(rig, "optimizer={plugin: muon, lr: 0.1}",
+            "which has 1 axis; match");
+    /* (C, 1, 4): the taps of C channels */
+    if (run_rig_try(rig,
+                    SET("model.layers=[{arch: mamba2, num_heads: 4, "
+                        "state_size: 5}]",
+                        muon),
+                    &recipe, &err) == TN_OK)
+        fail_msg("taps are no matrices");
+    tn_assert_error_says(err, "mamba.conv1d.weight, which has 3 axes; match");
+    err = TN_ERROR_NONE;
+    recipe = run_rig_recipe(
+        rig, SET("model.layers=[{arch: transformer, num_heads: 2, mlp: {type: "
+                 "moe, num_experts: 4, experts_per_token: 2, "
+                 "intermediate_size: 9}}]",
+                 muon));
+    assert_int_equal(recipe->groups[2].weights, 4 + 3); /* q k v o, experts' */
+}
+
 static void only_training_asks_for_data_and_optimizer(void **state)
 {
     run_rig *rig = *state;
@@ -166,6 +195,7 @@ int main(void)
         WITH_RIG(the_first_group_that_matches_wins),
         WITH_RIG(epochs_end_a_run_where_the_data_does),
         WITH_RIG(refuses_with_the_fix),
+        WITH_RIG(an_optimizer_of_matrices_takes_matrices_and_stacks),
         WITH_RIG(only_training_asks_for_data_and_optimizer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
