@@ -89,22 +89,42 @@ static uint64_t answers(const tn_chat_message *messages, uint32_t count)
     return bytes;
 }
 
+/* A template may want a user's message right after each system message. */
+static int fits(const tn_chat_template *form, const tn_chat_message *messages,
+                uint32_t count)
+{
+    for (uint32_t m = 0; m < count && form->merge_system; m++)
+        if (messages[m].role == TN_ROLE_SYSTEM &&
+            (m + 1 == count || messages[m + 1].role != TN_ROLE_USER))
+            return 0;
+    return 1;
+}
+
+static tn_status put_all(tn_chat_writer *w, const tn_chat_message *messages,
+                         uint32_t count, tn_error *err)
+{
+    TN_TRY(tn_chat_begin(w, err));
+    for (uint32_t i = 0; i < count; i++)
+        TN_TRY(tn_chat_put(w, &messages[i], err));
+    return tn_chat_end(w, err);
+}
+
 static tn_status render(void *to, const tn_chat_message *messages,
                         uint32_t count, tn_error *err)
 {
     static const tn_tokenizer vtable = {.encode = encode, .special = special};
     const tn_tokenizer_handle tokenizer = {.vtable = &vtable};
     const tn_chat_template *form;
-    (void)to;
+    (void)to, (void)err;
     for (uint32_t t = 0; (form = tn_chat_template_at(t)); t++) {
         seen s = {0};
         tn_chat_writer w = {
             .form = form, .tokenizer = &tokenizer, .sink = look, .to = &s};
-        must(tn_chat_begin(&w, err) == TN_OK);
-        for (uint32_t i = 0; i < count; i++)
-            must(tn_chat_put(&w, &messages[i], err) == TN_OK);
-        must(tn_chat_end(&w, err) == TN_OK);
+        const tn_status status = put_all(&w, messages, count, NULL);
         tn_chat_free(&w);
+        must((status == TN_OK) == fits(form, messages, count));
+        if (status != TN_OK)
+            continue;
         must(!s.open && s.begins == (*form->begin != '\0'));
         /* nano_start's markers are text here, and the next one ends a reply */
         must(strcmp(form->name, "nano_start")

@@ -154,7 +154,7 @@ typedef struct tn_chat_writer {
     int32_t in_reply; /* an assistant's frame is open */
     int32_t unended;  /* the next marker ends an answer */
     int32_t reserved;
-    const tn_chat_message *system; /* waits for the first user */
+    const tn_chat_message *system; /* waits for the user right after it */
     /* Text that is not trained on, until the next marker: it is encoded as one,
      * since a token may cross from one piece of it into the next. */
     char *text;
@@ -273,11 +273,25 @@ static inline tn_status tn_chat_begin(tn_chat_writer *w, tn_error *err)
     return tn_chat_marker_(w, w->form->begin, 0, err);
 }
 
+/* No text vanishes without a word. */
+static inline tn_status tn_chat_met_user_(const tn_chat_writer *w,
+                                          tn_error *err)
+{
+    if (!w->system)
+        return TN_OK;
+    return tn_fail(err, TN_EINVALID,
+                   "no user's message comes right after a system message, and "
+                   "the template %s puts the one in front of the other; join "
+                   "system messages into one, before a user's",
+                   w->form->name);
+}
+
 /* What an assistant is asked to go on from. */
 static inline tn_status tn_chat_open_reply(tn_chat_writer *w, tn_error *err)
 {
     if (w->in_reply)
         return TN_OK;
+    TN_TRY(tn_chat_met_user_(w, err));
     w->in_reply = 1;
     TN_TRY(tn_chat_open_(w, TN_ROLE_ASSISTANT, err));
     return tn_chat_flush_(w, err);
@@ -288,6 +302,8 @@ static inline tn_status tn_chat_put(tn_chat_writer *w, const tn_chat_message *m,
 {
     const int32_t inside =
         m->role == TN_ROLE_TOOL && w->form->tool_in_reply && w->in_reply;
+    if (m->role != TN_ROLE_USER)
+        TN_TRY(tn_chat_met_user_(w, err));
     if (m->role == TN_ROLE_ASSISTANT) {
         TN_TRY(tn_chat_open_reply(w, err));
         return tn_chat_parts_(w, m, 1, err);
@@ -310,6 +326,7 @@ static inline tn_status tn_chat_put(tn_chat_writer *w, const tn_chat_message *m,
 
 static inline tn_status tn_chat_end(tn_chat_writer *w, tn_error *err)
 {
+    TN_TRY(tn_chat_met_user_(w, err));
     TN_TRY(tn_chat_close_reply_(w, err));
     TN_TRY(tn_chat_marker_(w, w->form->end, 0, err));
     return tn_chat_flush_(w, err);

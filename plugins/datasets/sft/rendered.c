@@ -40,10 +40,9 @@ static tn_status take(void *to, const int32_t *ids, uint64_t count,
     for (uint64_t i = 0; i < count; i++) {
         if (ids[i] < 0 || ids[i] >= n->o->vocab_size)
             return tn_fail(err, TN_EINVALID,
-                           "%s:%lld: the tokenizer gives id %d, outside the "
-                           "model's vocabulary of %lld; raise model.vocab_size",
-                           n->line.path, (long long)n->line.number, ids[i],
-                           (long long)n->o->vocab_size);
+                           "the tokenizer gives id %d, outside the model's "
+                           "vocabulary of %lld; raise model.vocab_size",
+                           ids[i], (long long)n->o->vocab_size);
         r->tokens[r->token_count++] =
             (uint32_t)ids[i] | (trained ? TNI_TRAINED : 0);
     }
@@ -96,15 +95,25 @@ static tn_status settle(rendering *n, size_t first, tn_error *err)
     return end > first ? keep(r, end, err) : TN_OK;
 }
 
+static tn_status put_all(tn_chat_writer *w, const tn_chat_message *messages,
+                         uint32_t count, tn_error *err)
+{
+    TN_TRY(tn_chat_begin(w, err));
+    for (uint32_t i = 0; i < count; i++)
+        TN_TRY(tn_chat_put(w, &messages[i], err));
+    return tn_chat_end(w, err);
+}
+
 static tn_status render(void *to, const tn_chat_message *messages,
                         uint32_t count, tn_error *err)
 {
     rendering *n = to;
     const size_t first = n->r->token_count;
-    TN_TRY(tn_chat_begin(&n->writer, err));
-    for (uint32_t i = 0; i < count; i++)
-        TN_TRY(tn_chat_put(&n->writer, &messages[i], err));
-    TN_TRY(tn_chat_end(&n->writer, err));
+    tn_error why = {0};
+    const tn_status status = put_all(&n->writer, messages, count, &why);
+    if (status != TN_OK)
+        return tn_fail(err, status, "%s:%lld: %.900s", n->line.path,
+                       (long long)n->line.number, why.message);
     return settle(n, first, err);
 }
 

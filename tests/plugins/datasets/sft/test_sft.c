@@ -523,6 +523,31 @@ static void what_cannot_be_learned_from_is_refused_with_its_line(void **state)
                   "conversations need a tokenizer");
 }
 
+static void no_system_message_is_lost(void **state)
+{
+#define SYSTEM "{\"role\":\"system\",\"content\":\"s\"}"
+#define USER "{\"role\":\"user\",\"content\":\"u\"}"
+#define ANSWER "{\"role\":\"assistant\",\"content\":\"a\"}"
+    rig *r = *state;
+    static const char *const lines[] = {
+        "[" SYSTEM "," SYSTEM "," USER "," ANSWER "]",
+        "[" SYSTEM "," ANSWER "," USER "," ANSWER "]",
+        "[" USER "," ANSWER "," SYSTEM "]",
+    };
+    static const char *const yaml[] = {"{path: a.jsonl, template: nanochat}",
+                                       "{path: a.jsonl, template: chatml}"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        refused(r, tni_arena_printf(r->arena, "\n%s\n", lines[i]), yaml[0],
+                "a.jsonl:2: no user's message comes right after a system "
+                "message, and the template nanochat puts");
+        /* where it has a place of its own it may stand anywhere */
+        closed(open_with(r, none, yaml[1], 1, 200));
+    }
+    renders(r, nanochat, "[" USER "," ANSWER "," SYSTEM "," USER "," ANSWER "]",
+            "<bos><user_start>u<user_end><assistant_start>[a<assistant_end>]"
+            "<user_start>s\n\nu<user_end><assistant_start>[a<assistant_end>]");
+}
+
 /*
  * ---- real data ----
  *
@@ -584,6 +609,7 @@ int main(void)
         RIG_TEST(a_resumed_run_sees_the_same_rows),
         RIG_TEST(long_conversations_are_cut_or_skipped),
         RIG_TEST(what_cannot_be_learned_from_is_refused_with_its_line),
+        RIG_TEST(no_system_message_is_lost),
         RIG_TEST(the_identity_conversations_run_through_whole),
         RIG_TEST(the_openassistant_dialogues_run_through_whole),
     };
