@@ -44,7 +44,7 @@ static tn_status encode_prompt(generation *g, tn_error *err)
         return tn_fail(err, TN_EINVALID,
                        "the prompt is empty; give at least one character");
     const int64_t longest = tni_model_max_seq_len(q->recipe->model);
-    if (g->tokens.count < longest)
+    if (g->tokens.count <= longest) /* full, it still says one token more */
         return TN_OK;
     /* leave room to go on: half of the context, as when it runs full */
     const int64_t keep = longest > 1 ? longest / 2 : 1;

@@ -274,6 +274,16 @@ static void text_goes_on_past_the_context(void **state)
                           "a prompt of more than thirty-two bytes, surely", 4,
                           &c, &result, NULL));
     assert_int_equal(result.prompt_tokens, 16);
+    /* one that fills it is read whole */
+    c = (heard){.used = 0};
+    tn_assert_ok(generate(r, weights, "thirty-two bytes, as many as fit", 1, &c,
+                          &result, NULL));
+    assert_int_equal(result.prompt_tokens, 32);
+    assert_int_equal(result.tokens, 1);
+    tn_assert_ok(generate(r, weights, "thirty-two bytes, as many as fit", 4, &c,
+                          &result, NULL));
+    assert_int_equal(result.prompt_tokens, 32);
+    assert_int_equal(result.tokens, 4);
     assert_int_equal(generate(r, weights, "", 4, &c, &result, &err),
                      TN_EINVALID);
     tn_assert_error_says(err, "prompt is empty");
