@@ -356,13 +356,6 @@ static tn_status check(const tni_choices_request *q, tn_error *err)
     return TN_OK;
 }
 
-/* The id that begins a text in this vocabulary, or -1. */
-static int32_t find_begin(const tn_tokenizer_handle *t)
-{
-    const int32_t bos = t->vtable->special(t->self, "<|bos|>");
-    return bos >= 0 ? bos : t->vtable->special(t->self, "<|endoftext|>");
-}
-
 static tn_status run(judging *n, tn_error *err)
 {
     TN_TRY(check(n->request, err));
@@ -379,7 +372,7 @@ tn_status tni_choices_score(tni_scorer *scorer,
     judging n = {.scorer = scorer,
                  .request = request,
                  .arena = tni_arena_create(),
-                 .begin = find_begin(request->tokenizer)};
+                 .begin = tni_tokenizer_begin(request->tokenizer)};
     tni_choices_result made = {0};
     const tn_status status = run(&n, err);
     if (status == TN_OK)

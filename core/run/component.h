@@ -48,5 +48,7 @@ tn_status tni_check_keys(const tni_yaml *map, const char *where,
 tn_status tni_tokenizer_open(const tn_host *host, const tni_use *use,
                              tn_tokenizer_handle *tokenizer, tn_error *err);
 void tni_tokenizer_close(tn_tokenizer_handle *tokenizer);
+/* The id that this vocabulary begins texts with, -1 where it has none. */
+int32_t tni_tokenizer_begin(const tn_tokenizer_handle *tokenizer);
 
 #endif

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "run/component.h"
 #include "run/text_paths.h"
 #include "run/token_writer.h"
 
@@ -261,8 +262,6 @@ static tn_status loop(work *w, tn_error *err)
 static tn_status find_begin(const tni_prepare_request *r, int64_t *begin,
                             tn_error *err)
 {
-    static const char *const usual[] = {"<|bos|>", "<|begin_of_text|>",
-                                        "<|endoftext|>", "<s>"};
     const tn_tokenizer_handle *t = r->tokenizer;
     *begin = -1;
     if (r->begin && strcmp(r->begin, "none") == 0)
@@ -275,8 +274,7 @@ static tn_status find_begin(const tni_prepare_request *r, int64_t *begin,
                                      "special token",
                                      r->begin, r->tokenizer_name);
     }
-    for (size_t i = 0; i < sizeof usual / sizeof *usual && *begin < 0; i++)
-        *begin = t->vtable->special(t->self, usual[i]);
+    *begin = tni_tokenizer_begin(t);
     return TN_OK;
 }
 

@@ -88,3 +88,13 @@ void tni_tokenizer_close(tn_tokenizer_handle *tokenizer)
     free((void *)(uintptr_t)tokenizer->identity);
     *tokenizer = (tn_tokenizer_handle){0};
 }
+
+int32_t tni_tokenizer_begin(const tn_tokenizer_handle *t)
+{
+    static const char *const usual[] = {"<|bos|>", "<|begin_of_text|>",
+                                        "<|endoftext|>", "<s>"};
+    int32_t begin = -1;
+    for (size_t i = 0; i < sizeof usual / sizeof *usual && begin < 0; i++)
+        begin = t->vtable->special(t->self, usual[i]);
+    return begin;
+}

@@ -383,6 +383,31 @@ static void what_does_not_fit_loses_its_beginning(void **state)
     assert_int_equal(result.examples, 4);
 }
 
+/* "0 0" and the marker before it are four tokens. */
+static void prompts_begin_as_the_vocabulary_begins_texts(void **state)
+{
+    run_rig *rig = *state;
+    const tni_recipe *r = recipe_of(rig);
+    tn_tokenizer_handle t = with_marker(r);
+    tni_choices_result result;
+    tni_scorer *s;
+    char path[128];
+    snprintf(path, sizeof path, "%s/questions.jsonl", rig->folder);
+    run_rig_write(path, "{\"query\": \"0\", \"choices\": [\"0\", \"1\"], "
+                        "\"gold\": 0}\n");
+    const tni_choices_request request = {
+        .tokenizer = &t, .path = path, .delimiter = " "};
+    for (int64_t seq_len = 2; seq_len < 4; seq_len++) {
+        tn_assert_ok(
+            tni_scorer_create(r, weights_of(r), 3, seq_len, 0, &s, NULL));
+        tn_assert_ok(tni_choices_score(s, &request, &result, NULL));
+        assert_int_equal(result.cropped, seq_len == 2 ? 2 : 0);
+        tni_scorer_destroy(s);
+    }
+    t.vtable = plain;
+    tni_tokenizer_close(&t);
+}
+
 static void shots_are_other_questions(void **state)
 {
     tni_choices_result result;
@@ -456,6 +481,7 @@ int main(void)
         WITH_RIG(damaged_weights_choose_nothing),
         WITH_RIG(the_lowest_mean_over_what_differs_is_the_answer),
         WITH_RIG(what_does_not_fit_loses_its_beginning),
+        WITH_RIG(prompts_begin_as_the_vocabulary_begins_texts),
         WITH_RIG(shots_are_other_questions),
         WITH_RIG(bad_lines_are_refused_by_their_number),
     };
