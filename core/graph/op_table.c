@@ -71,7 +71,8 @@
 #define RULES_ssd_scan_bwd                                                     \
     SHAPE(ssd_scan_bwd), DECOMPOSE(ssd_scan_bwd), FLOPS(ssd_scan_bwd)
 #define RULES_newton_schulz                                                    \
-    SHAPE(newton_schulz), DECOMPOSE(newton_schulz), FLOPS(newton_schulz)
+    SHAPE(newton_schulz), GRADIENT(newton_schulz), DECOMPOSE(newton_schulz),   \
+        FLOPS(newton_schulz)
 #define RULES_dropout                                                          \
     SHAPE(dropout), GRADIENT(dropout), DECOMPOSE(dropout), FLOPS(dropout)
 #define RULES_sample SHAPE(sample), DECOMPOSE(sample), FLOPS(sample)

@@ -40,6 +40,16 @@ tn_status tni_newton_schulz_shape(const tn_builder *b, const tn_op_node *node,
     return TN_OK;
 }
 
+/* Optimizers use it, behind all gradients; what nobody needs is refused, not
+ * approximated. */
+void tni_newton_schulz_gradient(tn_builder *b, const tn_op_node *node,
+                                const tn_tensor *dout, uint32_t wanted,
+                                tn_tensor *din)
+{
+    (void)node, (void)dout, (void)wanted, (void)din;
+    tn_builder_fail(b, "newton_schulz has no gradient; it is for optimizers");
+}
+
 /* Per step X X', G G and U X; S x L is the matrix on its side. */
 double tni_newton_schulz_flops(const tn_builder *b, const tn_op_node *node)
 {

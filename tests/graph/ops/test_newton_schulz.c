@@ -4,6 +4,8 @@
  */
 #include "ops_rig.h"
 
+#include "graph/passes.h"
+
 static void describe(tn_builder *b, const tn_tensor *in, tn_tensor *out,
                      const void *with)
 {
@@ -89,6 +91,21 @@ static void what_makes_no_sense_is_refused(void **state)
     refuses(g, "eps -1 not below 0");
 }
 
+static void a_gradient_is_refused(void **state)
+{
+    (void)state;
+    tn_error err = TN_ERROR_NONE;
+    tni_graph *g = tni_graph_create(TN_F32);
+    const tn_tensor x = leaf_of(g, SHAPE(1, 7, 3));
+    const tn_tensor y = tn_newton_schulz_at(&g->builder, x, &muons, TN_HERE);
+    const tn_tensor dy = leaf_of(g, SHAPE(1, 7, 3));
+    tn_tensor d = TN_NONE;
+    assert_int_not_equal(tni_differentiate(g, &y, &dy, 1, &x, 1, &d, &err),
+                         TN_OK);
+    tn_assert_error_says(err, "newton_schulz has no gradient");
+    tni_graph_destroy(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +114,7 @@ int main(void)
         cmocka_unit_test(singular_values_come_near_one),
         cmocka_unit_test(costs_are_those_of_the_smaller_square),
         cmocka_unit_test(what_makes_no_sense_is_refused),
+        cmocka_unit_test(a_gradient_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
