@@ -44,11 +44,10 @@ tn_status tni_score_check(const char *what, double loss, tn_error *err);
 
 /* ---- score_data.c ---- */
 
-/* One dataset's sums, and what they come to. */
+/* One dataset's sums (tally.h), and what they come to. */
 typedef struct tni_data_score {
-    double nats, tokens;     /* of all targets */
-    double text_nats, bytes; /* of those that stand for bytes of text */
-    double loss, perplexity; /* per token: nats / tokens, and its exp */
+    double tokens, bytes;
+    double loss, perplexity; /* nats per token, and its exp */
     double bits_per_byte;    /* 0 without a tokenizer */
     int64_t batches;
 } tni_data_score;
