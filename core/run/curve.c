@@ -43,12 +43,21 @@ static void see(tni_curve *c, const tni_point *points, size_t count)
     }
 }
 
+/* Losses that differ by rounding alone are a flat line, which gets room above
+ * and below: ticks have to stay far above an ulp of what they count to. */
+static void widen(tni_curve *c)
+{
+    const double most = fmax(fabs(c->y_min), fabs(c->y_max));
+    const double room = fmax(0.5, 0.1 * most);
+    if (c->y_max - c->y_min > 1e-9 * fmax(most, 1e-9))
+        return;
+    c->y_min -= room;
+    c->y_max += room;
+}
+
 static void set_ticks(tni_curve *c)
 {
-    if (!(c->y_max > c->y_min)) {
-        c->y_min -= 0.5;
-        c->y_max += 0.5;
-    }
+    widen(c);
     c->x_tick = tick_of(c->x_max, 6.0);
     c->y_tick = tick_of(c->y_max - c->y_min, 5.0);
     c->y_min = floor(c->y_min / c->y_tick) * c->y_tick;

@@ -68,21 +68,34 @@ static void put_title(FILE *to, const char *title)
     fputs("</text>\n", to);
 }
 
+/* The last tick of an axis, from 0: the range is whole ticks but for rounding,
+ * or ends between two. */
+static double last_tick(double range, double tick)
+{
+    return floor(range / tick + 0.01);
+}
+
 static void put_axes(FILE *to, const tni_curve *c)
 {
-    for (double y = c->y_min; y < c->y_max + 0.5 * c->y_tick; y += c->y_tick)
+    const double last_y = last_tick(c->y_max - c->y_min, c->y_tick);
+    const double last_x = last_tick(c->x_max, c->x_tick);
+    for (double i = 0; i <= last_y; i++) {
+        const double y = c->y_min + i * c->y_tick;
         fprintf(to,
                 "<path d=\"M%d %.1fH%d\" stroke=\"#e6e6e6\"/>"
                 "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" "
                 "fill=\"#666\">%.4g</text>\n",
                 LEFT, at_y(c, y), RIGHT, LEFT - 8, at_y(c, y) + 4.5,
                 fabs(y) < 1e-9 ? 0.0 : y);
-    for (double x = 0; x < c->x_max + 0.01 * c->x_tick; x += c->x_tick)
+    }
+    for (double i = 0; i <= last_x; i++) {
+        const double x = i * c->x_tick;
         fprintf(to,
                 "<path d=\"M%.1f %dv5\" stroke=\"#999\"/>"
                 "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\" "
                 "fill=\"#666\">%.6g</text>\n",
                 at_x(c, x), BOTTOM, at_x(c, x), BOTTOM + 20, x);
+    }
     fprintf(to,
             "<path d=\"M%d %dH%d\" stroke=\"#999\"/>\n"
             "<text x=\"%d\" y=\"%d\" text-anchor=\"end\" fill=\"#666\">"

@@ -119,6 +119,44 @@ static void the_curve_is_well_formed_and_escapes_its_title(void **state)
     assert_null(strstr(svg, "nan"));
 }
 
+/* Means of equal losses differ by an ulp. */
+static void losses_equal_but_for_rounding_are_a_flat_curve(void **state)
+{
+    static const double losses[] = {0, 1e-300, 5.5, 1e20};
+    run_rig *rig = *state;
+    for (size_t i = 0; i < sizeof losses / sizeof *losses; i++) {
+        const double loss = losses[i];
+        const tni_metrics m[] = {
+            {.step = 1, .loss = loss},
+            {.step = 2, .loss = nextafter(loss, HUGE_VAL)}};
+        tni_curve c;
+        tn_assert_ok(tni_curve_make(rig->arena, m, 2, 100, &c, NULL));
+        assert_true(c.y_min + c.y_tick > c.y_min);
+        assert_true(c.y_max - c.y_min <= 8 * c.y_tick);
+        assert_true(c.y_min < loss && c.y_max > loss);
+    }
+}
+
+/* The line of a loss that never changes, in a file as runs write it. */
+static void a_flat_run_is_drawn(void **state)
+{
+    run_rig *rig = *state;
+    char path[128], line[1024], *svg;
+    snprintf(path, sizeof path, "%s/metrics.jsonl", rig->folder);
+    FILE *to = fopen(path, "w");
+    assert_non_null(to);
+    for (int64_t step = 1; step <= 3001; step++) {
+        tni_metrics m = {.step = step, .loss = 5.545177444};
+        tni_metrics_json(&m, line, sizeof line);
+        fprintf(to, "%s\n", line);
+    }
+    fclose(to);
+    tn_assert_ok(tni_curve_save(rig->folder, "flat", NULL));
+    snprintf(path, sizeof path, "%s/loss.svg", rig->folder);
+    tn_assert_ok(tni_file_read(rig->arena, path, 1 << 20, &svg, NULL, NULL));
+    assert_non_null(strstr(svg, ">5.5</text>"));
+}
+
 static void a_curve_scales_to_round_ticks(void **state)
 {
     run_rig *rig = *state;
@@ -153,6 +191,8 @@ int main(void)
         WITH_RIG(resuming_drops_what_lies_after_the_checkpoint),
         WITH_RIG(the_curve_is_well_formed_and_escapes_its_title),
         WITH_RIG(a_curve_scales_to_round_ticks),
+        WITH_RIG(losses_equal_but_for_rounding_are_a_flat_curve),
+        WITH_RIG(a_flat_run_is_drawn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
