@@ -13,8 +13,8 @@
  *
  * A checkpoint is written into a temporary folder, every file and the folder
  * are synced, then one rename makes it appear: killed at any moment, a run has
- * its last good checkpoint. What begins with ".tmp-" is never read and is
- * removed when the run next starts.
+ * its last good checkpoint. ".tmp-step-00001000" and ".tmp-old-step-00001000"
+ * are never read and are removed when the run next starts.
  */
 #ifndef TENON_CHECKPOINT_H
 #define TENON_CHECKPOINT_H

@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "run/checkpoint.h"
 
-static const char temporary[] = ".tmp-";
+static const char temporary[] = ".tmp-", old[] = "old-";
 
 void tni_checkpoint_path(char *to, size_t size, const char *dir, int64_t step)
 {
@@ -33,6 +33,18 @@ static int64_t step_of(const char *name)
     return errno ? -1 : (int64_t)step;
 }
 
+/* What a save or a removal leaves that was killed: ".tmp-step-00000100",
+ * ".tmp-old-step-00000100". Other names are other people's. */
+static int is_leftover(const char *name)
+{
+    if (strncmp(name, temporary, sizeof temporary - 1) != 0)
+        return 0;
+    name += sizeof temporary - 1;
+    if (strncmp(name, old, sizeof old - 1) == 0)
+        name += sizeof old - 1;
+    return step_of(name) >= 0;
+}
+
 static tn_status remove_leftovers(const char *dir, tn_error *err)
 {
     DIR *folder = opendir(dir);
@@ -42,7 +54,7 @@ static tn_status remove_leftovers(const char *dir, tn_error *err)
                        strerror(errno));
     for (struct dirent *e; status == TN_OK && (e = readdir(folder));) {
         char path[4096];
-        if (strncmp(e->d_name, temporary, sizeof temporary - 1) != 0)
+        if (!is_leftover(e->d_name))
             continue;
         snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
         status = tni_folder_remove(path, err);
@@ -129,8 +141,8 @@ tn_status tni_checkpoint_remove(const char *path, tn_error *err)
 {
     char aside[4096];
     const char *slash = strrchr(path, '/');
-    snprintf(aside, sizeof aside, "%.*s/%sold-%s", (int)(slash - path), path,
-             temporary, slash + 1);
+    snprintf(aside, sizeof aside, "%.*s/%s%s%s", (int)(slash - path), path,
+             temporary, old, slash + 1);
     TN_TRY(tni_folder_remove(aside, err));
     if (!tni_path_exists(path))
         return TN_OK;

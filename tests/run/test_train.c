@@ -228,6 +228,26 @@ static void leftovers_of_a_kill_are_swept_away(void **state)
     assert_int_equal(w.steps, 6);
 }
 
+/* Nothing but ".tmp-step-N" and ".tmp-old-step-N" is Tenon's. */
+static void what_others_put_aside_stays(void **state)
+{
+    static const char *const names[] = {"run/.tmp-precious", "run/.tmp-step-",
+                                        "run/.tmp-old-step-00000002",
+                                        "run/.tmp-old-photos"};
+    run_rig *rig = *state;
+    watch w = {.stop = 0};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[256];
+        snprintf(path, sizeof path, "%s/%s", rig->folder, names[i]);
+        tn_assert_ok(tni_folder_make(path, NULL));
+    }
+    must_train(rig, SET("train.max_steps=1"), NULL, &w);
+    assert_true(exists(rig, names[0]));
+    assert_true(exists(rig, names[1]));
+    assert_false(exists(rig, names[2]));
+    assert_true(exists(rig, names[3]));
+}
+
 static void a_new_run_sets_an_old_one_aside(void **state)
 {
     run_rig *rig = *state;
@@ -453,6 +473,7 @@ int main(void)
         WITH_RIG(resuming_from_a_named_checkpoint_works),
         WITH_RIG(a_damaged_checkpoint_is_skipped),
         WITH_RIG(leftovers_of_a_kill_are_swept_away),
+        WITH_RIG(what_others_put_aside_stays),
         WITH_RIG(a_new_run_sets_an_old_one_aside),
         WITH_RIG(a_folder_belongs_to_one_process),
         WITH_RIG(a_full_disk_keeps_the_last_checkpoint),
