@@ -85,15 +85,19 @@ static tn_status store(contents *c, const char *folder, const char *name,
 
 tn_status tni_config_write(const tni_recipe *r, const char *path, tn_error *err)
 {
-    FILE *to = fopen(path, "wbe");
+    char *text = NULL;
+    size_t bytes;
+    FILE *to = open_memstream(&text, &bytes);
     if (!to)
-        return tn_fail(err, TN_EIO, "%s: cannot create: %s", path,
-                       strerror(errno));
-    const tn_status status = tni_yaml_write(r->root, to);
-    const tn_status closed = tni_file_close_synced(to, path, err);
-    if (status != TN_OK)
-        return tn_fail(err, TN_EIO, "%s: cannot write the config", path);
-    return closed;
+        return tn_fail(err, TN_ENOMEM, "%s: no memory to write it", path);
+    const tn_status written = tni_yaml_write(r->root, to);
+    const int closed = fclose(to);
+    const tn_status status =
+        written != TN_OK || closed
+            ? tn_fail(err, TN_EIO, "%s: cannot write the config", path)
+            : tni_file_replace(path, text, bytes, err);
+    free(text);
+    return status;
 }
 
 /* A stack that Hugging Face has no name for is described by config.yaml. */

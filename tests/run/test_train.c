@@ -302,6 +302,25 @@ static void a_full_disk_keeps_the_last_checkpoint(void **state)
     assert_true(exists(rig, "run/step-00000006/trainer.json"));
 }
 
+/* The config is written before anything else of a run that is taken up. */
+static void a_full_disk_keeps_the_config(void **state)
+{
+    run_rig *rig = *state;
+    watch w = {.stop = 0};
+    size_t before, after;
+    tn_error err = TN_ERROR_NONE;
+    must_train(rig, SET("train.max_steps=2"), NULL, &w);
+    const char *text = bytes_of(rig, "run", "config.yaml", &before);
+    signal(SIGXFSZ, SIG_IGN);
+    limit_files(64);
+    assert_int_equal(train(rig, NULL, "auto", &w, &err), TN_EIO);
+    limit_files(RLIM_INFINITY);
+    tn_assert_error_says(err, "config.yaml");
+    const char *now = bytes_of(rig, "run", "config.yaml", &after);
+    assert_int_equal(before, after);
+    assert_memory_equal(text, now, before);
+}
+
 /* A weights file of the rig's model, with one NaN in the named weight. */
 static void poison(run_rig *rig, const char *name)
 {
@@ -477,6 +496,7 @@ int main(void)
         WITH_RIG(a_new_run_sets_an_old_one_aside),
         WITH_RIG(a_folder_belongs_to_one_process),
         WITH_RIG(a_full_disk_keeps_the_last_checkpoint),
+        WITH_RIG(a_full_disk_keeps_the_config),
         WITH_RIG(a_bad_weight_is_named),
         WITH_RIG(the_first_layer_that_overflows_is_named),
         WITH_RIG(the_step_loop_allocates_nothing),
