@@ -84,22 +84,29 @@ static const tn_option_table checkpoint =
     TN_OPTIONS(tni_checkpoint_options, checkpoint_table);
 static const tn_option_table init = TN_OPTIONS(init_options, init_table);
 
-/* The section `name`, made where it is absent. */
-static tni_yaml *section(tni_recipe *r, const char *name)
+/* What stands under `key`; NULL where nothing does, and where the key stands
+ * alone (`dir:`). */
+static tni_yaml *given(const tni_yaml *map, const char *key)
 {
-    tni_yaml *node = tni_yaml_get(r->root, name);
-    if (node && node->kind != TNI_YAML_NULL)
-        return node;
-    node = tni_yaml_new(r->reader.arena, TNI_YAML_MAP);
-    tni_yaml_put(r->reader.arena, r->root, name, node);
-    return node;
+    tni_yaml *node = tni_yaml_get(map, key);
+    return node && node->kind != TNI_YAML_NULL ? node : NULL;
 }
 
 /* The section `name` where the file has one. */
 static tni_yaml *present(const tni_recipe *r, const char *name)
 {
-    tni_yaml *node = tni_yaml_get(r->root, name);
-    return node && node->kind != TNI_YAML_NULL ? node : NULL;
+    return given(r->root, name);
+}
+
+/* The section `name`, made where it is absent. */
+static tni_yaml *section(tni_recipe *r, const char *name)
+{
+    tni_yaml *node = present(r, name);
+    if (node)
+        return node;
+    node = tni_yaml_new(r->reader.arena, TNI_YAML_MAP);
+    tni_yaml_put(r->reader.arena, r->root, name, node);
+    return node;
 }
 
 static tn_status fill(tni_recipe *r, const tn_option_table *table,
@@ -244,8 +251,8 @@ static tn_status read_data(tni_recipe *r, uint32_t needs, tn_error *err)
 {
     static const char *const keys[] = {"train", "val"};
     tni_yaml *data = present(r, "data");
-    tni_yaml *rows = data ? tni_yaml_get(data, "train") : NULL;
-    tni_yaml *val = data ? tni_yaml_get(data, "val") : NULL;
+    tni_yaml *rows = data ? given(data, "train") : NULL;
+    tni_yaml *val = data ? given(data, "val") : NULL;
     if (data)
         TN_TRY(tni_check_keys(data, "data: ", keys, 2, err));
     if (!rows && (needs & TNI_NEED_TRAINING))
@@ -256,7 +263,7 @@ static tn_status read_data(tni_recipe *r, uint32_t needs, tn_error *err)
     if (rows)
         TN_TRY(tni_mixture_read(&r->reader, rows, "data.train", &r->train_data,
                                 err));
-    if (val && val->kind != TNI_YAML_NULL)
+    if (val)
         TN_TRY(
             tni_mixture_read(&r->reader, val, "data.val", &r->val_data, err));
     return TN_OK;
@@ -308,9 +315,9 @@ static tn_status read_communicator(tni_recipe *r,
 /* Epochs alone are not "a thousand steps at most". */
 static void default_max_steps(tni_recipe *r, tni_yaml *node)
 {
-    const tni_yaml *epochs = tni_yaml_get(node, "epochs");
+    const tni_yaml *epochs = given(node, "epochs");
     if (epochs && epochs->scalar && strcmp(epochs->scalar, "0") &&
-        !tni_yaml_get(node, "max_steps"))
+        !given(node, "max_steps"))
         put_default(r, node, "max_steps", "0");
 }
 
@@ -341,7 +348,7 @@ static tn_status read_train(tni_recipe *r, tn_error *err)
 static tn_status read_checkpoint(tni_recipe *r, tn_error *err)
 {
     tni_yaml *node = section(r, "checkpoint");
-    if (node->kind == TNI_YAML_MAP && !tni_yaml_get(node, "dir"))
+    if (node->kind == TNI_YAML_MAP && !given(node, "dir"))
         put_default(r, node, "dir", tni_recipe_dir(r->reader.arena, r->name));
     return fill(r, &checkpoint, "checkpoint", &r->checkpoint, err);
 }

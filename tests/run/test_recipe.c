@@ -107,6 +107,19 @@ static void epochs_end_a_run_where_the_data_does(void **state)
                      once);
 }
 
+static void a_key_that_stands_alone_is_as_if_it_were_absent(void **state)
+{
+    run_rig *rig = *state;
+    const char *dir = tni_arena_printf(rig->arena, "%s/runs/c", rig->folder);
+    const tni_recipe *r = run_rig_recipe(
+        rig, SET("checkpoint={dir: null, keep: 2}", "data.val=null"));
+    assert_string_equal(r->checkpoint.dir, dir);
+    assert_null(r->val_data.name);
+    assert_int_equal(
+        steps_of(rig, "{epochs: 3, batch_size: 2, max_steps: null}"),
+        steps_of(rig, "{epochs: 3, batch_size: 2}"));
+}
+
 static void refuses(run_rig *rig, const char *set, const char *sentence)
 {
     tni_recipe *recipe;
@@ -181,6 +194,13 @@ static void only_training_asks_for_data_and_optimizer(void **state)
                                      &request, &recipe, &err),
                      TN_EINVALID);
     tn_assert_error_says(err, "data.train");
+    tni_recipe_request alone = request;
+    alone.set = SET("data={train: null}");
+    alone.set_count = 1;
+    assert_int_equal(tni_recipe_load(rig->arena, rig->registry, rig->host,
+                                     &alone, &recipe, &err),
+                     TN_EINVALID);
+    tn_assert_error_says(err, "data.train: is missing");
 }
 
 #define WITH_RIG(test)                                                         \
@@ -194,6 +214,7 @@ int main(void)
         WITH_RIG(defaults_are_what_the_manual_says),
         WITH_RIG(the_first_group_that_matches_wins),
         WITH_RIG(epochs_end_a_run_where_the_data_does),
+        WITH_RIG(a_key_that_stands_alone_is_as_if_it_were_absent),
         WITH_RIG(refuses_with_the_fix),
         WITH_RIG(an_optimizer_of_matrices_takes_matrices_and_stacks),
         WITH_RIG(only_training_asks_for_data_and_optimizer),
