@@ -345,12 +345,24 @@ static tn_status read_train(tni_recipe *r, tn_error *err)
     return TN_OK;
 }
 
+/* "a/b//" -> "a/b" */
+static const char *without_slashes(tni_arena *arena, const char *path)
+{
+    return tni_path_join(arena, tni_path_dirname(arena, path),
+                         tni_path_basename(arena, path));
+}
+
 static tn_status read_checkpoint(tni_recipe *r, tn_error *err)
 {
     tni_yaml *node = section(r, "checkpoint");
     if (node->kind == TNI_YAML_MAP && !given(node, "dir"))
         put_default(r, node, "dir", tni_recipe_dir(r->reader.arena, r->name));
-    return fill(r, &checkpoint, "checkpoint", &r->checkpoint, err);
+    TN_TRY(fill(r, &checkpoint, "checkpoint", &r->checkpoint, err));
+    /* "runs/demo/" is set aside as "runs/demo.1", not as "runs/demo/.1" */
+    tni_yaml *dir = tni_yaml_get(node, "dir");
+    dir->scalar = without_slashes(r->reader.arena, dir->scalar);
+    r->checkpoint.dir = dir->scalar;
+    return TN_OK;
 }
 
 static tn_status read_init(tni_recipe *r, tn_error *err)

@@ -259,6 +259,17 @@ static void a_new_run_sets_an_old_one_aside(void **state)
     assert_false(exists(rig, "run/step-00000006"));
 }
 
+static void a_slash_behind_the_folder_changes_nothing(void **state)
+{
+    run_rig *rig = *state;
+    watch w = {.stop = 0}, again = {.stop = 0};
+    must_train(rig, SET("checkpoint.dir=run//"), NULL, &w);
+    must_train(rig, SET("checkpoint.dir=run/"), NULL, &again);
+    assert_true(exists(rig, "run.1/step-00000006"));
+    assert_true(exists(rig, "run/step-00000006"));
+    assert_true(strstr(again.saved, "/run/step-") != NULL);
+}
+
 static void a_folder_belongs_to_one_process(void **state)
 {
     run_rig *rig = *state;
@@ -494,6 +505,7 @@ int main(void)
         WITH_RIG(leftovers_of_a_kill_are_swept_away),
         WITH_RIG(what_others_put_aside_stays),
         WITH_RIG(a_new_run_sets_an_old_one_aside),
+        WITH_RIG(a_slash_behind_the_folder_changes_nothing),
         WITH_RIG(a_folder_belongs_to_one_process),
         WITH_RIG(a_full_disk_keeps_the_last_checkpoint),
         WITH_RIG(a_full_disk_keeps_the_config),
