@@ -66,6 +66,16 @@ tn_status tni_progress_write(const tni_training *training,
 tn_status tni_progress_read(const char *path, tni_progress *progress,
                             tn_error *err);
 
+/* ---- set_aside.c ---- */
+
+/* A folder that holds checkpoints or reports is renamed to the first of NAME.1,
+ * NAME.2 ... that is free; *lock is of the new one then. */
+tn_status tni_run_set_aside(const tni_reader *reader, const char *dir,
+                            int *lock, tn_error *err);
+/* The same for the checkpoints that are newer than `step`, alone. */
+tn_status tni_run_set_newer_aside(const tni_reader *reader, const char *dir,
+                                  int64_t step, tn_error *err);
+
 /* ---- run_folder.c ---- */
 
 /* Steps of the checkpoints in `dir`, newest first, in the arena. */

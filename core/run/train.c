@@ -139,42 +139,27 @@ static tn_status start_weights(run *r, const char *resume_from, tn_error *err)
     return TN_OK;
 }
 
-/*
- * A new run does not write among the checkpoints of an old one, and throws
- * nothing away: the old folder becomes NAME.1, NAME.2 ...
- */
-static tn_status set_aside(run *r, tn_error *err)
+/* Whether the run goes on from a checkpoint of its own folder. */
+static int goes_on(const run *r, const char *resume_from)
 {
-    const tni_reader *reader = &r->recipe->reader;
-    const char *dir = r->recipe->checkpoint.dir;
-    const int64_t *steps;
-    size_t count;
-    char other[4096];
-    TN_TRY(tni_checkpoint_steps(reader->arena, dir, &steps, &count, err));
-    if (!count)
-        return TN_OK;
-    for (int i = 1;; i++) {
-        snprintf(other, sizeof other, "%s.%d", dir, i);
-        if (!tni_path_exists(other))
-            break;
-    }
-    TN_TRY(tni_file_rename(dir, other, err));
-    reader->host->log(reader->host, TN_LOG_INFO,
-                      "%s held a run that reached step %lld; it is now %s", dir,
-                      (long long)steps[0], other);
-    close(r->lock);
-    r->lock = -1;
-    return tni_run_folder_open(dir, &r->lock, err);
+    tni_arena *arena = r->recipe->reader.arena;
+    if (!resume_from)
+        return 0;
+    const char *path = tni_path_absolute(arena, resume_from);
+    return strcmp(tni_path_dirname(arena, path),
+                  tni_path_absolute(arena, r->recipe->checkpoint.dir)) == 0;
 }
 
-static tn_status open_folder(run *r, int resumed, tn_error *err)
+static tn_status open_folder(run *r, const char *resume_from, tn_error *err)
 {
     const char *dir = r->recipe->checkpoint.dir;
     if (r->ranks.rank)
         return TN_OK;
     TN_TRY(tni_run_folder_open(dir, &r->lock, err));
-    if (!resumed)
-        TN_TRY(set_aside(r, err));
+    TN_TRY(goes_on(r, resume_from)
+               ? tni_run_set_newer_aside(&r->recipe->reader, dir,
+                                         r->progress.step, err)
+               : tni_run_set_aside(&r->recipe->reader, dir, &r->lock, err));
     TN_TRY(tni_config_write(
         r->recipe, tni_path_join(r->recipe->reader.arena, dir, "config.yaml"),
         err));
@@ -233,8 +218,7 @@ static tn_status open(run *r, tn_error *err)
     TN_TRY(tni_ranks_meet(&r->ranks, prepare(r, &resume_from, err), err));
     r->started = r->progress.step;
     TN_TRY(agree(r, err));
-    TN_TRY(tni_ranks_meet(&r->ranks, open_folder(r, resume_from != NULL, err),
-                          err));
+    TN_TRY(tni_ranks_meet(&r->ranks, open_folder(r, resume_from, err), err));
     tell_start(r, resume_from);
     return TN_OK;
 }

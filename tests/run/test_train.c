@@ -259,6 +259,54 @@ static void a_new_run_sets_an_old_one_aside(void **state)
     assert_false(exists(rig, "run/step-00000006"));
 }
 
+static void a_run_that_left_reports_alone_is_set_aside(void **state)
+{
+    run_rig *rig = *state;
+    char path[256];
+    watch w = {.stop = 0};
+    snprintf(path, sizeof path, "%s/run", rig->folder);
+    tn_assert_ok(tni_folder_make(path, NULL));
+    snprintf(path, sizeof path, "%s/run/metrics.jsonl", rig->folder);
+    run_rig_write(path, "{\"step\": 5000, \"loss\": 3.5}\n");
+    must_train(rig, SET("train.max_steps=1"), "auto", &w);
+    assert_non_null(
+        strstr(bytes_of(rig, "run.1", "metrics.jsonl", NULL), "3.5"));
+    assert_null(strstr(bytes_of(rig, "run", "metrics.jsonl", NULL), "5000"));
+}
+
+static void going_back_keeps_what_is_newer(void **state)
+{
+    run_rig *rig = *state;
+    char path[256];
+    watch w = {.stop = 0}, back = {.stop = 0}, on = {.stop = 0};
+    must_train(rig, SET("checkpoint.keep=3"), NULL, &w);
+    snprintf(path, sizeof path, "%s/run/step-00000002", rig->folder);
+    must_train(rig, SET("train.max_steps=3", "checkpoint.keep=1"), path, &back);
+    assert_int_equal(back.steps, 1);
+    assert_true(exists(rig, "run/step-00000003/trainer.json"));
+    assert_true(exists(rig, "run.1/step-00000004/trainer.json"));
+    assert_true(exists(rig, "run.1/step-00000006/trainer.json"));
+    assert_non_null(
+        strstr(bytes_of(rig, "run.1", "metrics.jsonl", NULL), "\"step\": 6"));
+    must_train(rig, SET("train.max_steps=4"), "auto", &on);
+    assert_int_equal(on.steps, 1);
+}
+
+static void another_runs_checkpoint_sets_this_run_aside(void **state)
+{
+    run_rig *rig = *state;
+    char path[256];
+    watch w = {.stop = 0};
+    must_train(rig, SET("checkpoint.dir=a"), NULL, &w);
+    must_train(rig, SET("train.max_steps=5"), NULL, &w);
+    snprintf(path, sizeof path, "%s/a/step-00000004", rig->folder);
+    must_train(rig, NULL, path, &w);
+    assert_true(exists(rig, "a/step-00000006"));
+    assert_true(exists(rig, "run.1/step-00000005"));
+    assert_true(exists(rig, "run/step-00000006"));
+    assert_false(exists(rig, "run/step-00000005"));
+}
+
 static void a_slash_behind_the_folder_changes_nothing(void **state)
 {
     run_rig *rig = *state;
@@ -505,6 +553,9 @@ int main(void)
         WITH_RIG(leftovers_of_a_kill_are_swept_away),
         WITH_RIG(what_others_put_aside_stays),
         WITH_RIG(a_new_run_sets_an_old_one_aside),
+        WITH_RIG(a_run_that_left_reports_alone_is_set_aside),
+        WITH_RIG(going_back_keeps_what_is_newer),
+        WITH_RIG(another_runs_checkpoint_sets_this_run_aside),
         WITH_RIG(a_slash_behind_the_folder_changes_nothing),
         WITH_RIG(a_folder_belongs_to_one_process),
         WITH_RIG(a_full_disk_keeps_the_last_checkpoint),
