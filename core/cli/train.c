@@ -27,18 +27,40 @@ static void set_number(tni_cli *cli, train_flags *f, const char *key,
                     (long long)value);
 }
 
-/* Resuming by folder alone takes the config that lies in it. */
-static const char *config_beside(tni_cli *cli, const train_flags *f)
+/* The folder of the run that `resume` is, or is a checkpoint of; NULL where a
+ * checkpoint lies by itself. */
+static const char *run_folder(tni_cli *cli, const char *resume)
+{
+    const char *path = tni_path_absolute(cli->arena, resume);
+    if (tni_path_exists(tni_path_join(cli->arena, path, "trainer.json")))
+        path = tni_path_dirname(cli->arena, path);
+    return tni_path_exists(tni_path_join(cli->arena, path, "config.yaml"))
+               ? path
+               : NULL;
+}
+
+/*
+ * Resuming by folder alone takes the config that lies in it, and goes on there:
+ * the config of a copy names the folder that was copied.
+ */
+static tn_status take_config_beside(tni_cli *cli, train_flags *f, tn_error *err)
 {
     if (f->source.config || !f->resume || strcmp(f->resume, "auto") == 0)
-        return f->source.config;
-    return tni_path_join(cli->arena, f->resume, "config.yaml");
+        return TN_OK;
+    f->source.config = tni_path_join(cli->arena, f->resume, "config.yaml");
+    TN_TRY(tni_source_open(cli, &f->source, f->source.config, err));
+    const char *dir = run_folder(cli, f->resume);
+    tni_yaml *checkpoint = tni_yaml_get(f->source.root, "checkpoint");
+    if (dir && checkpoint && checkpoint->kind == TNI_YAML_MAP)
+        tni_yaml_put(cli->arena, checkpoint, "dir",
+                     tni_yaml_scalar(cli->arena, dir));
+    return TN_OK;
 }
 
 static tn_status load(tni_cli *cli, train_flags *f, tni_recipe **recipe,
                       tn_error *err)
 {
-    f->source.config = config_beside(cli, f);
+    TN_TRY(take_config_beside(cli, f, err));
     if (f->data && f->source.config)
         TN_TRY(tni_source_set_data(cli, &f->source, f->data, err));
     set_number(cli, f, "batch_size", f->given_batch_size, f->batch_size);

@@ -176,6 +176,33 @@ static void killed_at_any_moment_it_resumes_bit_for_bit(void **state)
     }
 }
 
+static void a_copied_run_goes_on_where_it_lies(void **state)
+{
+    program *p = *state;
+    char command[128];
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--max-steps", "4"), 0);
+    snprintf(command, sizeof command,
+             "cd %s && cp -r run copy && cp -r "
+             "run/step-00000003 alone",
+             p->folder);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(RUN(p, "train", "--resume", "copy", "--max-steps", "6"),
+                     0);
+    assert_true(program_exists(p, "run/step-00000003"));
+    assert_false(program_exists(p, "run/step-00000006"));
+    assert_true(program_exists(p, "copy/step-00000006"));
+    assert_int_equal(
+        RUN(p, "train", "--resume", "copy/step-00000005", "--max-steps", "7"),
+        0);
+    assert_true(program_exists(p, "copy.1/step-00000006"));
+    assert_true(program_exists(p, "copy/step-00000007"));
+    /* a checkpoint by itself goes on where its config says */
+    assert_int_equal(RUN(p, "train", "--resume", "alone", "--max-steps", "5"),
+                     0);
+    assert_true(program_exists(p, "run/step-00000005"));
+    assert_true(program_exists(p, "run.1/step-00000004"));
+}
+
 static void a_full_disk_is_a_sentence(void **state)
 {
     program *p = *state;
@@ -213,6 +240,7 @@ int main(void)
         WITH_PROGRAM(tokens_come_from_a_file),
         WITH_PROGRAM(ctrl_c_saves_and_exits_with_130),
         WITH_PROGRAM(killed_at_any_moment_it_resumes_bit_for_bit),
+        WITH_PROGRAM(a_copied_run_goes_on_where_it_lies),
         WITH_PROGRAM(a_full_disk_is_a_sentence),
         WITH_PROGRAM(mistakes_have_their_status_and_sentence),
     };
