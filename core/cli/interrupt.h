@@ -8,8 +8,9 @@
 
 /*
  * From here on the first SIGINT or SIGTERM sets the flag that is returned, to
- * its number; a second one ends the process at once. A file that grows past a
- * limit of the system (SIGXFSZ) becomes an error of the write.
+ * its number. What follows within a second is the same wish sent again and is
+ * ignored; a signal after that ends the process at once. A file that grows past
+ * a limit of the system (SIGXFSZ) becomes an error of the write.
  */
 const volatile sig_atomic_t *tni_interrupt_watch(void);
 

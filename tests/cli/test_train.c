@@ -85,23 +85,53 @@ static void tokens_come_from_a_file(void **state)
     assert_non_null(strstr(p->err, "byte"));
 }
 
-static void ctrl_c_saves_and_exits_with_130(void **state)
+/* A run without an end that has begun: metrics.jsonl is made just before step
+ * 1. */
+static pid_t start_training(const program *p, const char *grad_accum)
 {
-    program *p = *state;
     const pid_t child = program_start(
-        p,
-        (const char *const[]){"train", "-f", "c.yaml", "--max-steps", "1000000",
-                              "--set", "checkpoint.every=0", NULL});
-    /* until it trains: config.yaml is written just before step 1 */
+        p, (const char *const[]){"train", "-f", "c.yaml", "--max-steps",
+                                 "1000000", "--grad-accum", grad_accum, "--set",
+                                 "checkpoint.every=0", NULL});
     for (int i = 0; i < 500 && !program_exists(p, "run/metrics.jsonl"); i++)
         program_sleep_ms(10);
     program_sleep_ms(50);
+    return child;
+}
+
+static void ctrl_c_saves_and_exits_with_130(void **state)
+{
+    program *p = *state;
+    const pid_t child = start_training(p, "1");
     kill(child, SIGINT);
     assert_int_equal(program_wait(p, child), 130);
     assert_non_null(strstr(p->err, "--resume auto"));
     assert_int_equal(
         RUN(p, "generate", "-m", "run", "-p", "2 times", "--max-tokens", "4"),
         0);
+}
+
+/* timeout(1) signals its child, and then its group with the child in it. */
+static void a_signal_sent_twice_at_once_is_one(void **state)
+{
+    program *p = *state;
+    const pid_t child = start_training(p, "64");
+    kill(child, SIGTERM);
+    program_sleep_ms(2);
+    kill(child, SIGTERM);
+    assert_int_equal(program_wait(p, child), 130);
+    assert_non_null(strstr(p->err, "--resume auto"));
+}
+
+/* Within a step that takes many minutes. */
+static void a_second_signal_later_ends_at_once(void **state)
+{
+    program *p = *state;
+    const pid_t child = start_training(p, "1000000");
+    kill(child, SIGTERM);
+    program_sleep_ms(1100);
+    kill(child, SIGTERM);
+    assert_int_equal(program_wait(p, child), 128 + SIGTERM);
 }
 
 /* The newest step saved in the folder, and whether a save was cut short. */
@@ -239,6 +269,8 @@ int main(void)
         WITH_PROGRAM(flags_change_the_config),
         WITH_PROGRAM(tokens_come_from_a_file),
         WITH_PROGRAM(ctrl_c_saves_and_exits_with_130),
+        WITH_PROGRAM(a_signal_sent_twice_at_once_is_one),
+        WITH_PROGRAM(a_second_signal_later_ends_at_once),
         WITH_PROGRAM(killed_at_any_moment_it_resumes_bit_for_bit),
         WITH_PROGRAM(a_copied_run_goes_on_where_it_lies),
         WITH_PROGRAM(a_full_disk_is_a_sentence),
