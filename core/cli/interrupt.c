@@ -51,6 +51,17 @@ const volatile sig_atomic_t *tni_interrupt_watch(void)
     return &interrupted;
 }
 
+void tni_interrupt_ask(void)
+{
+    if (!interrupted)
+        ask(SIGTERM);
+}
+
+void tni_interrupt_ignore_pipe(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+}
+
 void tni_interrupt_again(void)
 {
     interrupted = 0;

@@ -14,6 +14,12 @@
  */
 const volatile sig_atomic_t *tni_interrupt_watch(void);
 
+/* Set the flag as SIGTERM does. */
+void tni_interrupt_ask(void);
+
+/* Reports whose reader is gone (SIGPIPE) become an error of the write. */
+void tni_interrupt_ignore_pipe(void);
+
 /* Take the flag back, as before the first signal. */
 void tni_interrupt_again(void);
 

@@ -6,10 +6,12 @@
  */
 #include "cli/progress.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/bar.h"
+#include "cli/interrupt.h"
 #include "cli/term.h"
 
 void tni_progress_view_init(tni_progress_view *view, const tni_cli *cli,
@@ -23,11 +25,26 @@ void tni_progress_view_init(tni_progress_view *view, const tni_cli *cli,
     };
 }
 
+/* A run that nobody can watch any more is kept, not lost: it is asked to stop,
+ * as by a signal. */
+static void flush(tni_progress_view *v)
+{
+    const int failed = fflush(stdout) != 0 || ferror(stdout);
+    const int reason = errno;
+    if (!failed || v->lost)
+        return;
+    v->lost = 1;
+    v->host->log(v->host, TN_LOG_ERROR,
+                 "cannot write to stdout: %s; the run stops here and is saved",
+                 strerror(reason));
+    tni_interrupt_ask();
+}
+
 void tni_progress_clear(tni_progress_view *v)
 {
     if (v->live) {
         fputs("\r\033[K", stdout);
-        fflush(stdout);
+        flush(v);
     }
     v->live = 0;
 }
@@ -57,7 +74,7 @@ static void on_start(void *to, const tni_train_start *s)
         v->host->log(v->host, TN_LOG_INFO, "%s", text);
     else
         printf("%s\n", text);
-    fflush(stdout);
+    flush(v);
 }
 
 static void draw_bar(char *to, double share, int cells)
@@ -94,7 +111,7 @@ static void on_step(void *to, const tni_metrics *m)
     /* a line that wraps cannot be taken back */
     const int room = (int)tni_term_width(stdout) - 21;
     printf("\r\033[K%s%.*s", bar, room > 0 ? room : 0, text);
-    fflush(stdout);
+    flush(v);
     v->live = 1;
 }
 
@@ -125,7 +142,7 @@ static void on_report(void *to, const tni_metrics *m)
         tni_progress_clear(v);
         print_report(m);
     }
-    fflush(stdout);
+    flush(v);
 }
 
 static void on_saved(void *to, const char *path, int64_t step)
@@ -137,7 +154,7 @@ static void on_saved(void *to, const char *path, int64_t step)
     tni_progress_clear(v);
     printf("%ssaved %s%s\n", tni_style_on(stdout, TNI_DIM), path,
            tni_style_on(stdout, TNI_PLAIN));
-    fflush(stdout);
+    flush(v);
 }
 
 tni_train_observer tni_progress_observer(tni_progress_view *view)

@@ -16,6 +16,7 @@ typedef struct tni_progress_view {
     double began, shown; /* seconds; when it started, was last drawn */
     int32_t started;     /* of several processes, the first one only */
     int32_t live;        /* a live line is on the screen */
+    int32_t lost;        /* stdout cannot be written */
 } tni_progress_view;
 
 void tni_progress_view_init(tni_progress_view *view, const tni_cli *cli,

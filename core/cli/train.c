@@ -103,6 +103,7 @@ static int train(tni_cli *cli, train_flags *f)
                                        .resume = f->resume,
                                        .stop = tni_interrupt_watch(),
                                        .observer = &observer};
+    tni_interrupt_ignore_pipe();
     const tn_status status = tni_train(&request, &err);
     tni_progress_clear(&view);
     if (view.started && !view.headless &&
@@ -168,8 +169,8 @@ const tni_command tni_command_train = {
         "-f CONFIG [-d tokens.bin] [--set key=value]... [--resume auto|FOLDER]"
         "\n\n"
         "  On a terminal one live line with a log above it; otherwise, or with "
-        "--headless,\n  one JSON object per report. Ctrl-C finishes the step, "
-        "saves and exits with 130;\n  --resume auto goes on from there, bit "
-        "for bit.",
+        "--headless,\n  one JSON object per report. Ctrl-C, SIGTERM and a "
+        "closed stdout finish the step,\n  save and exit with 130; --resume "
+        "auto goes on from there, bit for bit.",
     .run = run,
 };

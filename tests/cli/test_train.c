@@ -206,6 +206,24 @@ static void killed_at_any_moment_it_resumes_bit_for_bit(void **state)
     }
 }
 
+/* Where nobody reads its reports any more. */
+static void a_closed_stdout_saves_as_a_signal_does(void **state)
+{
+    program *p = *state;
+    char command[512];
+    snprintf(command, sizeof command,
+             "cd %s && (timeout 60 \"$TENON_BINARY\" train -f c.yaml "
+             "--headless --max-steps 1000000 --set checkpoint.every=0 "
+             "2>stderr; echo $? >stdout) | head -n 1 >first",
+             p->folder);
+    assert_int_equal(system(command), 0);
+    program_read(p, "stdout", p->out, sizeof p->out);
+    program_read(p, "stderr", p->err, sizeof p->err);
+    assert_string_equal(p->out, "130\n");
+    assert_non_null(strstr(p->err, "stdout: Broken pipe"));
+    assert_non_null(strstr(p->err, "--resume auto"));
+}
+
 static void a_copied_run_goes_on_where_it_lies(void **state)
 {
     program *p = *state;
@@ -271,6 +289,7 @@ int main(void)
         WITH_PROGRAM(ctrl_c_saves_and_exits_with_130),
         WITH_PROGRAM(a_signal_sent_twice_at_once_is_one),
         WITH_PROGRAM(a_second_signal_later_ends_at_once),
+        WITH_PROGRAM(a_closed_stdout_saves_as_a_signal_does),
         WITH_PROGRAM(killed_at_any_moment_it_resumes_bit_for_bit),
         WITH_PROGRAM(a_copied_run_goes_on_where_it_lies),
         WITH_PROGRAM(a_full_disk_is_a_sentence),
