@@ -15,12 +15,11 @@
 #include "cli/term.h"
 
 void tni_progress_view_init(tni_progress_view *view, const tni_cli *cli,
-                            const tni_recipe *recipe, int headless)
+                            int headless)
 {
     *view = (tni_progress_view){
         .host = cli->host,
         .headless = headless || !isatty(STDOUT_FILENO),
-        .max_steps = recipe->train.max_steps,
         .began = tni_seconds(),
     };
 }
@@ -57,6 +56,7 @@ static void on_start(void *to, const tni_train_start *s)
     char params[16], memory[16], flops[16], among[48] = "", text[512];
     v->started = 1;
     v->first_step = s->step;
+    v->max_steps = s->max_steps;
     v->began = tni_seconds();
     if (s->processes > 1)
         snprintf(among, sizeof among, " in each of %u processes", s->processes);

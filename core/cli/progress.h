@@ -20,7 +20,7 @@ typedef struct tni_progress_view {
 } tni_progress_view;
 
 void tni_progress_view_init(tni_progress_view *view, const tni_cli *cli,
-                            const tni_recipe *recipe, int headless);
+                            int headless);
 
 /* The view as an observer of tni_train. */
 tni_train_observer tni_progress_observer(tni_progress_view *view);

@@ -97,7 +97,7 @@ static int train(tni_cli *cli, train_flags *f)
     }
 
     tni_progress_view view;
-    tni_progress_view_init(&view, cli, recipe, f->headless);
+    tni_progress_view_init(&view, cli, f->headless);
     const tni_train_observer observer = tni_progress_observer(&view);
     const tni_train_request request = {.recipe = recipe,
                                        .resume = f->resume,

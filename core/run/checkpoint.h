@@ -8,7 +8,7 @@
  *             model.safetensors       weights under their Hugging Face names
  *             config.json             Hugging Face's form where there is one
  *             optimizer.safetensors   WEIGHT.STATE
- *             trainer.json            step, tokens, data cursor, manifest
+ *             trainer.json            step, rows, tokens, data cursor, manifest
  *             config.yaml
  *
  * A checkpoint is written into a temporary folder, every file and the folder
@@ -24,6 +24,7 @@
 /* What resuming needs besides weights and optimizer state. */
 typedef struct tni_progress {
     int64_t step; /* updates done */
+    int64_t rows; /* of data.train that those took; -1: nobody counted */
     int64_t tokens;
     tni_data_cursor cursor; /* of data.train */
 } tni_progress;

@@ -62,6 +62,7 @@ typedef struct tni_recipe {
     tni_use communicator;     /* no name: one process */
     uint32_t rank, ranks;     /* of this process, by ranks.c; 0 of 1 before */
     tni_train_options train;
+    int64_t asked_steps; /* train.max_steps before train.epochs bounds it */
     tni_checkpoint_options checkpoint;
 } tni_recipe;
 
@@ -121,6 +122,10 @@ int tni_match(const char *patterns, const char *name);
  * of them is filled up from the next epoch. Opens the training data to count.
  */
 tn_status tni_recipe_count_steps(tni_recipe *recipe, tn_error *err);
+/* The same for a run that is taken up at `step`, whose steps have met `rows`
+ * rows, perhaps in batches of another size. */
+void tni_recipe_count_rest(tni_recipe *recipe, const tn_dataset_info *info,
+                           int64_t step, int64_t rows);
 
 /* groups.c: read `optimizer:`, give each weight to the first group that matches
  * it, order the slab by groups. */

@@ -20,6 +20,26 @@ static int64_t steps_per_epoch(const tni_recipe *r, const tn_dataset_info *info)
     return by_rows > by_tokens ? by_rows : by_tokens;
 }
 
+/* Products and sums that are too large are as good as the largest. */
+static int64_t times(int64_t a, int64_t b)
+{
+    int64_t product;
+    return __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product;
+}
+
+static int64_t plus(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
+/* The run ends at what was asked for, or here, whichever comes first. */
+static void bound(tni_recipe *r, int64_t steps)
+{
+    const int64_t asked = r->asked_steps;
+    r->train.max_steps = asked && asked < steps ? asked : steps;
+}
+
 static tn_status look_at_data(const tni_recipe *r, tn_dataset_info *info,
                               tn_error *err)
 {
@@ -49,9 +69,16 @@ tn_status tni_recipe_count_steps(tni_recipe *r, tn_error *err)
             "train.epochs: %s never ends, so it has no epochs; give "
             "train.max_steps instead",
             r->train_data.name);
-    const int64_t all =
-        each > INT64_MAX / o->epochs ? INT64_MAX : each * o->epochs;
-    if (!o->max_steps || o->max_steps > all)
-        o->max_steps = all;
+    r->asked_steps = o->max_steps;
+    bound(r, times(each, o->epochs));
     return TN_OK;
+}
+
+void tni_recipe_count_rest(tni_recipe *r, const tn_dataset_info *info,
+                           int64_t step, int64_t rows)
+{
+    const int64_t all = times(steps_per_epoch(r, info), r->train.epochs);
+    const int64_t done = rows / (r->train.batch_size * r->train.grad_accum);
+    if (all)
+        bound(r, all > done ? plus(step, all - done) : step);
 }

@@ -125,6 +125,11 @@ static tn_status find_checkpoint(const run *r, const char **path, tn_error *err)
                    resume);
 }
 
+static int64_t rows_of_a_step(const run *r)
+{
+    return r->recipe->train.batch_size * r->recipe->train.grad_accum;
+}
+
 static tn_status start_weights(run *r, const char *resume_from, tn_error *err)
 {
     tni_session *session = r->training->session;
@@ -134,6 +139,10 @@ static tn_status start_weights(run *r, const char *resume_from, tn_error *err)
                    : tni_weights_draw(session, err);
     TN_TRY(tni_checkpoint_restore(r->training, resume_from, &r->progress, err));
     TN_TRY(tni_data_restore(&r->data, &r->progress.cursor, err));
+    if (r->progress.rows < 0) /* as if today's batch had been that of all */
+        r->progress.rows = r->progress.step * rows_of_a_step(r);
+    tni_recipe_count_rest(&r->own, &r->data.info, r->progress.step,
+                          r->progress.rows);
     snprintf(r->saved, sizeof r->saved, "%s", resume_from);
     r->saved_step = r->progress.step;
     return TN_OK;
@@ -173,9 +182,10 @@ static void tell_start(const run *r, const char *resumed_from)
     const double tokens = (double)(tni_recipe_rows(r->recipe) * o->seq_len);
     const tni_train_start start = {
         .step = r->progress.step,
+        .max_steps = o->max_steps,
         .resumed_from = resumed_from,
         .parameters = tni_model_parameter_count(r->recipe->model),
-        .tokens_per_step = o->batch_size * o->seq_len * o->grad_accum,
+        .tokens_per_step = rows_of_a_step(r) * o->seq_len,
         .flops_per_token = s->compiled[r->training->first].plan->flops / tokens,
         .memory_bytes = tni_session_resident_bytes(s),
         .backend = s->device.name,
@@ -288,12 +298,12 @@ static tn_status finish(run *r, tni_metrics *m, tn_error *err)
 
     r->stopping |= result.stopping;
     r->progress.step++;
+    r->progress.rows += rows_of_a_step(r);
     r->progress.tokens += (int64_t)result.tokens;
     r->seconds += now() - r->mark;
     r->mark = now();
     r->steps++;
-    r->step_tokens += recipe->train.batch_size * recipe->train.seq_len *
-                      recipe->train.grad_accum;
+    r->step_tokens += rows_of_a_step(r) * recipe->train.seq_len;
     *m = (tni_metrics){.step = r->progress.step,
                        .loss = result.loss,
                        .auxiliary = result.auxiliary,
@@ -307,11 +317,8 @@ static tn_status finish(run *r, tni_metrics *m, tn_error *err)
 /* Epochs seen and the speed since the last report. */
 static void add_rates(const run *r, tni_metrics *m)
 {
-    const tni_train_options *o = &r->recipe->train;
     const int64_t windows = r->data.info.rows_per_epoch;
-    const double rows =
-        (double)r->progress.step * (double)(o->batch_size * o->grad_accum);
-    m->epoch = windows ? rows / (double)windows : 0.0;
+    m->epoch = windows ? (double)r->progress.rows / (double)windows : 0.0;
     m->steps_per_second = (double)r->steps / r->seconds;
     m->tokens_per_second = (double)r->step_tokens / r->seconds;
 }

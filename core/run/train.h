@@ -15,6 +15,7 @@
 /* What is known before step 1. */
 typedef struct tni_train_start {
     int64_t step; /* of the checkpoint taken up; 0: from the beginning */
+    int64_t max_steps;
     const char *resumed_from; /* NULL: from the beginning */
     int64_t parameters;
     int64_t tokens_per_step;

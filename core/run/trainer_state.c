@@ -56,11 +56,12 @@ tn_status tni_progress_write(const tni_training *t, const tni_progress *p,
                              const char *path, tn_error *err)
 {
     json_t *root = json_pack(
-        "{s:i, s:I, s:I, s:I, s:s, s:s, s:o, s:o}", "format", FORMAT, "step",
-        (json_int_t)p->step, "tokens", (json_int_t)p->tokens, "seed",
-        (json_int_t)t->recipe->seed, "backend", t->session->device.name,
-        "device", t->session->device.info.name, "cursor",
-        cursor_to_json(&p->cursor), "plugins", manifest(&t->recipe->reader));
+        "{s:i, s:I, s:I, s:I, s:I, s:s, s:s, s:o, s:o}", "format", FORMAT,
+        "step", (json_int_t)p->step, "rows", (json_int_t)p->rows, "tokens",
+        (json_int_t)p->tokens, "seed", (json_int_t)t->recipe->seed, "backend",
+        t->session->device.name, "device", t->session->device.info.name,
+        "cursor", cursor_to_json(&p->cursor), "plugins",
+        manifest(&t->recipe->reader));
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     if (!text)
@@ -119,6 +120,7 @@ tn_status tni_progress_read(const char *path, tni_progress *progress,
     if (!root)
         return tn_fail(err, TN_EFORMAT, "%s:%d: %s", path, why.line, why.text);
     const json_t *step = json_object_get(root, "step"),
+                 *rows = json_object_get(root, "rows"),
                  *tokens = json_object_get(root, "tokens");
     tn_status status = TN_OK;
     if (json_integer_value(json_object_get(root, "format")) != FORMAT)
@@ -133,6 +135,7 @@ tn_status tni_progress_read(const char *path, tni_progress *progress,
         status =
             read_cursor(json_object_get(root, "cursor"), path, &p.cursor, err);
     p.step = (int64_t)json_integer_value(step);
+    p.rows = json_is_integer(rows) ? (int64_t)json_integer_value(rows) : -1;
     p.tokens = (int64_t)json_integer_value(tokens);
     json_decref(root);
     if (status == TN_OK)

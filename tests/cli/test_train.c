@@ -251,6 +251,37 @@ static void a_copied_run_goes_on_where_it_lies(void **state)
     assert_true(program_exists(p, "run.1/step-00000004"));
 }
 
+/* A number of the last report on stdout. */
+static double last_report(const program *p, const char *key)
+{
+    const char *line = strrchr(p->out, '{');
+    assert_non_null(line);
+    json_t *root = json_loads(line, 0, NULL);
+    const double value = json_number_value(json_object_get(root, key));
+    json_decref(root);
+    return value;
+}
+
+static void an_epoch_counts_rows_whatever_the_batches(void **state)
+{
+    program *p = *state;
+    program_write(p, "e.yaml",
+                  "extends: c.yaml\n"
+                  "train: {max_steps: null, epochs: 1, eval_every: 0}\n"
+                  "checkpoint: {every: 0}\n");
+    assert_int_equal(RUN(p, "train", "-f", "e.yaml", "--batch-size", "1"), 0);
+    /* the last step of an epoch is filled up from the next one */
+    const double rows = last_report(p, "step") / last_report(p, "epoch");
+    assert_true(rows > 100);
+    assert_int_equal(RUN(p, "train", "-f", "e.yaml", "--max-steps", "30"), 0);
+    tn_assert_near(last_report(p, "epoch"), 2 * 30 / rows, 1e-6);
+    assert_int_equal(RUN(p, "train", "-f", "e.yaml", "--resume", "auto",
+                         "--batch-size", "4"),
+                     0);
+    tn_assert_near(last_report(p, "step"), 30 + (rows - 60) / 4, 1.5);
+    tn_assert_near(last_report(p, "epoch"), 1, 6 / rows);
+}
+
 static void a_full_disk_is_a_sentence(void **state)
 {
     program *p = *state;
@@ -292,6 +323,7 @@ int main(void)
         WITH_PROGRAM(a_closed_stdout_saves_as_a_signal_does),
         WITH_PROGRAM(killed_at_any_moment_it_resumes_bit_for_bit),
         WITH_PROGRAM(a_copied_run_goes_on_where_it_lies),
+        WITH_PROGRAM(an_epoch_counts_rows_whatever_the_batches),
         WITH_PROGRAM(a_full_disk_is_a_sentence),
         WITH_PROGRAM(mistakes_have_their_status_and_sentence),
     };
