@@ -217,10 +217,8 @@ static tn_status load(contents *c, const tni_safetensors *file,
         if (!t || t->rank != want->rank ||
             memcmp(t->shape, want->shape, t->rank * sizeof *t->shape) != 0)
             return tn_fail(err, TN_EINVALID,
-                           "%s: %s is missing or of another shape; a run "
-                           "resumes with the model and optimizer it was "
-                           "started with (to start anew from its weights use "
-                           "init.from)",
+                           "%s: %s is missing or of another "
+                           "shape; " TNI_RESUMES_WITH,
                            path, want->name);
         TN_TRY(tni_weights_put(c->session, file, t, c->places[i].arena,
                                c->places[i].offset, err));

@@ -59,6 +59,18 @@ tn_status tni_checkpoint_restore(tni_training *training, const char *path,
 tn_status tni_config_write(const tni_recipe *recipe, const char *path,
                            tn_error *err);
 
+/* ---- same_run.c ---- */
+
+/* How a sentence ends that refuses to go on from a checkpoint. */
+#define TNI_RESUMES_WITH                                                       \
+    "a run resumes with the model and optimizer it was started with (to "      \
+    "start anew from its weights use init.from)"
+
+/* TN_OK where the config in the checkpoint describes the recipe's model and
+ * optimizer plugins; TN_EINVALID with the key that differs. */
+tn_status tni_checkpoint_is_of(const tni_recipe *recipe, const char *folder,
+                               tn_error *err);
+
 /* ---- trainer_state.c ---- */
 
 tn_status tni_progress_write(const tni_training *training,

@@ -137,6 +137,7 @@ static tn_status start_weights(run *r, const char *resume_from, tn_error *err)
         return r->recipe->init_from
                    ? tni_weights_load(session, r->recipe->init_from, err)
                    : tni_weights_draw(session, err);
+    TN_TRY(tni_checkpoint_is_of(r->recipe, resume_from, err));
     TN_TRY(tni_checkpoint_restore(r->training, resume_from, &r->progress, err));
     TN_TRY(tni_data_restore(&r->data, &r->progress.cursor, err));
     if (r->progress.rows < 0) /* as if today's batch had been that of all */

@@ -307,6 +307,48 @@ static void another_runs_checkpoint_sets_this_run_aside(void **state)
     assert_false(exists(rig, "run/step-00000005"));
 }
 
+/* The sentence of a run that is taken up with one key changed. */
+static void refuses_to_resume(run_rig *rig, const char *set,
+                              const char *sentence)
+{
+    watch w = {.stop = 0};
+    tn_error err = TN_ERROR_NONE;
+    assert_int_equal(train(rig, SET(set), "auto", &w, &err), TN_EINVALID);
+    tn_assert_error_says(err, sentence);
+    tn_assert_error_says(err, "step-00000006/config.yaml:");
+    tn_assert_error_says(err, "init.from");
+}
+
+static void another_model_or_optimizer_is_refused(void **state)
+{
+    run_rig *rig = *state;
+    watch w = {.stop = 0};
+    must_train(rig, NULL, NULL, &w);
+    refuses_to_resume(rig, "model.layers[0].num_heads=4",
+                      "model.layers[0].num_heads: is 4, and 2 in ");
+    refuses_to_resume(rig, "model.layers[0].rope_theta=500",
+                      "model.layers[0].rope_theta: is 500, and 1.0e+04 in ");
+    refuses_to_resume(rig, "optimizer={plugin: lion, lr: 1.0e-3}",
+                      "is lion, and adamw in ");
+    assert_true(exists(rig, "run/step-00000006"));
+}
+
+/* The same written otherwise, and what may change. */
+static void what_is_no_other_model_is_resumed(void **state)
+{
+    run_rig *rig = *state;
+    watch w = {.stop = 0}, on = {.stop = 0};
+    must_train(rig, SET("train.max_steps=4"), NULL, &w);
+    must_train(rig,
+               SET("model.layers[0].rope_theta=1e4", "optimizer.lr=1.0e-3",
+                   "optimizer.weight_decay=0.5", "train.batch_size=4",
+                   "schedule={plugin: cosine, warmup_steps: 1}",
+                   "optimizer=[{match: \"*norm*\", plugin: adamw, lr: 0.1}, "
+                   "{match: \"*\", plugin: adamw, lr: 0.1}]"),
+               "auto", &on);
+    assert_int_equal(on.steps, 2);
+}
+
 static void a_slash_behind_the_folder_changes_nothing(void **state)
 {
     run_rig *rig = *state;
@@ -556,6 +598,8 @@ int main(void)
         WITH_RIG(a_run_that_left_reports_alone_is_set_aside),
         WITH_RIG(going_back_keeps_what_is_newer),
         WITH_RIG(another_runs_checkpoint_sets_this_run_aside),
+        WITH_RIG(another_model_or_optimizer_is_refused),
+        WITH_RIG(what_is_no_other_model_is_resumed),
         WITH_RIG(a_slash_behind_the_folder_changes_nothing),
         WITH_RIG(a_folder_belongs_to_one_process),
         WITH_RIG(a_full_disk_keeps_the_last_checkpoint),
