@@ -198,6 +198,18 @@ static void tell_start(const run *r, const char *resumed_from)
         r->observer->start(r->observer->to, &start);
 }
 
+/* Status 0 and no step look like a mistake, and may be one. */
+static void tell_end(const run *r)
+{
+    const tn_host *host = r->recipe->reader.host;
+    const int64_t last = r->recipe->train.max_steps;
+    if (r->progress.step > last && !r->ranks.rank)
+        host->log(host, TN_LOG_WARNING,
+                  "train.max_steps: %lld is below step %lld of the checkpoint; "
+                  "nothing is left to train",
+                  (long long)last, (long long)r->progress.step);
+}
+
 static int is_interrupted(const run *r)
 {
     return r->request->stop && *r->request->stop;
@@ -231,6 +243,7 @@ static tn_status open(run *r, tn_error *err)
     TN_TRY(agree(r, err));
     TN_TRY(tni_ranks_meet(&r->ranks, open_folder(r, resume_from, err), err));
     tell_start(r, resume_from);
+    tell_end(r);
     return TN_OK;
 }
 

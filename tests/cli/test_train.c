@@ -251,6 +251,20 @@ static void a_copied_run_goes_on_where_it_lies(void **state)
     assert_true(program_exists(p, "run.1/step-00000004"));
 }
 
+static void a_run_past_its_end_says_so(void **state)
+{
+    program *p = *state;
+    assert_int_equal(RUN(p, "train", "-f", "c.yaml", "--max-steps", "4"), 0);
+    assert_int_equal(
+        RUN(p, "train", "-f", "c.yaml", "--resume", "auto", "--max-steps", "4"),
+        0);
+    assert_null(strstr(p->err, "nothing is left"));
+    assert_int_equal(
+        RUN(p, "train", "-f", "c.yaml", "--resume", "auto", "--max-steps", "3"),
+        0);
+    assert_non_null(strstr(p->err, "max_steps: 3 is below step 4"));
+}
+
 /* A number of the last report on stdout. */
 static double last_report(const program *p, const char *key)
 {
@@ -323,6 +337,7 @@ int main(void)
         WITH_PROGRAM(a_closed_stdout_saves_as_a_signal_does),
         WITH_PROGRAM(killed_at_any_moment_it_resumes_bit_for_bit),
         WITH_PROGRAM(a_copied_run_goes_on_where_it_lies),
+        WITH_PROGRAM(a_run_past_its_end_says_so),
         WITH_PROGRAM(an_epoch_counts_rows_whatever_the_batches),
         WITH_PROGRAM(a_full_disk_is_a_sentence),
         WITH_PROGRAM(mistakes_have_their_status_and_sentence),
