@@ -229,15 +229,12 @@ tn_status tni_folder_remove(const char *path, tn_error *err)
 /* ------------------------------------------------------------------------ */
 /* Paths                                                                      */
 
-tn_status tni_path_set_aside(tni_arena *arena, const char *path,
-                             const char **now, tn_error *err)
+const char *tni_path_aside(tni_arena *arena, const char *path)
 {
     for (int i = 1;; i++) {
         const char *other = tni_arena_printf(arena, "%s.%d", path, i);
-        if (tni_path_exists(other))
-            continue;
-        *now = other;
-        return tni_file_rename(path, other, err);
+        if (!tni_path_exists(other))
+            return other;
     }
 }
 

@@ -44,9 +44,9 @@ tn_status tni_folder_sync(const char *path, tn_error *err);
 /* The folder and all below it; does not follow links. None there is fine. */
 tn_status tni_folder_remove(const char *path, tn_error *err);
 
-/* Rename to PATH.1, or PATH.2 ..., the first that is not there: *now. */
-tn_status tni_path_set_aside(tni_arena *arena, const char *path,
-                             const char **now, tn_error *err);
+/* PATH.1, or PATH.2 ..., the first that is not there: where what lies at `path`
+ * is set aside. */
+const char *tni_path_aside(tni_arena *arena, const char *path);
 
 int tni_path_exists(const char *path);
 int tni_path_is_folder(const char *path);

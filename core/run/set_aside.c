@@ -32,20 +32,10 @@ static tn_status reached(const char *dir, int64_t *step, tn_error *err)
     return status;
 }
 
-/* NAME.1, NAME.2 ...: the first that is free. */
-static const char *name_aside(tni_arena *arena, const char *dir)
-{
-    for (int i = 1;; i++) {
-        const char *other = tni_arena_printf(arena, "%s.%d", dir, i);
-        if (!tni_path_exists(other))
-            return other;
-    }
-}
-
 tn_status tni_run_set_aside(const tni_reader *reader, const char *dir,
                             int *lock, tn_error *err)
 {
-    const char *other = name_aside(reader->arena, dir);
+    const char *other = tni_path_aside(reader->arena, dir);
     int64_t step;
     TN_TRY(reached(dir, &step, err));
     if (step < 0)
@@ -82,7 +72,7 @@ tn_status tni_run_set_newer_aside(const tni_reader *reader, const char *dir,
                                   int64_t step, tn_error *err)
 {
     tni_arena *arena = reader->arena;
-    const char *other = name_aside(arena, dir);
+    const char *other = tni_path_aside(arena, dir);
     const int64_t *steps;
     size_t count;
     TN_TRY(tni_checkpoint_steps(arena, dir, &steps, &count, err));
