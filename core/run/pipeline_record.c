@@ -234,13 +234,13 @@ tn_status tni_pipeline_set_aside(const tni_pipeline *p,
                                  const tni_pipeline_stage *s, tn_error *err)
 {
     const tn_host *host = p->reader.host;
-    const char *now = tni_path_aside(p->reader.arena, s->output);
     if (!tni_path_is_folder(s->output) || is_in(p->dir, s->output))
         return TN_OK;
     for (uint32_t i = 0; i < p->stage_count; i++)
         if (&p->stages[i] != s && p->stages[i].output &&
             is_in(p->stages[i].output, s->output))
             return TN_OK;
+    const char *now = tni_path_aside(p->reader.arena, s->output);
     TN_TRY(tni_file_rename(s->output, now, err));
     host->log(host, TN_LOG_INFO,
               "%s was made by stage %s in another way; it is now %s", s->output,
