@@ -206,9 +206,10 @@ static void move_rows(tile_state *s, int64_t from, int64_t n)
         /* read through `at` only; its type serves rows that are written */
         float *here = (float *)(uintptr_t)(s->base[i] + bytes * from);
         float *row = s->rows + (int64_t)p->slot_place[in->slot] * TILE;
-        if (!whole)
+        const int in_place = whole && !in->kept;
+        if (!in_place)
             memcpy(row, here, (size_t)(n * bytes));
-        s->at[in->slot] = whole ? here : row;
+        s->at[in->slot] = in_place ? here : row;
         if (in->some_rows)
             s->at[in->slot] = ISA(tile_some_rows)(s, in, here, row, from, n);
     }

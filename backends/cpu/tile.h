@@ -59,6 +59,7 @@ typedef struct tile_input {
     int64_t stride[TN_MAX_RANK]; /* of the merged axes, in elements */
     uint8_t slot;                /* dense: the moving row, of f32 or bf16 */
     uint8_t some_rows, uses;     /* dense: rows are 0 where that input is */
+    uint8_t kept; /* dense: read from a copy, for outputs are stored there */
 } tile_input;
 
 typedef struct tile_output {

@@ -324,6 +324,28 @@ static void allocate_registers(allocation *a)
         p->out[o].slot = a->slot[a->program->output[o]];
 }
 
+static int is_output(const tile_program *p, const tile_input *in)
+{
+    for (uint32_t o = 0; o < p->output_count; o++)
+        if (p->out[o].slot == in->slot)
+            return 1;
+    return 0;
+}
+
+/* Outputs are stored in turn: one that is an input as it is would find in its
+ * tensor what another has stored there. */
+static void keep_inputs(tile_program *p)
+{
+    for (uint32_t i = 0; i < p->input_count; i++) {
+        tile_input *in = &p->in[i];
+        if (!in->dense || !is_output(p, in))
+            continue;
+        for (uint32_t o = 0; o < p->output_count; o++)
+            in->kept |=
+                p->out[o].slot != in->slot && overlaps(p, &p->out[o], in);
+    }
+}
+
 tn_status ISA(tile_compile)(cpu_compiler *c, const tn_plan_node *node,
                             const tn_program *program, const tn_operand *space,
                             const tn_operand *outputs, tile_program *p,
@@ -362,6 +384,7 @@ tn_status ISA(tile_compile)(cpu_compiler *c, const tn_plan_node *node,
     allocation a = {.program = &ordered, .p = p};
     find_last_uses(&a);
     allocate_registers(&a);
+    keep_inputs(p);
     ISA(tile_find_only)(p);
     ISA(tile_generate)(c, p);
     p->spread_row = (uint8_t)p->row_count++;

@@ -2,6 +2,7 @@
  * test_map.c - machine code for element-wise programs computes what their
  * interpreter does, to the bit.
  */
+#include "bf16.h"
 #include "cpu_bench.h"
 
 enum {
@@ -337,6 +338,79 @@ static void code_does_so_where_it_calls_for_memory_early(void **state)
         expect_equal_outcomes(compute_far, 2, "avx512");
 }
 
+/* ---- in place ---- */
+
+enum {
+    PLACED = 1024 + 77
+}; /* two whole tiles, and one that ends in a vector */
+
+static void fill_numbers(const tn_operand *o, char *memory, int modulus)
+{
+    float *x = (float *)(void *)(memory + o->offset);
+    uint16_t *half = (uint16_t *)(void *)x;
+    for (int i = 0; i < PLACED; i++)
+        if (o->dtype == TN_BF16)
+            half[i] = to_bf16((float)(i % modulus));
+        else
+            x[i] = (float)(i % modulus);
+}
+
+static float number_of(const tn_operand *o, const char *memory, int i)
+{
+    const char *at = memory + o->offset;
+    return o->dtype == TN_BF16
+               ? from_bf16(((const uint16_t *)(const void *)at)[i])
+               : ((const float *)(const void *)at)[i];
+}
+
+/* -x where x was, x where y was, and y and x + y elsewhere: whatever is stored
+ * first, the others are not to read it. */
+static void expect_outputs_in_place(const char *options, tn_dtype dtype,
+                                    uint32_t outputs)
+{
+    const tn_map_attr attr = {
+        .program = {.input_count = 2,
+                    .output_count = (uint8_t)outputs,
+                    .instruction_count = 4,
+                    .output = {2, 0, 1, 3},
+                    .instruction = {{TN_MAP_INPUT, 0, 0, 0},
+                                    {TN_MAP_INPUT, 1, 0, 0},
+                                    {TN_MAP_NEG, 0, 0, 0},
+                                    {TN_MAP_ADD, 0, 1, 0}}}};
+    bench t;
+    bench_open(&t, options);
+    for (int i = 0; i < 2; i++)
+        bench_in(&t, dtype, 1, (int64_t[]){PLACED});
+    for (uint32_t o = 0; o < outputs; o++)
+        bench_out(&t, dtype, 1, (int64_t[]){PLACED});
+    t.out[0].offset = t.in[0].offset;
+    t.out[1].offset = t.in[1].offset;
+    fill_numbers(&t.in[0], t.memory, 16);
+    fill_numbers(&t.in[1], t.memory, 7);
+    bench_run(&t, TN_OP_MAP, &attr);
+    for (int i = 0; i < PLACED; i++) {
+        const float x = (float)(i % 16), y = (float)(i % 7);
+        const float want[] = {-x, x, y, x + y};
+        for (uint32_t o = 0; o < outputs; o++)
+            if (number_of(&t.out[o], t.memory, i) != want[o])
+                fail_msg("%s, %u outputs: element %d of output %u", options,
+                         outputs, i, o);
+    }
+    bench_close(&t);
+}
+
+static void an_input_is_read_before_outputs_take_its_place(void **state)
+{
+    (void)state;
+    static const char *const options[] = {
+        "{vectors: avx2}", "{vectors: avx2, jit: false}", "{}", "{jit: false}"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        for (uint32_t outputs = 2; outputs <= 4; outputs++) {
+            expect_outputs_in_place(options[i], TN_F32, outputs);
+            expect_outputs_in_place(options[i], TN_BF16, outputs);
+        }
+}
+
 /* ---- rows that count ---- */
 
 /* y = x + select(uses, g, 0), uses a number for each row, some of them 0. What
@@ -538,6 +612,7 @@ int main(void)
         cmocka_unit_test(code_computes_what_the_interpreter_does),
         cmocka_unit_test(code_does_so_for_every_upper_half_of_a_float),
         cmocka_unit_test(code_does_so_where_it_calls_for_memory_early),
+        cmocka_unit_test(an_input_is_read_before_outputs_take_its_place),
         cmocka_unit_test(rows_without_uses_are_zeros),
         cmocka_unit_test(reductions_of_rows_without_uses_are_those_of_zeros),
         cmocka_unit_test(elements_that_differ_by_more_than_the_row_all_count),
