@@ -216,8 +216,8 @@ static double price(const product *p, const gemm_order *order, int64_t m,
                     b * (order->copies_b ? COPIED : READ));
 }
 
-/* m * n = slices, powers of two, so that the largest is the cheapest; 0 where c
- * is too small. Powers are summed over whole parts. */
+/* m by n slices, as many as `slices` holds, so that the largest is the
+ * cheapest; 0 where c is too small. Powers are summed over whole parts. */
 static int split(product *p, int64_t slices)
 {
     const gemm_order order =
@@ -227,7 +227,8 @@ static int split(product *p, int64_t slices)
     const int64_t most_m = cpu_parts(p->M, m_step);
     const int64_t most_n = cpu_parts(p->N, n_step);
     double least = (double)INFINITY;
-    for (int64_t m = 1, n = slices; m <= slices; m *= 2, n /= 2) {
+    for (int64_t m = 1; m <= slices; m++) {
+        const int64_t n = slices / m;
         const int64_t rows = cpu_parts(most_m, m) * m_step;
         const int64_t columns = cpu_parts(most_n, n) * n_step;
         const double cost = price(p, &order, rows, columns);
@@ -243,11 +244,10 @@ static int split(product *p, int64_t slices)
 static void choose_slices(product *p, uint32_t threads)
 {
     const double flops = 2.0 * (double)p->M * (double)p->N * (double)p->K;
-    int64_t slices = 1;
-    while (slices < threads && flops >= 2.0 * slice_flops * (double)slices)
-        slices *= 2;
+    int64_t slices =
+        cpu_max(1, (int64_t)fmin((double)threads, flops / slice_flops));
     while (!split(p, slices))
-        slices /= 2;
+        slices--;
 }
 
 static int64_t few_columns(const product *p, uint32_t threads)

@@ -28,7 +28,7 @@ static inline void expect_same_bits_for_any_threads(described make,
 {
     float *want = NULL;
     size_t count = 0;
-    for (int threads = 1; threads <= 4; threads++) {
+    for (int threads = 1; threads <= 6; threads++) {
         char options[64];
         snprintf(options, sizeof options, "{threads: %d, vectors: %s}", threads,
                  vectors);

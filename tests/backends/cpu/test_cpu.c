@@ -6,7 +6,9 @@
  * this backend cuts its work: several slices of a product, large tables,
  * reductions in stages, blocks of attention.
  */
+#include "bf16.h"
 #include "cpu_bits.h"
+#include "exec.h"
 
 /* ---- products ---- */
 
@@ -41,10 +43,55 @@ static void a_product_in_slices_is_the_product(void **state)
     bench_close(&t);
 }
 
+static uint16_t *add_half(bench *t, int64_t rows, int64_t columns,
+                          uint32_t seed)
+{
+    const int64_t count = rows * columns;
+    float *drawn = malloc((size_t)count * sizeof *drawn);
+    uint16_t *x = bench_in(t, TN_BF16, 2, (int64_t[]){rows, columns});
+    bench_fill(drawn, count, 1.0f, seed);
+    round_to_bf16(drawn, x, count);
+    free(drawn);
+    return x;
+}
+
+static void make_half_product(bench *t)
+{
+    add_half(t, M, K, 1);
+    add_half(t, K, N, 2);
+    bench_out(t, TN_F32, 2, (int64_t[]){M, N});
+    bench_run(t, TN_OP_MATMUL, NULL);
+}
+
 static void a_product_has_the_same_bits_for_any_threads(void **state)
 {
     (void)state;
     same_bits(make_product);
+    same_bits(make_half_product);
+}
+
+static int64_t slices_of_a_large_product(int threads)
+{
+    char options[48];
+    tn_error err = TN_ERROR_NONE;
+    bench t;
+    snprintf(options, sizeof options, "{threads: %d, vectors: avx2}", threads);
+    bench_open(&t, options);
+    bench_in(&t, TN_F32, 2, (int64_t[]){1024, 1024});
+    bench_in(&t, TN_F32, 2, (int64_t[]){1024, 4096});
+    bench_out(&t, TN_F32, 2, (int64_t[]){1024, 4096});
+    tn_assert_ok_err(bench_compile(&t, TN_OP_MATMUL, NULL, &err), err);
+    const int64_t slices = t.exec->steps[0].tasks;
+    t.rig->backend->exec_free(t.rig->device, t.exec);
+    bench_close(&t);
+    return slices;
+}
+
+static void a_product_has_a_slice_for_each_thread(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 12; threads++)
+        assert_int_equal(slices_of_a_large_product(threads), threads);
 }
 
 /* ---- reductions ---- */
@@ -406,6 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_product_in_slices_is_the_product),
         cmocka_unit_test(a_product_has_the_same_bits_for_any_threads),
+        cmocka_unit_test(a_product_has_a_slice_for_each_thread),
         cmocka_unit_test(long_sums_keep_float_accuracy),
         cmocka_unit_test(reductions_have_the_same_bits_for_any_threads),
         cmocka_unit_test(a_large_gradient_is_zero_but_for_its_rows),
