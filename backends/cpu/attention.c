@@ -288,9 +288,10 @@ static void finish(const attention *a, const lanes *l, const online *n,
 {
     float inverse[ATTENTION_LANES] = {0};
     for (int64_t i = 0; i < l->count; i++) {
-        const int sees = n->l[i] != 0.0f; /* so that NaN stays NaN */
+        const int64_t t = l->first + i;
+        const int sees = attention_sees(a, b, t);
         inverse[i] = sees ? 1.0f / n->l[i] : 0.0f;
-        a->lse[(b * a->H + h) * a->T + l->first + i] =
+        a->lse[(b * a->H + h) * a->T + t] =
             sees ? n->m[i] + logf(n->l[i]) : 0.0f;
     }
     for (int64_t e = 0; e < a->E; e++)
@@ -381,24 +382,13 @@ static gemm_any head_of(const vectors *x, int64_t b, int64_t t, int64_t h,
                    column);
 }
 
-/* Keys that token t, of row `row`, sees: the first, and how many. */
-static int64_t seen(const attention *a, int64_t row, int64_t t, int64_t *first)
-{
-    const int64_t p = a->positions ? a->positions[row] : t;
-    const int64_t to = p < 0 ? 0 : a->causal ? cpu_min(a->S, p + 1) : a->S;
-    const int64_t near = a->window > 0 ? cpu_max(0, p - a->window + 1) : 0;
-    const int64_t own = a->firsts ? a->firsts[row] : 0;
-    *first = cpu_min(cpu_max(near, own), to);
-    return to - *first;
-}
-
 /* Query heads [h, h + heads) of one kv head at (b, t), at most four. */
 static void few_heads(const attention *a, cpu_worker *w, int64_t b, int64_t t,
                       int64_t h, int64_t heads)
 {
     const int64_t g = h / a->heads, row = b * a->T + t;
     int64_t from;
-    const int64_t keys = seen(a, row, t, &from);
+    const int64_t keys = attention_seen(a, row, t, &from);
     const gemm_any q = head_of(&a->q, b, t, h, a->q.head, 1);
     const gemm_any k = head_of(&a->k, b, from, g, 1, a->k.row);
     const gemm_any v = head_of(&a->v, b, from, g, a->v.row, 1);

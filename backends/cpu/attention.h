@@ -71,6 +71,26 @@ typedef struct attention {
     uint32_t causal;
 } attention;
 
+/* Keys that token t, of row `row`, sees: the first, and how many. */
+static inline int64_t attention_seen(const attention *a, int64_t row, int64_t t,
+                                     int64_t *first)
+{
+    const int64_t p = a->positions ? a->positions[row] : t;
+    const int64_t to = p < 0 ? 0 : a->causal ? cpu_min(a->S, p + 1) : a->S;
+    const int64_t near = a->window > 0 ? cpu_max(0, p - a->window + 1) : 0;
+    const int64_t own = a->firsts ? a->firsts[row] : 0;
+    *first = cpu_min(cpu_max(near, own), to);
+    return to - *first;
+}
+
+/* A sum of 0 says less: it is that of scores of -infinity too, whose output is
+ * not a number. */
+static inline int attention_sees(const attention *a, int64_t b, int64_t t)
+{
+    int64_t first;
+    return attention_seen(a, b * a->T + t, t, &first) > 0;
+}
+
 /* Queries [first, first + count) of batch b as lanes. */
 typedef struct lanes {
     int64_t first, count, padded; /* padded: count in whole vectors */

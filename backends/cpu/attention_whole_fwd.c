@@ -186,7 +186,7 @@ static void finish(const attention *a, unit *u, int64_t b)
     const int64_t width = 2 * whole_width(a->E), row = b * a->T + l->first;
     float *lse = a->lse + (b * a->H + u->head) * a->T + l->first;
     for (int64_t i = 0; i < l->count; i++) {
-        const int sees = u->sum[i] != 0.0f; /* so that NaN stays NaN */
+        const int sees = attention_sees(a, b, l->first + i);
         const vf inverse = v_set(sees ? 1.0f / u->sum[i] : 0.0f);
         float *o = u->o + i * width;
         for (int64_t e = 0; e < width; e += VW)

@@ -287,6 +287,62 @@ static void what_is_not_finite_stays_so(void **state)
     }
 }
 
+enum { HIDDEN = 1, BEFORE = 3 }; /* rows that see nothing */
+
+static void add_equal(bench *t, tn_dtype dtype, int64_t rows, float value)
+{
+    const int64_t width = 16;
+    void *at = bench_in(t, dtype, 4, (int64_t[]){1, rows, 1, width});
+    for (int64_t i = 0; i < rows * width; i++)
+        if (dtype == TN_BF16)
+            ((uint16_t *)at)[i] = to_bf16(value);
+        else
+            ((float *)at)[i] = value;
+}
+
+/* q k^T passes what f32 holds, below. */
+static void expect_no_numbers(const char *options, tn_dtype dtype, int64_t rows,
+                              float q)
+{
+    const tn_attention_attr attr = {0};
+    bench t;
+    bench_open(&t, options);
+    add_equal(&t, dtype, rows, q);
+    add_equal(&t, dtype, rows, -1e20f);
+    add_equal(&t, dtype, rows, 1.0f);
+    int32_t *position = bench_in(&t, TN_I32, 2, (int64_t[]){1, rows});
+    int32_t *first = bench_in(&t, TN_I32, 2, (int64_t[]){1, rows});
+    for (int32_t i = 0; i < rows; i++) {
+        position[i] = i == HIDDEN ? -1 : i;
+        first[i] = i == BEFORE ? BEFORE + 1 : 0;
+    }
+    const float *o = bench_out(&t, TN_F32, 4, (int64_t[]){1, rows, 1, 16});
+    const float *lse = bench_out(&t, TN_F32, 3, (int64_t[]){1, 1, rows});
+    bench_run(&t, TN_OP_ATTENTION, &attr);
+    for (int64_t i = 0; i < rows; i++) {
+        const int sees = i != HIDDEN && i != BEFORE;
+        assert_int_equal(!isfinite(lse[i]), sees);
+        assert_true(sees || lse[i] == 0.0f);
+        for (int64_t e = i * 16; e < (i + 1) * 16; e++)
+            assert_true(sees ? isnan(o[e]) : o[e] == 0.0f);
+    }
+    bench_close(&t);
+}
+
+static void scores_of_minus_infinity_are_not_taken_for_none(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"{vectors: avx2}", "{}",
+                                          "{bf16: widened}",
+                                          "{vectors: avx2, bf16: integers}"};
+    for (size_t k = 0; k < sizeof options / sizeof *options; k++)
+        for (int64_t rows = 4; rows <= 100; rows += 32) {
+            expect_no_numbers(options[k], TN_F32, rows, 1e20f);
+            expect_no_numbers(options[k], TN_F32, rows, INFINITY);
+            expect_no_numbers(options[k], TN_BF16, rows, 1e20f);
+        }
+}
+
 /* ---- threads ---- */
 
 static void make_forward(bench *t)
@@ -315,6 +371,7 @@ int main(void)
         cmocka_unit_test(gradients_of_any_size_keep_their_bits),
         cmocka_unit_test(what_a_query_does_not_see_changes_no_bit),
         cmocka_unit_test(what_is_not_finite_stays_so),
+        cmocka_unit_test(scores_of_minus_infinity_are_not_taken_for_none),
         cmocka_unit_test(threads_change_no_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
