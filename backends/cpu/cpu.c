@@ -4,6 +4,7 @@
  * The face of the folder. In the order in which things happen:
  *
  *     probe.c           what this processor can do
+ *     available.c       how much memory there is for us
  *     compile.c         a plan to a list of steps and barriers
  *     run.c             all threads walk that list
  *     kernels.h         which file computes which op; compiled twice, for AVX2
@@ -54,11 +55,6 @@ static const tn_option options[] = {
 
 /* ---- devices ---- */
 
-static int64_t free_memory(void)
-{
-    return (int64_t)sysconf(_SC_AVPHYS_PAGES) * (int64_t)sysconf(_SC_PAGESIZE);
-}
-
 /* VPDPWSSD is AVX-512 VNNI's; in AVX2 kernels AVX-VNNI's, or two instructions
  * of AVX2. Those two of AVX-512 would be no faster than f32. */
 static int has_integers(const cpu_features *f)
@@ -92,7 +88,7 @@ static tn_status cpu_probe(const tn_host *host, uint32_t index,
     cpu_features f;
     cpu_detect(&f);
     info->score = f.avx2 ? 100 : 0;
-    info->memory_bytes = free_memory();
+    info->memory_bytes = cpu_available_memory("");
     info->threads = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
     snprintf(info->name, sizeof info->name, "%s%s", f.brand,
              f.avx512 ? ", AVX-512"
@@ -210,7 +206,7 @@ static void cpu_caps(const tn_device *d, tn_backend_caps *caps)
     caps->flags = TN_UNIFIED_MEMORY | TN_READS_FIRST;
     caps->map_inputs = TN_MAP_MAX_INPUTS;
     caps->map_instructions = TN_MAP_MAX_INSTRUCTIONS;
-    caps->memory_bytes = free_memory();
+    caps->memory_bytes = cpu_available_memory("");
 }
 
 static uint32_t cpu_supports(const tn_device *d, const tn_plan_node *node)

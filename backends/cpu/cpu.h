@@ -157,6 +157,10 @@ struct tn_device {
 int cpu_take_memory(tn_buffer *b, int64_t bytes);
 void cpu_give_memory(tn_buffer *b);
 
+/* available.c: bytes that this process may still take, by the system's files
+ * below `root`, which is "" but in tests. */
+int64_t cpu_available_memory(const char *root);
+
 /* compile.c and run.c */
 tn_status cpu_compile(tn_device *device, const tn_plan *plan,
                       tn_buffer *const arenas[TN_ARENA_COUNT], tn_exec **exec,
