@@ -319,13 +319,18 @@ static int64_t work_of(const tn_exec *x)
            ((x->shared_bytes + 127) & ~(int64_t)127);
 }
 
-/* Execs run one after the other, so the largest has room for all. */
+/* Execs run one after the other, so the largest has room for all. Where there
+ * is none for this one, the others keep theirs. */
 static int make_room(tn_device *device, int64_t bytes)
 {
+    tn_buffer larger;
     if (bytes <= device->work.bytes)
         return 1;
+    if (!cpu_take_memory(&larger, bytes))
+        return 0;
     cpu_give_memory(&device->work);
-    return cpu_take_memory(&device->work, bytes);
+    device->work = larger;
+    return 1;
 }
 
 static tn_status allocate(cpu_compiler *c, tn_error *err)

@@ -261,6 +261,34 @@ static void profile_adds_seconds_per_node(void **state)
     bench_close(&t);
 }
 
+/* ---- memory ---- */
+
+static void a_plan_without_room_leaves_others_theirs(void **state)
+{
+    (void)state;
+    const tn_attention_attr attr = {0};
+    const int64_t shape[] = {1, 1, 1, 8}, too_many = (int64_t)1 << 43;
+    tn_error err = TN_ERROR_NONE;
+    bench t;
+    bench_open(&t, "{threads: 1}");
+    for (int i = 0; i < 3; i++)
+        bench_fill(bench_in(&t, TN_F32, 4, shape), 8, 1.0f, (uint32_t)i);
+    const float *v = (const float *)(void *)(t.memory + t.in[2].offset);
+    const float *o = bench_out(&t, TN_F32, 4, shape);
+    bench_out(&t, TN_F32, 3, shape);
+    tn_assert_ok_err(bench_compile(&t, TN_OP_ATTENTION, &attr, &err), err);
+    tn_exec *small = t.exec;
+    t.in[1].shape[1] = t.in[2].shape[1] = too_many;
+    assert_int_equal(bench_compile(&t, TN_OP_ATTENTION, &attr, &err),
+                     TN_ENOMEM);
+    tn_assert_error_says(err, "no memory to compile plan bench");
+    t.in[1].shape[1] = t.in[2].shape[1] = 1;
+    tn_assert_ok_err(t.rig->backend->run(t.rig->device, small, 0, &err), err);
+    assert_memory_equal(o, v, 8 * sizeof *o);
+    t.rig->backend->exec_free(t.rig->device, small);
+    bench_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +303,7 @@ int main(void)
         cmocka_unit_test(buffers_are_aligned_and_zero),
         cmocka_unit_test(probe_names_the_processor_and_ends_after_it),
         cmocka_unit_test(profile_adds_seconds_per_node),
+        cmocka_unit_test(a_plan_without_room_leaves_others_theirs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
