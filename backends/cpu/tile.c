@@ -246,6 +246,8 @@ static void store_i32(int32_t *to, const float *from, size_t mask, int64_t n)
     int64_t i = 0;
     for (; i + VW <= n; i += VW)
         i_store(to + i, v_to_i(v_load(from + ((size_t)i & mask))));
+    if (i == n)
+        return;
     int32_t last[VW];
     i_store(last, v_to_i(v_load(from + ((size_t)i & mask))));
     memcpy(to + i, last, (size_t)(n - i) * sizeof *to);
