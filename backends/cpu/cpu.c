@@ -37,7 +37,8 @@ enum { BF16_AUTO, BF16_WIDENED, BF16_PAIRS, BF16_INTEGERS };
 
 static const tn_option options[] = {
     TN_OPTION_INT(cpu_options, threads, 0, 0, 1024,
-                  "threads to compute with; 0 is one for each core"),
+                  "threads to compute with; 0 is one for each logical "
+                  "processor the process may use"),
     TN_OPTION_ENUM(cpu_options, vectors, "auto|avx2|avx512", VECTORS_AUTO,
                    "which instructions to use; auto takes the widest"),
     TN_OPTION_BOOL(cpu_options, native, 1,

@@ -15,10 +15,12 @@
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "base/threads.h"
 
+#include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -183,11 +185,65 @@ void tni_pool_destroy(tn_pool *pool)
     free(pool);
 }
 
-uint32_t tni_core_count(void)
+/* cpu.max of a control group (version 2): so many microseconds, or the word
+ * max, in each period. */
+static uint32_t quota_of(const char *root, const char *group)
+{
+    char path[2 * PATH_MAX];
+    unsigned long quota = 0, period = 0;
+    snprintf(path, sizeof path, "%s/sys/fs/cgroup%s/cpu.max", root, group);
+    FILE *f = fopen(path, "re");
+    const int found = f ? fscanf(f, "%lu %lu", &quota, &period) : 0;
+    if (f)
+        fclose(f);
+    if (found != 2 || quota == 0 || period == 0)
+        return UINT32_MAX;
+    const unsigned long cores = (quota - 1) / period + 1;
+    return cores < UINT32_MAX ? (uint32_t)cores : UINT32_MAX;
+}
+
+/* This process's group of the one hierarchy, from "/" on. */
+static void find_group(const char *root, char group[PATH_MAX])
+{
+    char path[PATH_MAX], line[PATH_MAX];
+    group[0] = '\0';
+    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
+    FILE *f = fopen(path, "re");
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, "0::", 3) == 0)
+            snprintf(group, PATH_MAX, "%.*s", (int)strcspn(line + 3, "\n"),
+                     line + 3);
+    if (f)
+        fclose(f);
+}
+
+/* From the group outwards. */
+uint32_t tni_core_quota(const char *root)
+{
+    char group[PATH_MAX];
+    uint32_t least = UINT32_MAX;
+    find_group(root, group);
+    for (char *end = group; end;) {
+        const uint32_t cores = quota_of(root, group);
+        least = cores < least ? cores : least;
+        end = strrchr(group, '/');
+        if (end)
+            *end = '\0';
+    }
+    return least;
+}
+
+static uint32_t allowed_processors(void)
 {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         return (uint32_t)CPU_COUNT(&set);
     const long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 ? (uint32_t)online : 1;
+}
+
+uint32_t tni_core_count(void)
+{
+    const uint32_t allowed = allowed_processors(), quota = tni_core_quota("");
+    return allowed < quota ? allowed : quota;
 }

@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "base/file.h"
+
 enum { THREADS = 3, ROUNDS = 2000 };
 
 typedef struct {
@@ -108,6 +110,38 @@ static void zero_means_one_thread_per_core(void **state)
     tni_pool_destroy(pool);
 }
 
+static void lay(const char *root, const char *folder, const char *name,
+                const char *text)
+{
+    char path[512];
+    tn_error err = TN_ERROR_NONE;
+    snprintf(path, sizeof path, "%s/%s", root, folder);
+    tn_assert_ok_err(tni_folder_make(path, &err), err);
+    snprintf(path, sizeof path, "%s/%s/%s", root, folder, name);
+    tn_assert_ok_err(tni_file_replace(path, text, strlen(text), &err), err);
+}
+
+/* docker --cpus=1.5, within a group that has more and then less. */
+static void a_quota_of_time_is_so_many_cores(void **state)
+{
+    (void)state;
+    char root[] = "/tmp/tenon-threads-XXXXXX";
+    tn_error err = TN_ERROR_NONE;
+    assert_non_null(mkdtemp(root));
+    assert_int_equal(tni_core_quota(root), UINT32_MAX);
+    lay(root, "proc/self", "cgroup", "1:cpu:/other\n0::/jobs/mine\n");
+    assert_int_equal(tni_core_quota(root), UINT32_MAX);
+    lay(root, "sys/fs/cgroup/jobs/mine", "cpu.max", "max 100000\n");
+    assert_int_equal(tni_core_quota(root), UINT32_MAX);
+    lay(root, "sys/fs/cgroup/jobs/mine", "cpu.max", "150000 100000\n");
+    assert_int_equal(tni_core_quota(root), 2);
+    lay(root, "sys/fs/cgroup/jobs", "cpu.max", "300000 100000\n");
+    assert_int_equal(tni_core_quota(root), 2);
+    lay(root, "sys/fs/cgroup/jobs", "cpu.max", "50000 100000\n");
+    assert_int_equal(tni_core_quota(root), 1);
+    tn_assert_ok_err(tni_folder_remove(root, &err), err);
+}
+
 static void an_absurd_count_is_refused(void **state)
 {
     (void)state;
@@ -126,6 +160,7 @@ int main(void)
         cmocka_unit_test(waiting_threads_use_no_processor),
         cmocka_unit_test(a_pool_of_one_is_the_caller),
         cmocka_unit_test(zero_means_one_thread_per_core),
+        cmocka_unit_test(a_quota_of_time_is_so_many_cores),
         cmocka_unit_test(an_absurd_count_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
