@@ -123,8 +123,15 @@ static double score(const attention *a, row r, int64_t j)
     return a->cap > 0.0 ? a->cap * tanh(u / a->cap) : u;
 }
 
-/* Scores of a row into s[], -infinity where it does not look; their lse, or
- * -infinity where it sees nothing. */
+static int is_blind(const attention *a, row r)
+{
+    for (int64_t j = 0; j < a->keys; j++)
+        if (sees(a, r, j))
+            return 0;
+    return 1;
+}
+
+/* Scores of a row into s[], -infinity where it does not look; their lse. */
 static double score_row(const attention *a, row r, double *s)
 {
     double top = -(double)INFINITY, sum = 0.0;
@@ -132,8 +139,6 @@ static double score_row(const attention *a, row r, double *s)
         s[j] = sees(a, r, j) ? score(a, r, j) : -(double)INFINITY;
         top = fmax(top, s[j]);
     }
-    if (isinf(top))
-        return top;
     for (int64_t j = 0; j < a->keys; j++)
         sum += exp(s[j] - top);
     return top + log(sum);
@@ -147,7 +152,7 @@ int64_t ref_attention_scratch(const ref_node *n)
 static void attend(const attention *a, row r, double *s)
 {
     const double lse = score_row(a, r, s);
-    const int blind = isinf(lse);
+    const int blind = is_blind(a, r);
     const int64_t to = query_at(a, r, a->value_size);
     for (int64_t e = 0; e < a->value_size; e++) {
         double o = 0.0;

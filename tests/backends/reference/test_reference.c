@@ -521,6 +521,30 @@ static void attention_weighs_the_keys_it_sees(void **state)
     teardown(&t);
 }
 
+/* Row 0 sees scores of -infinity, row 1 those of infinity, row 2 none. */
+static void scores_that_are_not_finite_are_not_taken_for_none(void **state)
+{
+    const tn_attention_attr attr = {.scale = 1.0, .bidirectional = 1};
+    const double inf = (double)INFINITY;
+    bench t;
+    (void)state;
+    setup(&t, TN_OP_ATTENTION, &attr);
+    input_f64(&t, VALUES(-inf, inf, 1), SHAPE(1, 3, 1, 1));
+    input_f64(&t, VALUES(1, 2), SHAPE(1, 2, 1, 1));
+    input_f64(&t, VALUES(4, 8), SHAPE(1, 2, 1, 1));
+    input_i32(&t, (const int32_t[]){0, 1, -1}, SHAPE(1, 3));
+    const double *o = output(&t, TN_F64, SHAPE(1, 3, 1, 1));
+    const double *lse = output(&t, TN_F64, SHAPE(1, 1, 3));
+    must_run(&t);
+    for (int i = 0; i < 2; i++) {
+        assert_true(isnan(o[i]));
+        assert_true(isnan(lse[i]));
+    }
+    expect(o + 2, VALUES(0), 1);
+    expect(lse + 2, VALUES(0), 1);
+    teardown(&t);
+}
+
 /* Logits (0, log 3) and target 1: nll = log 4 - log 3; dz = (1/4, 3/4 - 1).
  * The second row is ignored. */
 static void loss_ignores_minus_one(void **state)
@@ -619,6 +643,7 @@ int main(void)
         cmocka_unit_test(rms_norm_divides_by_the_root_mean_square),
         cmocka_unit_test(rope_pairs_halves_or_neighbours),
         cmocka_unit_test(attention_weighs_the_keys_it_sees),
+        cmocka_unit_test(scores_that_are_not_finite_are_not_taken_for_none),
         cmocka_unit_test(loss_ignores_minus_one),
         cmocka_unit_test(every_op_that_computes_has_a_kernel),
         cmocka_unit_test(compile_names_an_op_without_kernel),
