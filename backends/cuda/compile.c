@@ -174,18 +174,29 @@ static tn_status check_grid(const gpu_compiler *c, const gpu_grid *grid,
     return TN_OK;
 }
 
+/* A bound belongs to the kernel, which other launches use too, of this plan and
+ * of others: it only ever rises. */
+static tn_status allow_shared(const tn_device *d, gpu_kernel *kernel,
+                              uint32_t bytes, tn_error *err)
+{
+    if (bytes <= PLAIN_SHARED || bytes <= kernel->shared)
+        return TN_OK;
+    TN_TRY(gpu_check(&d->driver,
+                     d->driver.FuncSetAttribute(kernel->function,
+                                                CU_FUNC_MAX_DYNAMIC_SHARED_SIZE,
+                                                (int)bytes),
+                     "asking for shared memory", err));
+    kernel->shared = bytes;
+    return TN_OK;
+}
+
 static tn_status append_launch(gpu_compiler *c, gpu_kernel *kernel,
                                const void *arguments, size_t bytes,
                                const gpu_grid *grid, tn_error *err)
 {
     tn_exec *x = c->exec;
     TN_TRY(check_grid(c, grid, err));
-    if (grid->shared > PLAIN_SHARED)
-        TN_TRY(gpu_check(&x->device->driver,
-                         x->device->driver.FuncSetAttribute(
-                             kernel->function, CU_FUNC_MAX_DYNAMIC_SHARED_SIZE,
-                             (int)grid->shared),
-                         "asking for shared memory", err));
+    TN_TRY(allow_shared(x->device, kernel, grid->shared, err));
     const size_t offset = x->argument_bytes;
     gpu_step *step = append_step(c);
     if (!step || !append_arguments(x, arguments, bytes))

@@ -110,6 +110,7 @@ void gpu_questions_close(tn_device *d);
 typedef struct gpu_kernel {
     CUfunction function; /* NULL until gpu_kernels_build */
     CUmodule module;     /* its own, of an emitted one */
+    uint32_t shared;     /* bytes that it may be launched with */
     char name[48];
     char *text;
     uint64_t hash;

@@ -319,6 +319,33 @@ static void attention_over_many_tiles_is_attention(void **state)
     }
 }
 
+static void describe_two_sizes(tn_builder *b, const tn_tensor *in,
+                               tn_tensor *out, const void *with)
+{
+    const tn_attention_attr attr = {.scale = 0.0};
+    (void)with;
+    for (int i = 0; i < 2; i++)
+        out[i] =
+            tn_attention_at(b, in[i], in[i], in[i], TN_NONE, &attr, TN_HERE);
+}
+
+/* What one launch of a kernel needs is no bound for the others. */
+static void heads_of_two_sizes_share_a_kernel(void **state)
+{
+    (void)state;
+    static const int64_t sizes[][2] = {{128, 80}, {80, 128}};
+    for (int i = 0; i < 2; i++) {
+        const tn_rig_case c = {
+            .in = {{.rank = 4, .shape = {1, 20, 1, sizes[i][0]}},
+                   {.rank = 4, .shape = {1, 20, 1, sizes[i][1]}}},
+            .in_count = 2,
+            .out_count = 2,
+            .wrt = 3,
+            .describe = describe_two_sizes};
+        expect_agreement(&c, "attention_bwd", 2e-5, 1e-5);
+    }
+}
+
 /* As a decoder has it: rows at positions of their own, one of them padded, one
  * at the start of its document; more queries than a block takes. */
 static void describe_few_rows(tn_builder *b, const tn_tensor *in,
@@ -478,6 +505,7 @@ int main(void)
         cmocka_unit_test(a_convolution_over_many_blocks_is_the_convolution),
         cmocka_unit_test(a_norm_of_long_rows_is_the_norm),
         cmocka_unit_test(attention_over_many_tiles_is_attention),
+        cmocka_unit_test(heads_of_two_sizes_share_a_kernel),
         cmocka_unit_test(attention_of_a_few_rows_is_split_over_the_keys),
         cmocka_unit_test(a_loss_of_many_classes_is_the_loss),
         cmocka_unit_test(products_of_every_tile_agree),
