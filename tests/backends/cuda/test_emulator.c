@@ -330,6 +330,33 @@ static void dynamic_shared_memory_ends_where_the_launch_says(void **state)
     }
 }
 
+static CUresult launch_shared(const device *d, CUfunction f, unsigned bytes)
+{
+    test_args a = {0, floats(64), 64, 0};
+    void *parameters[] = {&a};
+    const CUresult result = cu.LaunchKernel(f, 1, 1, 1, 32, 1, 1, bytes,
+                                            d->stream, parameters, NULL);
+    return result ? result : cu.StreamSynchronize(d->stream);
+}
+
+/* 48 KB less what the kernel declares, or what it was given leave for last. */
+static void dynamic_shared_memory_has_to_be_asked_for(void **state)
+{
+    const int attribute = CU_FUNC_MAX_DYNAMIC_SHARED_SIZE;
+    device d = begin("0");
+    CUfunction f = function(&d, "fill_dynamic");
+    (void)state;
+    assert_int_equal(launch_shared(&d, f, 40 << 10), 0);
+    assert_int_equal(launch_shared(&d, f, 48 << 10), INVALID_VALUE);
+    assert_int_equal(cu.FuncSetAttribute(f, attribute, 80 << 10), 0);
+    assert_int_equal(launch_shared(&d, f, 80 << 10), 0);
+    assert_int_equal(cu.FuncSetAttribute(f, attribute, 60 << 10), 0);
+    assert_int_equal(launch_shared(&d, f, 80 << 10), INVALID_VALUE);
+    assert_int_equal(cu.FuncSetAttribute(f, attribute, 227 << 10),
+                     INVALID_VALUE);
+    end(&d);
+}
+
 static void a_launch_beyond_its_bounds_is_refused(void **state)
 {
     char said[4096];
@@ -548,6 +575,7 @@ int main(void)
         cmocka_unit_test(threads_that_do_not_meet_are_told),
         cmocka_unit_test(an_address_past_the_end_fails_the_launch),
         cmocka_unit_test(dynamic_shared_memory_ends_where_the_launch_says),
+        cmocka_unit_test(dynamic_shared_memory_has_to_be_asked_for),
         cmocka_unit_test(a_launch_beyond_its_bounds_is_refused),
         cmocka_unit_test(streams_meet_where_they_wait_and_nowhere_else),
         cmocka_unit_test(pinned_bytes_are_read_when_the_copy_runs),

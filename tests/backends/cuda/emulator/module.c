@@ -24,6 +24,12 @@ struct CUmod_st {
 
 /* ---- shared memory ---- */
 
+/* Of a block: without asking, and at most. What a kernel declares counts, which
+ * is not known here, where a module's kernels share one memory: each is taken
+ * to declare as much as any that has dynamic shared memory as well may
+ * (op_attention.c). */
+enum { PLAIN_SHARED = 48 << 10, MOST_SHARED = 227 << 10, DECLARED = 2048 };
+
 typedef struct tls_search {
     uintptr_t base;
     size_t number, bytes;
@@ -158,7 +164,7 @@ CUresult cu_ModuleGetFunction(CUfunction *function, CUmodule module,
                   : "a kernel";
     f->argument_bytes = fact[0];
     f->most_threads = fact[1];
-    f->most_dynamic = 48 << 10;
+    f->most_dynamic = PLAIN_SHARED - DECLARED;
     f->module = module;
     f->next = module->functions;
     module->functions = f;
@@ -169,7 +175,7 @@ CUresult cu_ModuleGetFunction(CUfunction *function, CUmodule module,
 CUresult cu_FuncSetAttribute(CUfunction function, int attribute, int value)
 {
     if (attribute != CU_FUNC_MAX_DYNAMIC_SHARED_SIZE || value < 0 ||
-        value > 227 << 10)
+        value > MOST_SHARED - DECLARED)
         return INVALID_VALUE;
     function->most_dynamic = (unsigned)value;
     return simt_ready();
@@ -177,7 +183,7 @@ CUresult cu_FuncSetAttribute(CUfunction function, int attribute, int value)
 
 /* ---- launches ---- */
 
-enum { MOST_SHARED = 227 << 10, POISON = 0xff };
+enum { POISON = 0xff };
 
 /* Dynamic shared memory beyond what the launch asked for is as it was. */
 static int stays_within(const struct CUmod_st *m, unsigned dynamic_bytes)
