@@ -239,19 +239,29 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-static void add_scratch(newton *w)
+/* Bytes that the products of `count` matrices are summed in. */
+static int64_t product_bytes(newton w, int64_t count)
+{
+    w.count = count;
+    const gpu_product products[3] = {gram_of(&w, w.other),
+                                     square_of(&w, w.other),
+                                     step_of(&w, w.other, w.other)};
+    int64_t bytes = 0;
+    for (int i = 0; i < 3; i++)
+        bytes = larger(bytes, gpu_product_scratch(&products[i]));
+    return bytes;
+}
+
+/* Products of fewer matrices may be cut into more parts: of `last` too. */
+static void add_scratch(newton *w, int64_t last)
 {
     const int64_t square = 4 * w->count * w->S * w->S;
     w->norm = gpu_scratch(w->c, 4 * w->count);
     w->other = gpu_scratch(w->c, 4 * w->count * w->S * w->L);
     w->G = gpu_scratch(w->c, square);
     w->U = gpu_scratch(w->c, square);
-    const gpu_product products[3] = {gram_of(w, w->other),
-                                     square_of(w, w->other),
-                                     step_of(w, w->other, w->other)};
-    int64_t bytes = 0;
-    for (int i = 0; i < 3; i++)
-        bytes = larger(bytes, gpu_product_scratch(&products[i]));
+    const int64_t bytes =
+        larger(product_bytes(*w, w->count), product_bytes(*w, last));
     w->product = bytes ? gpu_scratch(w->c, bytes) : 0;
 }
 
@@ -272,7 +282,7 @@ tn_status gpu_compile_newton_schulz(gpu_compiler *c, const tn_plan_node *n,
     if (!gpu_elements(&n->in[0]))
         return TN_OK;
     w.count = shape[0] < most ? shape[0] : most;
-    add_scratch(&w);
+    add_scratch(&w, (shape[0] - 1) % w.count + 1);
     for (int64_t first = 0; first < shape[0]; first += w.count) {
         const uint64_t before = 4 * (uint64_t)(first * w.S * w.L);
         newton part = w;

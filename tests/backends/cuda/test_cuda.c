@@ -327,6 +327,51 @@ static void kernels_need_no_more_memory_than_they_say(void **state)
     tn_rig_close(rig);
 }
 
+/* What is said of a stack of 512 x 512 matrices, which are nowhere. */
+static int64_t bytes_for_stack(const tn_rig *rig, int64_t count)
+{
+    const tn_workspace_extension *x =
+        rig->backend->extension(rig->device, "workspace/1");
+    const tn_newton_schulz_attr attr = {
+        .steps = 1, .a = 3.4445, .b = -4.775, .c = 2.0315, .eps = 1e-7};
+    const tn_operand stack = {.arena = TN_ARENA_TRANSIENT,
+                              .dtype = TN_F32,
+                              .rank = 3,
+                              .shape = {count, 512, 512},
+                              .stride = {512 * 512, 512, 1}};
+    const tn_plan_node node = {.struct_size = sizeof node,
+                               .op = TN_OP_NEWTON_SCHULZ,
+                               .name = "newton_schulz",
+                               .attr = &attr,
+                               .in = &stack,
+                               .out = &stack,
+                               .in_count = 1,
+                               .out_count = 1};
+    const tn_plan_segment segment = {0, 1};
+    const tn_plan plan = {.struct_size = sizeof plan,
+                          .name = "stack",
+                          .nodes = &node,
+                          .node_stride = sizeof node,
+                          .node_count = 1,
+                          .segments = &segment,
+                          .segment_count = 1};
+    tn_error err = TN_ERROR_NONE;
+    int64_t bytes = 0;
+    tn_assert_ok_err(x->bytes(rig->device, &plan, &bytes, &err), err);
+    return bytes;
+}
+
+/* 170 matrices are taken at a time, whose products are enough for a device. A
+ * single one's sums are cut in two, and need room to be summed in. */
+static void a_last_group_of_matrices_has_room_for_its_parts(void **state)
+{
+    (void)state;
+    tn_rig *rig = tn_rig_open("cuda", "{cache: false}");
+    const int64_t parts = 2 * 4 * 512 * 512;
+    assert_true(bytes_for_stack(rig, 171) >= bytes_for_stack(rig, 170) + parts);
+    tn_rig_close(rig);
+}
+
 /* ---- ask/1 ---- */
 
 static void an_answer_is_of_the_time_of_the_question(void **state)
@@ -436,6 +481,7 @@ int main(void)
         cmocka_unit_test(a_plan_runs_op_by_op_where_graphs_are_off),
         cmocka_unit_test(an_index_outside_a_table_fails_the_run_by_name),
         cmocka_unit_test(kernels_need_no_more_memory_than_they_say),
+        cmocka_unit_test(a_last_group_of_matrices_has_room_for_its_parts),
         cmocka_unit_test(an_answer_is_of_the_time_of_the_question),
         cmocka_unit_test(a_profile_has_seconds_of_the_nodes_that_ran),
     };
