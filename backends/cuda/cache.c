@@ -12,6 +12,7 @@
 #include "gpu.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -141,12 +142,26 @@ static int write_entry(FILE *file, const gpu_cached *c)
     return ok;
 }
 
+/* A new file that is ours alone, whatever the umask: read_file() takes no
+ * other.
+ */
+static FILE *create_file(const char *path)
+{
+    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    const int fd = open(path, flags, 0600);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "wb");
+    if (fd >= 0 && !file)
+        close(fd);
+    return file;
+}
+
 static void write_file(const gpu_cache *cache)
 {
     char beside[560];
     size_t total = sizeof magic;
     snprintf(beside, sizeof beside, "%s.%ld", cache->path, (long)getpid());
-    FILE *file = fopen(beside, "wb");
+    unlink(beside); /* of a process that was killed */
+    FILE *file = create_file(beside);
     if (!file)
         return;
     int ok = fwrite(magic, sizeof magic, 1, file) == 1;
