@@ -3,9 +3,9 @@
  *
  * The library thinks in columns: what it is asked for is y' = b' a', of the
  * same bytes. It recommends some algorithms for a product; which of them is the
- * fastest here is found out by trying, once, and kept on disk. Without a cache
- * on disk the first recommendation is taken, so that bits never depend on a
- * clock.
+ * fastest here is found out by trying, once, and kept on disk: what a run began
+ * with it goes on with. Where nothing can be kept the first recommendation is
+ * taken, so that bits never depend on a clock.
  */
 #include "blas.h"
 
@@ -251,9 +251,9 @@ static double time_call(tn_device *d, const gpu_blas_call *call,
     return best;
 }
 
-/* The fastest of `found` to the front. */
-static void race(tn_device *d, gpu_blas_call *call, cublasLtHeuristic *found,
-                 int count)
+/* Which of `found` is the fastest. */
+static int race(tn_device *d, gpu_blas_call *call,
+                const cublasLtHeuristic *found, int count)
 {
     CUevent events[2] = {NULL, NULL};
     double best = -1.0;
@@ -273,7 +273,7 @@ static void race(tn_device *d, gpu_blas_call *call, cublasLtHeuristic *found,
     for (int i = 0; i < 2; i++)
         if (events[i])
             d->driver.EventDestroy(events[i]);
-    found[0] = found[winner];
+    return winner;
 }
 
 /* Elements from an operand's first to its last. */
@@ -282,9 +282,10 @@ static int64_t reach(const side *s, int64_t batch, int64_t step)
     return s->rows + (s->columns - 1) * s->pitch + (batch - 1) * step;
 }
 
-/* Try on memory of our own: the plan's may hold parameters. */
-static void race_aside(tn_device *d, const request *r, gpu_blas_call *call,
-                       cublasLtHeuristic *found, int count)
+/* Try on memory of our own: the plan's may hold parameters. Where there is none
+ * the first wins. */
+static int race_aside(tn_device *d, const request *r, const gpu_blas_call *call,
+                      const cublasLtHeuristic *found, int count)
 {
     const int64_t sizes[3] = {
         reach(&r->a, r->batch, r->a_step) * tn_dtype_bytes(r->dtype),
@@ -293,7 +294,7 @@ static void race_aside(tn_device *d, const request *r, gpu_blas_call *call,
             tn_dtype_bytes(r->y_dtype)};
     tn_buffer *aside[3] = {NULL, NULL, NULL};
     gpu_blas_call trial = *call;
-    int ready = 1;
+    int ready = 1, winner = 0;
     for (int i = 0; i < 3; i++)
         ready =
             ready && sizes[i] + 256 < gpu_free_bytes(d) / 2 &&
@@ -303,11 +304,12 @@ static void race_aside(tn_device *d, const request *r, gpu_blas_call *call,
         trial.a = aside[0]->address + call->a % 256;
         trial.b = aside[1]->address + call->b % 256;
         trial.y = aside[2]->address + call->y % 256;
-        race(d, &trial, found, count);
+        winner = race(d, &trial, found, count);
     }
     gpu_finish(d, NULL);
     for (int i = 0; i < 3; i++)
         gpu_buffer_free(d, aside[i]);
+    return winner;
 }
 
 /* What decides which algorithm is fastest. */
@@ -325,28 +327,39 @@ static void name_request(const tn_device *d, const request *r,
              alignment_of(call->y), call->beta != 0.0f, d->blas->tf32);
 }
 
+static int take(const gpu_cached *c, cublasLtHeuristic *chosen)
+{
+    if (!c || c->bytes != sizeof *chosen)
+        return 0;
+    memcpy(chosen, c->code, sizeof *chosen);
+    return 1;
+}
+
+/* found[0]: the winner, as it stays on disk, or else the first. */
+static int choose_anew(tn_device *d, const request *r,
+                       const gpu_blas_call *call, const char *text,
+                       cublasLtHeuristic found[CANDIDATES])
+{
+    gpu_cache *chosen = &d->blas->chosen;
+    const int count = recommend(d->blas, call, found);
+    if (count && chosen->path[0]) {
+        const int winner = race_aside(d, r, call, found, count);
+        take(gpu_cache_keep(chosen, text, gpu_hash(text, strlen(text)),
+                            &found[winner], sizeof found[0]),
+             &found[0]);
+    }
+    return count;
+}
+
 static int choose(tn_device *d, const request *r, gpu_blas_call *call)
 {
     cublasLtHeuristic found[CANDIDATES];
     char text[320];
-    gpu_cache *chosen = &d->blas->chosen;
     name_request(d, r, call, text, sizeof text);
-    const uint64_t hash = gpu_hash(text, strlen(text));
-    const gpu_cached *known = gpu_cache_find(chosen, text, hash);
-    if (known && known->bytes == sizeof found[0]) {
-        memcpy(&found[0], known->code, sizeof found[0]);
-    } else {
-        const int count = recommend(d->blas, call, found);
-        if (!count)
-            return 0;
-        if (chosen->path[0])
-            race_aside(d, r, call, found, count);
-        void *copy = malloc(sizeof found[0]);
-        if (copy) {
-            memcpy(copy, &found[0], sizeof found[0]);
-            gpu_cache_add(chosen, text, hash, copy, sizeof found[0]);
-        }
-    }
+    const gpu_cached *known =
+        gpu_cache_find(&d->blas->chosen, text, gpu_hash(text, strlen(text)));
+    if (!take(known, &found[0]) && !choose_anew(d, r, call, text, found))
+        return 0;
     call->algo = found[0].algo;
     call->workspace = found[0].workspace;
     return call->workspace <= WORKSPACE_BYTES;

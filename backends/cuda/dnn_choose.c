@@ -49,15 +49,13 @@ static void name_problem(const tn_device *d, const gpu_attention_args *a,
 
 /* ---- choosing ---- */
 
+/* What is kept, that another process may have found before, is what settle()
+ * reads. */
 static void keep(gpu_cache *cache, const char *problem, const void *code,
                  size_t bytes)
 {
-    void *copy = malloc(bytes);
-    if (!copy)
-        return;
-    memcpy(copy, code, bytes);
-    gpu_cache_add(cache, problem, gpu_hash(problem, strlen(problem)), copy,
-                  bytes);
+    gpu_cache_keep(cache, problem, gpu_hash(problem, strlen(problem)), code,
+                   bytes);
 }
 
 /* Where no plan can be made, or a trial has no room, nothing is kept: another

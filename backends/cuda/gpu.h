@@ -172,9 +172,14 @@ typedef struct gpu_cache {
 void gpu_cache_open(gpu_cache *cache, const gpu_card *card, const char *maker);
 const gpu_cached *gpu_cache_find(const gpu_cache *cache, const char *text,
                                  uint64_t hash);
-/* Takes `code` over. */
+/* Takes `code` over; it is written down when the cache is closed. */
 void gpu_cache_add(gpu_cache *cache, const char *text, uint64_t hash,
                    void *code, size_t bytes);
+/* For what bits depend on: written down at once. What is to be used is what
+ * this returns: another process may have been first. NULL where nothing can be
+ * kept, and then nothing is. */
+const gpu_cached *gpu_cache_keep(gpu_cache *cache, const char *text,
+                                 uint64_t hash, const void *code, size_t bytes);
 void gpu_cache_close(gpu_cache *cache);
 
 uint64_t gpu_hash(const void *bytes, size_t count);
