@@ -4,8 +4,9 @@
  * The library thinks in columns: what it is asked for is y' = b' a', of the
  * same bytes. It recommends some algorithms for a product; which of them is the
  * fastest here is found out by trying, once, and kept on disk: what a run began
- * with it goes on with. Where nothing can be kept the first recommendation is
- * taken, so that bits never depend on a clock.
+ * with it goes on with. Where nothing can be kept, and for a product that all
+ * ranks of a run compute alike, the first recommendation is taken, so that bits
+ * never depend on a clock.
  */
 #include "blas.h"
 
@@ -135,6 +136,7 @@ static int type_of(tn_dtype dtype)
 typedef struct request {
     const gpu_product_args *p;
     tn_dtype dtype, y_dtype; /* of operands and result */
+    uint32_t steady;
     side a, b;
     int64_t batch, a_step, b_step;
 } request;
@@ -351,25 +353,34 @@ static int choose_anew(tn_device *d, const request *r,
     return count;
 }
 
-static int choose(tn_device *d, const request *r, gpu_blas_call *call)
+static int choose_once(tn_device *d, const request *r,
+                       const gpu_blas_call *call,
+                       cublasLtHeuristic found[CANDIDATES])
 {
-    cublasLtHeuristic found[CANDIDATES];
     char text[320];
     name_request(d, r, call, text, sizeof text);
     const gpu_cached *known =
         gpu_cache_find(&d->blas->chosen, text, gpu_hash(text, strlen(text)));
-    if (!take(known, &found[0]) && !choose_anew(d, r, call, text, found))
+    return take(known, &found[0]) || choose_anew(d, r, call, text, found);
+}
+
+static int choose(tn_device *d, const request *r, gpu_blas_call *call)
+{
+    cublasLtHeuristic found[CANDIDATES];
+    if (!(r->steady ? recommend(d->blas, call, found)
+                    : choose_once(d, r, call, found)))
         return 0;
     call->algo = found[0].algo;
     call->workspace = found[0].workspace;
     return call->workspace <= WORKSPACE_BYTES;
 }
 
-tn_status gpu_blas_describe(tn_device *d, const gpu_product_args *args,
-                            tn_dtype operands, tn_dtype y, gpu_blas_call **out,
-                            tn_error *err)
+tn_status gpu_blas_describe(tn_device *d, const gpu_product *p,
+                            gpu_blas_call **out, tn_error *err)
 {
-    request r = {.p = args, .dtype = operands, .y_dtype = y};
+    const gpu_product_args *args = &p->args;
+    request r = {
+        .p = args, .dtype = p->operands, .y_dtype = p->y, .steady = p->steady};
     if (!d->blas || !ask(&r))
         return TN_OK;
     gpu_blas_call *call = calloc(1, sizeof *call);

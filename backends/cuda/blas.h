@@ -8,7 +8,7 @@
 #ifndef CUDA_BLAS_H
 #define CUDA_BLAS_H
 
-#include "gpu.h"
+#include "product.h"
 
 enum { /* cublasComputeType_t, cudaDataType_t, cublasOperation_t */
        CUBLAS_COMPUTE_32F = 68,
@@ -98,12 +98,10 @@ tn_status gpu_blas_open(tn_device *d, uint32_t tf32, int keep, gpu_blas **blas,
                         tn_error *err);
 void gpu_blas_close(tn_device *d, gpu_blas *blas);
 
-/* A call for `args` with operands and a result of these dtypes; *call stays
- * NULL where this library does not take such a product. Freed by gpu_blas_free.
- */
-tn_status gpu_blas_describe(tn_device *d, const gpu_product_args *args,
-                            tn_dtype operands, tn_dtype y, gpu_blas_call **call,
-                            tn_error *err);
+/* A call for product `p`; *call stays NULL where this library does not take
+ * such a product. Freed by gpu_blas_free. */
+tn_status gpu_blas_describe(tn_device *d, const gpu_product *p,
+                            gpu_blas_call **call, tn_error *err);
 void gpu_blas_free(const tn_device *d, gpu_blas_call *call);
 
 tn_status gpu_blas_start(const tn_device *d, const gpu_blas_call *call,

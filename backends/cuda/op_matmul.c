@@ -141,22 +141,22 @@ tn_status gpu_launch_product(gpu_compiler *c, const gpu_product *p,
                              uint64_t scratch, uint32_t accumulate,
                              tn_error *err)
 {
-    gpu_product_args a = p->args;
+    gpu_product x = *p;
+    gpu_product_args *a = &x.args;
     gpu_blas_call *call = NULL;
-    a.parts = parts_of(p);
-    a.accumulate = accumulate;
-    if (a.rows > FEW_ROWS && !gpu_is_measuring(c))
-        TN_TRY(gpu_blas_describe(gpu_device_of(c), &a, p->operands, p->y, &call,
-                                 err));
+    a->parts = parts_of(p);
+    a->accumulate = accumulate;
+    if (a->rows > FEW_ROWS && !gpu_is_measuring(c))
+        TN_TRY(gpu_blas_describe(gpu_device_of(c), &x, &call, err));
     if (call)
         return gpu_launch_call(c, call, err);
-    if (a.parts == 1)
-        return launch(c, &a, p, p->y, err);
-    a.accumulate = 0;
-    a.y = scratch;
-    TN_TRY(launch(c, &a, p, TN_F32, err));
-    return gpu_launch_join(c, TN_REDUCE_SUM, a.parts, scratch, p->args.y, p->y,
-                           (int64_t)a.rows * a.columns * batches_of(&a),
+    if (a->parts == 1)
+        return launch(c, a, p, p->y, err);
+    a->accumulate = 0;
+    a->y = scratch;
+    TN_TRY(launch(c, a, p, TN_F32, err));
+    return gpu_launch_join(c, TN_REDUCE_SUM, a->parts, scratch, p->args.y, p->y,
+                           (int64_t)a->rows * a->columns * batches_of(a),
                            accumulate, err);
 }
 

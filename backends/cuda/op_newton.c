@@ -113,6 +113,7 @@ static gpu_product product_of(const newton *w, const side *a, const side *b,
     p.args.a_batch[3] = a->batch;
     p.args.b_batch[3] = b->batch;
     p.args.batch[3] = (int32_t)w->count;
+    p.steady = 1; /* each rank makes the whole update */
     return p;
 }
 

@@ -9,6 +9,8 @@
 typedef struct gpu_product {
     gpu_product_args args; /* parts and accumulate are set on launch */
     tn_dtype operands, y;  /* F32 or BF16 */
+    uint32_t steady;       /* every rank of a run computes it, to the same bits:
+                              no clock and no file of this machine chooses how */
 } gpu_product;
 
 /* One matrix each, F32: y (rows, columns) from a (rows, inner) and b. */
