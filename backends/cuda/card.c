@@ -23,7 +23,6 @@ static tn_status describe(const gpu_driver *driver, int number, gpu_card *card,
     } facts[] = {
         {CU_DEVICE_COMPUTE_MAJOR, &card->major},
         {CU_DEVICE_COMPUTE_MINOR, &card->minor},
-        {CU_DEVICE_MULTIPROCESSORS, &card->multiprocessors},
         {CU_DEVICE_SHARED_MEMORY_OPTIN, &card->shared_bytes},
     };
     const char *doing = "looking at the devices";

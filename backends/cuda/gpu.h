@@ -31,7 +31,6 @@ enum { GPU_MAX_CARDS = 32 };
 typedef struct gpu_card {
     CUdevice handle;
     int major, minor; /* compute capability; 0.0: the emulator of the tests */
-    int multiprocessors;
     int shared_bytes; /* that a block can have */
     int64_t memory_bytes;
     char name[112];

@@ -5,15 +5,16 @@
 
 #include <dlfcn.h>
 
-static tn_status find(void *library, const char *symbol, void *function,
-                      tn_error *err)
+/* `package`: what is to be updated. */
+static tn_status find(void *library, const char *package, const char *symbol,
+                      void *function, tn_error *err)
 {
     void *found = dlsym(library, symbol);
     if (!found)
         return tn_fail(err, TN_EUNSUPPORTED,
-                       "the NVIDIA driver here has no function %s; CUDA 12 or "
-                       "newer is needed: update the driver",
-                       symbol);
+                       "the %s here has no function %s; CUDA 12 or newer is "
+                       "needed: update the %s",
+                       package, symbol, package);
     *(void **)function = found;
     return TN_OK;
 }
@@ -26,7 +27,7 @@ tn_status gpu_load_driver(gpu_driver *driver, tn_error *err)
                        "libcuda.so.1 is not installed: it comes with the "
                        "driver of an NVIDIA GPU");
 #define XX(name, symbol, arguments)                                            \
-    TN_TRY(find(library, symbol, &driver->name, err));
+    TN_TRY(find(library, "NVIDIA driver", symbol, &driver->name, err));
     GPU_DRIVER_MAP(XX)
 #undef XX
     return TN_OK;
@@ -55,7 +56,7 @@ tn_status gpu_load_nvrtc(gpu_nvrtc *nvrtc, tn_error *err)
                        "Ubuntu: cuda-nvrtc-13-0), or set LD_LIBRARY_PATH to "
                        "where they are");
 #define XX(name, symbol, arguments)                                            \
-    TN_TRY(find(library, symbol, &nvrtc->name, err));
+    TN_TRY(find(library, "NVRTC", symbol, &nvrtc->name, err));
     GPU_NVRTC_MAP(XX)
 #undef XX
     if (nvrtc->Version(&nvrtc->major, &nvrtc->minor))

@@ -28,13 +28,10 @@ enum {
     CUDA_ERROR_OUT_OF_MEMORY = 2,
     CUDA_ERROR_NO_DEVICE = 100,
     CUDA_ERROR_ECC_UNCORRECTABLE = 214,
-    CUDA_ERROR_INVALID_PTX = 218,
     CUDA_ERROR_SYSTEM_DRIVER_MISMATCH = 803,
 };
 
 enum { /* CUdevice_attribute */
-       CU_DEVICE_SHARED_MEMORY_PER_BLOCK = 8,
-       CU_DEVICE_MULTIPROCESSORS = 16,
        CU_DEVICE_COMPUTE_MAJOR = 75,
        CU_DEVICE_COMPUTE_MINOR = 76,
        CU_DEVICE_SHARED_MEMORY_OPTIN = 97,
@@ -57,7 +54,6 @@ enum {
 #define GPU_DRIVER_MAP(XX)                                                     \
     XX(Init, "cuInit", (unsigned flags))                                       \
     XX(DriverGetVersion, "cuDriverGetVersion", (int *version))                 \
-    XX(GetErrorName, "cuGetErrorName", (CUresult error, const char **name))    \
     XX(GetErrorString, "cuGetErrorString",                                     \
        (CUresult error, const char **text))                                    \
     XX(DeviceGetCount, "cuDeviceGetCount", (int *count))                       \

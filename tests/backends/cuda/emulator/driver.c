@@ -80,40 +80,24 @@ CUresult cu_DriverGetVersion(int *version)
 
 static const struct {
     CUresult number;
-    const char *name, *text;
+    const char *text;
 } errors[] = {
-    {CUDA_SUCCESS, "CUDA_SUCCESS", "no error"},
-    {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
-    {CUDA_ERROR_OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
-    {NOT_INITIALIZED, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
-    {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
-    {CUDA_ERROR_ECC_UNCORRECTABLE, "CUDA_ERROR_ECC_UNCORRECTABLE",
-     "uncorrectable ECC error encountered"},
-    {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
-    {NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
-    {NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
-    {ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS",
-     "an illegal memory access was encountered"},
-    {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
-    {CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
-     "operation not permitted when stream is capturing"},
-    {CAPTURE_UNMATCHED, "CUDA_ERROR_STREAM_CAPTURE_UNMATCHED",
-     "capture was not initiated in this stream"},
-    {CAPTURE_UNJOINED, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED",
-     "capturing stream has unjoined work"},
+    {CUDA_SUCCESS, "no error"},
+    {INVALID_VALUE, "invalid argument"},
+    {CUDA_ERROR_OUT_OF_MEMORY, "out of memory"},
+    {NOT_INITIALIZED, "initialization error"},
+    {INVALID_CONTEXT, "invalid device context"},
+    {CUDA_ERROR_ECC_UNCORRECTABLE, "uncorrectable ECC error encountered"},
+    {INVALID_HANDLE, "invalid resource handle"},
+    {NOT_FOUND, "named symbol not found"},
+    {NOT_READY, "device not ready"},
+    {ILLEGAL_ADDRESS, "an illegal memory access was encountered"},
+    {LAUNCH_FAILED, "unspecified launch failure"},
+    {CAPTURE_UNSUPPORTED, "operation not permitted when stream is capturing"},
+    {CAPTURE_UNMATCHED, "capture was not initiated in this stream"},
+    {CAPTURE_UNJOINED, "capturing stream has unjoined work"},
 };
 enum { ERRORS = sizeof errors / sizeof errors[0] };
-
-CUresult cu_GetErrorName(CUresult error, const char **name)
-{
-    for (int i = 0; i < ERRORS; i++)
-        if (errors[i].number == error) {
-            *name = errors[i].name;
-            return CUDA_SUCCESS;
-        }
-    *name = NULL;
-    return INVALID_VALUE;
-}
 
 CUresult cu_GetErrorString(CUresult error, const char **text)
 {
@@ -149,14 +133,8 @@ CUresult cu_DeviceGetName(char *name, int length, CUdevice device)
 CUresult cu_DeviceGetAttribute(int *value, int attribute, CUdevice device)
 {
     switch (attribute) {
-    case CU_DEVICE_SHARED_MEMORY_PER_BLOCK:
-        *value = 48 << 10;
-        break;
     case CU_DEVICE_SHARED_MEMORY_OPTIN:
         *value = 227 << 10;
-        break;
-    case CU_DEVICE_MULTIPROCESSORS:
-        *value = 4;
         break;
     case CU_DEVICE_COMPUTE_MAJOR:
     case CU_DEVICE_COMPUTE_MINOR:

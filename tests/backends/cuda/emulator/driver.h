@@ -37,6 +37,7 @@ enum { /* CUresult, besides those that the backend names */
        INVALID_VALUE = 1,
        NOT_INITIALIZED = 3,
        INVALID_CONTEXT = 201,
+       INVALID_PTX = 218,
        INVALID_HANDLE = 400,
        NOT_FOUND = 500,
        NOT_READY = 600,

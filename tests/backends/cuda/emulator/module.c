@@ -121,7 +121,7 @@ CUresult cu_ModuleLoadData(CUmodule *module, const void *image)
                      : open_bytes(image, elf_bytes(image));
     if (!m->library) {
         free(m);
-        return simt_complain(CUDA_ERROR_INVALID_PTX, "%s", dlerror());
+        return simt_complain(INVALID_PTX, "%s", dlerror());
     }
     find_shared_memory(m);
     *module = m;
