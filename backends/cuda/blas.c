@@ -18,14 +18,9 @@ enum { WORKSPACE_BYTES = 32 << 20, CANDIDATES = 8, TRIALS = 3 };
 
 /* ---- opening ---- */
 
-static int load(gpu_blas *blas)
+static int load(gpu_blas *blas, int most)
 {
-    const char *const paths[] = {"libcublasLt.so.13", "libcublasLt.so.12",
-                                 "/usr/local/cuda/lib64/libcublasLt.so.13",
-                                 "/usr/local/cuda/lib64/libcublasLt.so.12"};
-    void *library = NULL;
-    for (size_t i = 0; !library && i < sizeof paths / sizeof paths[0]; i++)
-        library = dlopen(paths[i], RTLD_NOW | RTLD_LOCAL);
+    void *library = gpu_open_toolkit("cublasLt", most);
     if (!library)
         return 0;
 #define XX(result, name, symbol, arguments)                                    \
@@ -54,7 +49,7 @@ tn_status gpu_blas_open(tn_device *d, uint32_t tf32, int keep, gpu_blas **out,
     gpu_blas *blas = calloc(1, sizeof *blas);
     if (!blas)
         return tn_fail(err, TN_ENOMEM, "backend cuda: no memory");
-    if (!load(blas) || blas->Create(&blas->handle)) {
+    if (!load(blas, d->driver.major) || blas->Create(&blas->handle)) {
         d->host->log(d->host, TN_LOG_INFO,
                      "backend cuda: without cuBLASLt (libcublasLt.so.13 or "
                      ".12) products are slower");

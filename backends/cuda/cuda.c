@@ -80,7 +80,10 @@ static tn_status look(gpu_card *cards, uint32_t *count, tn_error *err)
     gpu_nvrtc nvrtc;
     TN_TRY(gpu_load_driver(&driver, err));
     TN_TRY(gpu_cards(&driver, cards, count, err));
-    return *count ? gpu_load_nvrtc(&nvrtc, err) : TN_OK;
+    if (!*count)
+        return TN_OK;
+    TN_TRY(gpu_kernels_check(&driver, err));
+    return gpu_load_nvrtc(&nvrtc, driver.major, err);
 }
 
 static tn_status probe(const tn_host *host, uint32_t index,

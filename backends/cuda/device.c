@@ -105,7 +105,8 @@ static void open_cache(tn_device *d)
 static tn_status open_all(tn_device *d, const gpu_options *o, tn_error *err)
 {
     TN_TRY(gpu_load_driver(&d->driver, err));
-    TN_TRY(gpu_load_nvrtc(&d->nvrtc, err));
+    TN_TRY(gpu_kernels_check(&d->driver, err));
+    TN_TRY(gpu_load_nvrtc(&d->nvrtc, d->driver.major, err));
     const tn_host *host = d->host;
     TN_TRY(gpu_card_choose(&d->driver, o->device ? o->device : "auto",
                            TN_HAS(host, local_rank) ? host->local_rank : 0,

@@ -123,6 +123,10 @@ typedef struct gpu_kernels {
     gpu_kernel *list[GPU_KERNEL_BUCKETS];
 } gpu_kernels;
 
+/* TN_EUNSUPPORTED where the driver is older than the toolkit that made
+ * kernels/.
+ */
+tn_status gpu_kernels_check(const gpu_driver *driver, tn_error *err);
 /* The kernel `name` of kernels/`family`.cu, a number of GPU_FAMILY_MAP. */
 tn_status gpu_kernel_get(tn_device *d, uint32_t family, const char *name,
                          gpu_kernel **kernel, tn_error *err);

@@ -70,6 +70,21 @@ static gpu_kernel *append(tn_device *d, const char *name, char *text,
 
 /* ---- kernels of kernels/ ---- */
 
+/* A driver runs what toolkits of its own major version make, and older ones.
+ * CUDA_TOOLKIT: nvcc's; 0 where it is not known. */
+tn_status gpu_kernels_check(const gpu_driver *driver, tn_error *err)
+{
+    if (driver->major >= CUDA_TOOLKIT)
+        return TN_OK;
+    return tn_fail(err, TN_EUNSUPPORTED,
+                   "the NVIDIA driver here runs programs of CUDA %d.%d and "
+                   "older, and this backend was built with CUDA %d: update the "
+                   "driver%s",
+                   driver->major, driver->minor, CUDA_TOOLKIT,
+                   driver->major >= GPU_OLDEST_CUDA ? ", or build with CUDA 12"
+                                                    : "");
+}
+
 static tn_status load_family(tn_device *d, uint32_t family, tn_error *err)
 {
     CUmodule *module = &d->kernels.family[family];

@@ -119,6 +119,7 @@ typedef struct gpu_driver {
 #define XX(name, symbol, arguments) CUresult(*name) arguments;
     GPU_DRIVER_MAP(XX)
 #undef XX
+    int major, minor; /* the newest CUDA that it runs programs of */
 } gpu_driver;
 
 /* ---- NVRTC: CUDA C text to machine code ---- */
@@ -149,9 +150,16 @@ typedef struct gpu_nvrtc {
     int major, minor;
 } gpu_nvrtc;
 
-/* Open the library and fill the table. Libraries stay open for as long as the
- * process lives: they keep threads and exit handlers. */
+enum { GPU_OLDEST_CUDA = 12, GPU_NEWEST_CUDA = 13 };
+
+/* libNAME.so of the newest toolkit that is installed, up to CUDA `most`; NULL
+ * where there is none. Libraries stay open for as long as the process lives:
+ * they keep threads and exit handlers. */
+void *gpu_open_toolkit(const char *name, int most);
+
+/* Open the library and fill the table. What NVRTC makes is of its own version,
+ * and a driver takes up to its own: driver.major. */
 tn_status gpu_load_driver(gpu_driver *driver, tn_error *err);
-tn_status gpu_load_nvrtc(gpu_nvrtc *nvrtc, tn_error *err);
+tn_status gpu_load_nvrtc(gpu_nvrtc *nvrtc, int most, tn_error *err);
 
 #endif

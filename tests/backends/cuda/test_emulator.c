@@ -537,6 +537,22 @@ static void text_that_is_wrong_comes_back_with_a_log(void **state)
     nvrtc.DestroyProgram(&program);
 }
 
+/* ---- versions ---- */
+
+/* Code of CUDA 13, which this folder's NVRTC is of, is nothing for a driver of
+ * CUDA 12. */
+static void a_compiler_that_is_too_new_for_the_driver_is_passed_over(void **s)
+{
+    gpu_nvrtc old;
+    tn_error err = TN_ERROR_NONE;
+    (void)s;
+    assert_int_equal(nvrtc.major, 13);
+    if (gpu_load_nvrtc(&old, 12, &err) == TN_OK)
+        assert_int_equal(old.major, 12);
+    else
+        tn_assert_error_says(err, "update the driver");
+}
+
 static int setup(void **state)
 {
     char path[4096];
@@ -553,7 +569,7 @@ static int setup(void **state)
         return -1;
     fclose(file);
     tn_assert_ok_err(gpu_load_driver(&cu, &err), err);
-    tn_assert_ok_err(gpu_load_nvrtc(&nvrtc, &err), err);
+    tn_assert_ok_err(gpu_load_nvrtc(&nvrtc, cu.major, &err), err);
     return 0;
 }
 
@@ -582,6 +598,8 @@ int main(void)
         cmocka_unit_test(a_captured_graph_runs_by_its_edges),
         cmocka_unit_test(text_becomes_a_kernel),
         cmocka_unit_test(text_that_is_wrong_comes_back_with_a_log),
+        cmocka_unit_test(
+            a_compiler_that_is_too_new_for_the_driver_is_passed_over),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

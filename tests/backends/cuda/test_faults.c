@@ -169,6 +169,20 @@ static void an_arena_that_does_not_fit_is_told_with_the_table(void **state)
     assert_string_equal(p->out, "");
 }
 
+/* ---- a driver that is too old ---- */
+
+static void a_driver_older_than_the_toolkit_is_told(void **state)
+{
+    program *p = *state;
+    setenv("SIMT_DRIVER", "11080", 1);
+    assert_int_equal(RUN(p, "devices"), 0);
+    assert_non_null(strstr(p->out, "CUDA 11.8 and older"));
+    assert_non_null(strstr(p->out, "update the driver"));
+    assert_int_equal(train(p, "1", "cuda", NULL), 1);
+    assert_non_null(strstr(p->err, "update the driver"));
+    unsetenv("SIMT_DRIVER");
+}
+
 /* ---- an option without effect ---- */
 
 static void tf32_without_its_library_is_told(void **state)
@@ -188,6 +202,7 @@ int main(void)
         WITH_PROGRAM(without_marks_it_is_told_how_to_learn_it),
         WITH_PROGRAM(memory_that_runs_out_is_told_before_the_first_step),
         WITH_PROGRAM(an_arena_that_does_not_fit_is_told_with_the_table),
+        WITH_PROGRAM(a_driver_older_than_the_toolkit_is_told),
         WITH_PROGRAM(tf32_without_its_library_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,7 +74,8 @@ CUresult cu_Init(unsigned flags)
 
 CUresult cu_DriverGetVersion(int *version)
 {
-    *version = 12000;
+    const char *driver = getenv("SIMT_DRIVER");
+    *version = driver ? atoi(driver) : 99000; /* it runs what any made */
     return CUDA_SUCCESS;
 }
 

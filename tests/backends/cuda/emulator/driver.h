@@ -23,6 +23,9 @@
  * 3 2"), or the COUNT-th kernel that is carried out fails with it ("kernel 200
  * 214"). But for a lack of memory, which passes, the context is lost then.
  *
+ * SIMT_DRIVER in the environment is the version that it says it has: 12040 is
+ * a driver of CUDA 12.4.
+ *
  * Each function has the name of its row in the loader's list and that row's
  * symbol, so that the compiler holds the two together.
  */
