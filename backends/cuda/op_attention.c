@@ -18,21 +18,38 @@ static int64_t padded(int64_t size)
     return gpu_ceil(size, 16) * 16;
 }
 
+/* Whether tensor cores take it: BF16, sizes in steps of their 16. */
+static int by_tensor_cores(const tn_operand *q, const tn_operand *v)
+{
+    const int64_t d = q->shape[3], e = v->shape[3];
+    return q->dtype == TN_BF16 && d % 16 == 0 && e % 16 == 0 && d <= 192 &&
+           e <= 128;
+}
+
 /* As the kernels lay them out: tiles of so many columns, and one of scores. */
-static uint32_t shared_bytes(int64_t columns)
+static uint32_t plain_bytes(int64_t columns)
 {
     return (uint32_t)(4 * GPU_ATTENTION_PITCH * (columns + GPU_ATTENTION_TILE));
+}
+
+/* Tiles of BF16 rows: attention_mma.cuh. */
+static uint32_t rows_bytes(int64_t columns)
+{
+    return (uint32_t)(2 * GPU_ATTENTION_TILE * columns);
 }
 
 static uint32_t forward_shared(const tn_operand *q, const tn_operand *v)
 {
     const int64_t d = padded(q->shape[3]), e = padded(v->shape[3]);
-    return shared_bytes(d + (d > e ? d : e));
+    return by_tensor_cores(q, v) ? rows_bytes(2 * (d + 8) + e + 8)
+                                 : plain_bytes(d + (d > e ? d : e));
 }
 
 static uint32_t backward_shared(const tn_operand *q, const tn_operand *v)
 {
-    return shared_bytes(2 * (padded(q->shape[3]) + padded(v->shape[3])));
+    const int64_t d = padded(q->shape[3]), e = padded(v->shape[3]);
+    return by_tensor_cores(q, v) ? rows_bytes(2 * (d + 8 + e + 8))
+                                 : plain_bytes(2 * (d + e));
 }
 
 /* Static shared memory of a kernel comes on top. */
@@ -135,39 +152,45 @@ typedef struct choice {
     uint32_t threads, shared;
 } choice;
 
-/* Bytes of shared memory of tiles of BF16 rows: attention_mma.cuh. */
-static uint32_t rows_bytes(int64_t sizes)
-{
-    return (uint32_t)(2 * GPU_ATTENTION_TILE * sizes);
-}
-
 static int moves_by_16_bytes(uint64_t address, const int64_t stride[3])
 {
     return address % 16 == 0 && stride[0] % 8 == 0 && stride[1] % 8 == 0 &&
            stride[2] % 8 == 0;
 }
 
-/* Whether tensor cores take it: BF16, sizes in steps of their 16. */
-static int by_tensor_cores(const gpu_attention_args *a, const tn_operand *q)
+/* Tensor cores' rows move by 16 bytes: a view that does not is copied. */
+static tn_status line_up(gpu_compiler *c, const tn_operand *x, uint64_t *at,
+                         int64_t stride[3], tn_error *err)
 {
-    return q->dtype == TN_BF16 && a->key_size % 16 == 0 &&
-           a->value_size % 16 == 0 && a->key_size <= 192 &&
-           a->value_size <= 128 && moves_by_16_bytes(a->q, a->q_stride) &&
-           moves_by_16_bytes(a->k, a->k_stride) &&
-           moves_by_16_bytes(a->v, a->v_stride);
+    const uint64_t from = *at;
+    gpu_view view = {.dtype = x->dtype}, dense = view;
+    if (moves_by_16_bytes(from, stride))
+        return TN_OK;
+    memcpy(view.stride, x->stride, sizeof x->stride[0] * x->rank);
+    gpu_dense(x->rank, x->shape, dense.stride);
+    memcpy(stride, dense.stride, 3 * sizeof *stride);
+    *at = gpu_scratch(c, gpu_elements(x) * (int64_t)gpu_bytes(x->dtype));
+    return gpu_launch_copy(c, x->rank, x->shape, from, &view, *at, &dense, err);
+}
+
+static tn_status line_all_up(gpu_compiler *c, const tn_operand *q,
+                             gpu_attention_args *a, tn_error *err)
+{
+    TN_TRY(line_up(c, q, &a->q, a->q_stride, err));
+    TN_TRY(line_up(c, q + 1, &a->k, a->k_stride, err));
+    return line_up(c, q + 2, &a->v, a->v_stride, err);
 }
 
 /* "attention_mma_dq_128_128": for heads of up to 128 */
 static choice on_tensor_cores(uint32_t family, const char *kernel,
-                              const gpu_attention_args *a, int64_t sizes)
+                              const gpu_attention_args *a, uint32_t shared)
 {
-    choice c = {.family = family, .threads = 128};
+    choice c = {.family = family, .threads = 128, .shared = shared};
     const int d = a->key_size, e = a->value_size;
     snprintf(c.name, sizeof c.name, "attention_mma%s_%s", kernel,
              d <= 64 && e <= 64 ? "64_64"
              : d <= 128         ? "128_128"
                                 : "192_128");
-    c.shared = rows_bytes(sizes);
     return c;
 }
 
@@ -256,12 +279,14 @@ tn_status gpu_compile_attention(gpu_compiler *c, const tn_plan_node *n,
     TN_TRY(launch_dnn(c, n, &a, 0, &done, err));
     if (done)
         return TN_OK;
-    const int64_t d = a.key_size + 8, e = a.value_size + 8; /* padded */
+    const uint32_t shared = forward_shared(q, v);
+    const int fast = by_tensor_cores(q, v);
+    if (fast)
+        TN_TRY(line_all_up(c, q, &a, err));
     const choice kernel =
-        by_tensor_cores(&a, q)
-            ? on_tensor_cores(GPU_FAMILY_attention_mma, "", &a, 2 * d + e)
-            : on_plain_cores(GPU_FAMILY_attention, "", q, a.value_size,
-                             forward_shared(q, v));
+        fast
+            ? on_tensor_cores(GPU_FAMILY_attention_mma, "", &a, shared)
+            : on_plain_cores(GPU_FAMILY_attention, "", q, a.value_size, shared);
     return launch(c, &kernel, &a, a.rows, a.heads, err);
 }
 
@@ -292,20 +317,21 @@ static tn_status launch_delta(gpu_compiler *c, const tn_plan_node *n,
 }
 
 static tn_status launch_gradients(gpu_compiler *c, const tn_plan_node *n,
-                                  const gpu_attention_args *a, tn_error *err)
+                                  gpu_attention_args *a, tn_error *err)
 {
     const tn_operand *q = &n->in[1], *v = &n->in[3];
     const uint32_t shared = backward_shared(q, v);
-    const int64_t sizes = 2 * (a->key_size + 8 + a->value_size + 8);
     const int32_t widest =
         a->key_size > a->value_size ? a->key_size : a->value_size;
     const uint32_t mma = GPU_FAMILY_attention_mma_bwd;
     const uint32_t plain = GPU_FAMILY_attention_bwd;
-    const int fast = by_tensor_cores(a, q);
+    const int fast = by_tensor_cores(q, v);
+    if (fast)
+        TN_TRY(line_all_up(c, q, a, err));
     const choice queries =
-        fast ? on_tensor_cores(mma, "_dq", a, sizes)
+        fast ? on_tensor_cores(mma, "_dq", a, shared)
              : on_plain_cores(plain, "_dq", q, a->key_size, shared);
-    const choice keys = fast ? on_tensor_cores(mma, "_dkv", a, sizes)
+    const choice keys = fast ? on_tensor_cores(mma, "_dkv", a, shared)
                              : on_plain_cores(plain, "_dkv", q, widest, shared);
     TN_TRY(launch(c, &queries, a, a->rows, a->heads, err));
     return launch(c, &keys, a, a->keys, a->groups, err);

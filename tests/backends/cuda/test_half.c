@@ -8,6 +8,7 @@
  * gradients of scores are rounded once more, which is what the absolute part is
  * for.
  */
+#define _GNU_SOURCE /* setenv */
 #include "cuda_device.h"
 
 static tn_rig *cuda, *oracle;
@@ -141,12 +142,11 @@ typedef struct shape {
     tn_attention_attr attr;
 } shape;
 
-static void describe_attention(tn_builder *b, const tn_tensor *in,
-                               tn_tensor *out, const void *with)
+/* x: q, k, v and the gradient of what comes out. */
+static void attend(tn_builder *b, const tn_tensor *x, const tn_tensor *in,
+                   tn_tensor *out, const shape *s)
 {
-    const shape *s = with;
-    tn_tensor made[2], back[3], x[4];
-    rounded(b, in, x, 4);
+    tn_tensor made[2], back[3];
     const tn_tensor forward[] = {x[0], x[1], x[2], in[4], in[5]};
     b->api->op(b, TN_OP_ATTENTION, forward, 5, &s->attr, sizeof s->attr, made,
                2, TN_HERE);
@@ -158,6 +158,14 @@ static void describe_attention(tn_builder *b, const tn_tensor *in,
     out[1] = made[1];
     for (int i = 0; i < 3; i++)
         out[2 + i] = back[i];
+}
+
+static void describe_attention(tn_builder *b, const tn_tensor *in,
+                               tn_tensor *out, const void *with)
+{
+    tn_tensor x[4];
+    rounded(b, in, x, 4);
+    attend(b, x, in, out, with);
 }
 
 /* Rows are the last of the keys, but for two that are padding; documents begin
@@ -172,12 +180,10 @@ static void place_rows(const shape *s, double *position, double *first)
         }
 }
 
-static void check_attention(const shape *s)
+static tn_rig_case attention_case(const shape *s, const double *position,
+                                  const double *first)
 {
-    double *position = calloc((size_t)(s->batch * s->rows), sizeof *position);
-    double *first = calloc((size_t)(s->batch * s->rows), sizeof *first);
-    place_rows(s, position, first);
-    const tn_rig_case c = {
+    return (tn_rig_case){
         .in = {half(4, s->batch, s->rows, s->heads, s->key_size),
                half(4, s->batch, s->keys, s->groups, s->key_size),
                half(4, s->batch, s->keys, s->groups, s->value_size),
@@ -189,6 +195,14 @@ static void check_attention(const shape *s)
         .seed = 11,
         .describe = describe_attention,
         .with = s};
+}
+
+static void check_attention(const shape *s)
+{
+    double *position = calloc((size_t)(s->batch * s->rows), sizeof *position);
+    double *first = calloc((size_t)(s->batch * s->rows), sizeof *first);
+    place_rows(s, position, first);
+    const tn_rig_case c = attention_case(s, position, first);
     expect_agreement(&c, 3.0, 2.0);
     free(position);
     free(first);
@@ -209,6 +223,59 @@ static void attention_of_halves(void **state)
     };
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         check_attention(&shapes[i]);
+}
+
+enum { ROWS = 40, FRONT = 4 };
+
+/* What lies in front of each row puts it between 16 bytes. */
+static void describe_views(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                           const void *with)
+{
+    tn_tensor x[4];
+    rounded(b, in, x, 4);
+    for (int i = 0; i < 3; i++)
+        x[i] = tn_slice(b, x[i], 3, FRONT, tn_dim(b, x[i], 3) - FRONT);
+    attend(b, x, in, out, with);
+}
+
+static void views_between_16_bytes_are_lined_up(void **state)
+{
+    (void)state;
+    const shape s = {1, ROWS, 2, ROWS, 1, 32, 48, {.scale = 0.0}};
+    double position[ROWS], first[ROWS];
+    place_rows(&s, position, first);
+    tn_rig_case c = attention_case(&s, position, first);
+    c.describe = describe_views;
+    for (int i = 0; i < 3; i++)
+        c.in[i].shape[3] += FRONT;
+    expect_agreement(&c, 3.0, 2.0);
+}
+
+static int has_node(const tn_plan *plan, const char *name)
+{
+    for (uint32_t i = 0; i < plan->node_count; i++)
+        if (!strcmp(plan->nodes[i].name, name))
+            return 1;
+    return 0;
+}
+
+/* The sizes of latent attention on a device that has 99 KB of shared memory for
+ * a block, of which the gradients' kernels for f32 would want 189. */
+static void heads_of_192_fit_into_little_shared_memory(void **state)
+{
+    (void)state;
+    const shape s = {1, ROWS, 2, ROWS, 1, 192, 128, {.scale = 0.0}};
+    double position[ROWS], first[ROWS];
+    place_rows(&s, position, first);
+    const tn_rig_case c = attention_case(&s, position, first);
+    setenv("SIMT_SHARED", "101376", 1);
+    tn_rig *small = tn_rig_open("cuda", "{}");
+    tn_rig_program *p = run_on(small, &c, TN_F32);
+    assert_true(has_node(tn_rig_plan(p), "attention"));
+    assert_true(has_node(tn_rig_plan(p), "attention_bwd"));
+    tn_rig_free(p);
+    tn_rig_close(small);
+    unsetenv("SIMT_SHARED");
 }
 
 /* ---- rotations ---- */
@@ -239,6 +306,8 @@ int main(void)
         cmocka_unit_test(products_of_halves),
         cmocka_unit_test(grouped_products_of_halves),
         cmocka_unit_test(attention_of_halves),
+        cmocka_unit_test(views_between_16_bytes_are_lined_up),
+        cmocka_unit_test(heads_of_192_fit_into_little_shared_memory),
         cmocka_unit_test(rotations_of_halves),
     };
     if (!cuda_can_run())

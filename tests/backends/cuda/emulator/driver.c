@@ -131,11 +131,17 @@ CUresult cu_DeviceGetName(char *name, int length, CUdevice device)
     return device ? INVALID_VALUE : CUDA_SUCCESS;
 }
 
+unsigned simt_shared_bytes(void)
+{
+    const char *bytes = getenv("SIMT_SHARED");
+    return bytes ? (unsigned)strtoul(bytes, NULL, 10) : 227 << 10;
+}
+
 CUresult cu_DeviceGetAttribute(int *value, int attribute, CUdevice device)
 {
     switch (attribute) {
     case CU_DEVICE_SHARED_MEMORY_OPTIN:
-        *value = 227 << 10;
+        *value = (int)simt_shared_bytes();
         break;
     case CU_DEVICE_COMPUTE_MAJOR:
     case CU_DEVICE_COMPUTE_MINOR:

@@ -26,6 +26,9 @@
  * SIMT_DRIVER in the environment is the version that it says it has: 12040 is
  * a driver of CUDA 12.4.
  *
+ * SIMT_SHARED is how many bytes of shared memory a block can have: 227 KB
+ * where it is not set, as on an H200, or less.
+ *
  * Each function has the name of its row in the loader's list and that row's
  * symbol, so that the compiler holds the two together.
  */
@@ -75,6 +78,9 @@ CUresult simt_complain(CUresult why, const char *format, ...);
  * the cuDNN of the tests has (cudnn.c). */
 SIMT_EXPORT CUresult cuLaunchHostFunc(CUstream stream, void (*call)(void *data),
                                       void *data);
+
+/* Of shared memory that a block can have. */
+unsigned simt_shared_bytes(void);
 
 /* For tests that count: how often a stream was waited for; kernels that were
  * carried out; copies that were, while another stream had a graph

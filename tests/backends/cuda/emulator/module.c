@@ -175,7 +175,7 @@ CUresult cu_ModuleGetFunction(CUfunction *function, CUmodule module,
 CUresult cu_FuncSetAttribute(CUfunction function, int attribute, int value)
 {
     if (attribute != CU_FUNC_MAX_DYNAMIC_SHARED_SIZE || value < 0 ||
-        value > MOST_SHARED - DECLARED)
+        (unsigned)value > simt_shared_bytes() - DECLARED)
         return INVALID_VALUE;
     function->most_dynamic = (unsigned)value;
     return simt_ready();
