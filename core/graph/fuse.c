@@ -286,6 +286,8 @@ static int join_everywhere(tni_fuser *f, uint32_t p)
         tni_node_program(node)->instruction_count > SMALL_PROGRAM)
         return 0;
     const uint32_t count = list_readers(f, p, reader);
+    if (!count)
+        return 0;
     tni_joint *j = tni_arena_alloc(f->scratch, count * sizeof *j);
     for (uint32_t i = 0; i < count; i++)
         if (!may_repeat(f, reader[i], p, &j[i]))
@@ -293,7 +295,7 @@ static int join_everywhere(tni_fuser *f, uint32_t p)
     for (uint32_t i = 0; i < count; i++)
         tni_commit(f, reader[i], reader[i], &j[i]);
     f->g->nodes[p].desc = NULL;
-    return count > 0;
+    return 1;
 }
 
 static int join_producer(tni_fuser *f, uint32_t c, uint32_t p)

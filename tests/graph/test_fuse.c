@@ -121,6 +121,23 @@ static void the_limits_of_a_backend_are_kept(void **state)
     tni_graph_destroy(l.g);
 }
 
+/* Each reduction would compute h for itself, were there fewer of them. */
+static void a_map_with_too_many_readers_stays(void **state)
+{
+    (void)state;
+    for (int readers = 16; readers <= 17; readers++) {
+        leaves l = begin();
+        tn_builder *b = &l.g->builder;
+        const tn_tensor h = tn_exp(b, INPUT(&l, "x", 6, 8));
+        for (int i = 0; i < readers; i++)
+            want(&l, tn_sum(b, h, 2u));
+        fuse(l.g, &native);
+        assert_int_equal(count_nodes(l.g, TN_OP_REDUCE), readers);
+        assert_int_equal(count_nodes(l.g, TN_OP_MAP), readers > 16);
+        tni_graph_destroy(l.g);
+    }
+}
+
 /* A map of one input and two instructions on it. */
 static tn_tensor append_map(tn_builder *b, tn_tensor x, tn_instruction second,
                             tn_map_op op, tn_dtype dtype)
@@ -493,6 +510,7 @@ int main(void)
         cmocka_unit_test(the_gradient_norm_needs_no_temporary),
         cmocka_unit_test(constants_are_folded_into_programs),
         cmocka_unit_test(the_limits_of_a_backend_are_kept),
+        cmocka_unit_test(a_map_with_too_many_readers_stays),
         cmocka_unit_test(an_index_does_not_cross_a_reshape),
         cmocka_unit_test(rounding_to_an_integer_is_not_skipped),
         cmocka_unit_test(a_stopped_gradient_stays_stopped),
