@@ -77,12 +77,23 @@ static uint32_t drop_unread(tn_program *p, tn_tensor *in, uint32_t count)
     return count;
 }
 
+/* The same bytes; and while there are gradients to come, they flow into both or
+ * into neither. */
+static int are_one(const tni_fuser *f, tn_tensor x, tn_tensor y)
+{
+    const tni_graph *g = f->g;
+    return tni_same_operand(g, x, y) &&
+           (!f->before_gradient ||
+            stops_gradient(g, x, g->values[x.id].storage) ==
+                stops_gradient(g, y, g->values[y.id].storage));
+}
+
 /* Merge inputs of the joint that are the same operand. */
-static void merge_inputs(const tni_graph *g, tni_joint *j)
+static void merge_inputs(const tni_fuser *f, tni_joint *j)
 {
     for (uint32_t a = 0; a < j->in_count; a++)
         for (uint32_t b = j->in_count; --b > a;) {
-            if (!tni_same_operand(g, j->in[a], j->in[b]))
+            if (!are_one(f, j->in[a], j->in[b]))
                 continue;
             tni_program_merge_inputs(&j->program, a, b);
             memmove(&j->in[b], &j->in[b + 1],
@@ -202,7 +213,7 @@ static int absorb(tni_fuser *f, tni_joint *j, const tn_tensor *p_in, uint32_t p,
     j->program = joined;
     j->in_count = joined.input_count;
     memcpy(j->in, in, j->in_count * sizeof *in);
-    merge_inputs(f->g, j);
+    merge_inputs(f, j);
     return 1;
 }
 

@@ -205,6 +205,23 @@ static void a_stopped_gradient_stays_stopped(void **state)
     tni_graph_destroy(l.g);
 }
 
+/* What is read through one input has one gradient. */
+static void x_and_its_stopped_self_stay_two_inputs_of_a_chain(void **state)
+{
+    (void)state;
+    for (int stopped = 0; stopped < 2; stopped++) {
+        leaves l = begin();
+        tn_builder *b = &l.g->builder;
+        const tn_tensor x = PARAM(&l, "x", 6);
+        const tn_tensor y = stopped ? tn_stop_gradient(b, x) : x;
+        want(&l, tn_mul(b, tn_exp(b, x), tn_tanh(b, y)));
+        fuse(l.g, &native);
+        assert_int_equal(count_work(l.g), 1);
+        assert_int_equal(find_node(l.g, TN_OP_MAP)->in_count, 1 + stopped);
+        tni_graph_destroy(l.g);
+    }
+}
+
 /* Joined into the far reader, h would keep both of its inputs alive across the
  * products between. Next to it, it may be joined. */
 static void a_join_does_not_keep_more_alive_than_it_saves(void **state)
@@ -514,6 +531,7 @@ int main(void)
         cmocka_unit_test(an_index_does_not_cross_a_reshape),
         cmocka_unit_test(rounding_to_an_integer_is_not_skipped),
         cmocka_unit_test(a_stopped_gradient_stays_stopped),
+        cmocka_unit_test(x_and_its_stopped_self_stay_two_inputs_of_a_chain),
         cmocka_unit_test(a_join_does_not_keep_more_alive_than_it_saves),
         cmocka_unit_test(a_read_does_not_move_across_a_write),
         cmocka_unit_test(adamw_becomes_one_map_in_place),
