@@ -12,7 +12,7 @@
  * does the one that was started before the host knew of it, and an optimizer's
  * author need not think of it. Where precision is bf16 the guard
  * writes the bf16 copies besides, wherever an optimizer assigns parameters that
- * have them.
+ * have them, or a part of them.
  */
 #include "run/training.h"
 
@@ -27,12 +27,41 @@ typedef struct {
     tn_tensor param, copy; /* copy: in bf16, or none */
 } guard;
 
+/* Where writing x writes to: x's own place, or that of which it is a view. */
+static const tni_value *owner_of(const tn_builder *b, tn_tensor x)
+{
+    const tni_graph *g = (const tni_graph *)(const void *)b;
+    return &g->values[tni_value_of(g, x)->storage];
+}
+
+/* Of the parameters, now that x of them has been assigned. */
+static void renew_copy(tn_builder *b, const guard *self, tn_tensor x,
+                       tn_tensor value, tn_here here)
+{
+    if (!self->copy.id || owner_of(b, x) != owner_of(b, self->param))
+        return;
+    if (x.id != self->param.id) /* a view: of all, whatever it leaves out */
+        value = self->param;
+    tn_assign_at(b, self->copy, tni_stored_as(b, value, TN_BF16, here), here);
+}
+
+/* Rows are written whatever the loss was. */
+static void refuse_rows(tn_builder *b, tn_tensor x, tn_here here)
+{
+    const tni_value *owner = owner_of(b, x);
+    if (owner->arena)
+        b->api->fail(b, here,
+                     "set_rows: an optimizer changes %s by tn_assign, which "
+                     "changes nothing where the loss is not finite",
+                     owner->name);
+}
+
 static void guarded_op(tn_builder *b, tn_op op, const tn_tensor *in,
                        uint32_t in_count, const void *attr, uint32_t attr_size,
                        tn_tensor *out, uint32_t out_count, tn_here here)
 {
     const guard *self = (const guard *)(const void *)b->api;
-    tn_tensor kept[2] = {TN_NONE};
+    tn_tensor kept[2];
     b->api = self->inner;
     if (op == TN_OP_ASSIGN && in_count == 2) {
         kept[0] = in[0];
@@ -40,9 +69,10 @@ static void guarded_op(tn_builder *b, tn_op op, const tn_tensor *in,
         in = kept;
     }
     b->api->op(b, op, in, in_count, attr, attr_size, out, out_count, here);
-    if (self->copy.id && kept[0].id == self->param.id)
-        tn_assign_at(b, self->copy, tni_stored_as(b, kept[1], TN_BF16, here),
-                     here);
+    if (op == TN_OP_ASSIGN && !b->failed)
+        renew_copy(b, self, in[0], in[1], here);
+    if (op == TN_OP_SET_ROWS && !b->failed)
+        refuse_rows(b, in[0], here);
     b->api = &self->api;
 }
 

@@ -313,6 +313,94 @@ static void matrices_reach_an_optimizer_one_shape_at_a_time(void **state)
     tni_training_destroy(t);
 }
 
+/* How a test's optimizer writes p - lr * g. */
+typedef enum { WHOLE, RESHAPED, IN_HALVES, IN_ROWS } manner;
+
+static void descend_so(tn_builder *b, const tn_slot *slot, const void *options)
+{
+    const tn_tensor_info info = tn_info(b, slot->param);
+    const int64_t n = tn_elements(&info), half = n / 2, m = info.shape[0];
+    const tn_tensor p = tn_reshape(b, slot->param, n);
+    const tn_tensor next =
+        tn_sub(b, slot->param, tn_mul(b, slot->lr, slot->grad));
+    const tn_tensor flat = tn_reshape(b, next, n);
+    switch (*(const manner *)options) {
+    case WHOLE:
+        tn_assign(b, slot->param, next);
+        break;
+    case RESHAPED:
+        tn_assign(b, p, flat);
+        break;
+    case IN_HALVES:
+        tn_assign(b, tn_slice(b, p, 0, 0, half), tn_slice(b, flat, 0, 0, half));
+        tn_assign(b, tn_slice(b, p, 0, half, n - half),
+                  tn_slice(b, flat, 0, half, n - half));
+        break;
+    case IN_ROWS:
+        tn_set_rows(b, slot->param, tn_cast(b, tn_fill(b, 0.0, m, 1), TN_I32),
+                    tn_slice(b, next, 1, 0, 1));
+    }
+}
+
+static const tn_optimizer manners_optimizer = {
+    .summary = "gradient descent", .per_matrix = 1, .step = descend_so};
+
+static tni_recipe *recipe_of_manner(run_rig *rig, const manner *how)
+{
+    tni_recipe *r = run_rig_recipe(
+        rig, SET("precision=bf16",
+                 "optimizer=[{match: \"*norm*\", plugin: adamw, lr: 0.5}, "
+                 "{match: \"*\", plugin: adamw, lr: 0.5}]"));
+    r->groups[1].optimizer.vtable = &manners_optimizer;
+    r->groups[1].optimizer.options = how;
+    return r;
+}
+
+/* The bf16 copies after a step, for the caller to free. */
+static unsigned char *copies_after_a_step(run_rig *rig, manner how,
+                                          size_t *bytes)
+{
+    tni_training *t;
+    tn_error err = TN_ERROR_NONE;
+    tn_assert_ok_err(tni_training_create(recipe_of_manner(rig, &how), &t, &err),
+                     err);
+    tn_assert_ok_err(tni_training_commit(t, &err), err);
+    tn_assert_ok_err(tni_weights_draw(t->session, &err), err);
+    step(t, 0);
+    *bytes = (size_t)t->session->arena_bytes[TN_ARENA_COPY];
+    assert_true(*bytes > 0);
+    unsigned char *copies = malloc(*bytes);
+    assert_non_null(copies);
+    tn_assert_ok(tni_session_download(t->session, copies, TN_ARENA_COPY, 0,
+                                      (int64_t)*bytes, NULL));
+    tni_training_destroy(t);
+    return copies;
+}
+
+static void bf16_copies_follow_parameters_that_change_in_parts(void **state)
+{
+    size_t bytes, again;
+    unsigned char *want = copies_after_a_step(*state, WHOLE, &bytes);
+    for (manner how = RESHAPED; how <= IN_HALVES; how++) {
+        unsigned char *got = copies_after_a_step(*state, how, &again);
+        assert_int_equal(again, bytes);
+        assert_memory_equal(got, want, bytes);
+        free(got);
+    }
+    free(want);
+}
+
+static void an_optimizer_that_sets_rows_is_refused(void **state)
+{
+    const manner how = IN_ROWS;
+    tni_training *t;
+    tn_error err = TN_ERROR_NONE;
+    assert_int_not_equal(
+        tni_training_create(recipe_of_manner(*state, &how), &t, &err), TN_OK);
+    tn_assert_error_says(err, "set_rows: an optimizer changes parameters by "
+                              "tn_assign");
+}
+
 static void precision_is_refused_where_the_backend_lacks_it(void **state)
 {
     run_rig *rig = *state;
@@ -340,6 +428,8 @@ int main(void)
         WITH_RIG(a_bad_loss_changes_nothing_from_then_on),
         WITH_RIG(groups_use_their_own_learning_rates),
         WITH_RIG(matrices_reach_an_optimizer_one_shape_at_a_time),
+        WITH_RIG(bf16_copies_follow_parameters_that_change_in_parts),
+        WITH_RIG(an_optimizer_that_sets_rows_is_refused),
         WITH_RIG(precision_is_refused_where_the_backend_lacks_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
