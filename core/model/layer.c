@@ -138,6 +138,15 @@ static tn_tensor layer_load(tn_layer *l, const char *name, uint32_t rank,
     return state_leaf(l, name, l->b->dtype, rank, shape, 0, here);
 }
 
+/* x, or a copy where x lies on a state, which another store may change. */
+static tn_tensor of_its_own(tni_graph *g, tn_tensor x, tn_here here)
+{
+    const tni_value *owner = &g->values[tni_value_of(g, x)->storage];
+    return owner->arena == TN_ARENA_STATE
+               ? tn_copy_at(&g->builder, x, TN_DTYPE_NONE, here)
+               : x;
+}
+
 static void layer_store(tn_layer *l, const char *name, tn_tensor value,
                         tn_here here)
 {
@@ -146,7 +155,19 @@ static void layer_store(tn_layer *l, const char *name, tn_tensor value,
     const tn_tensor_info info = tn_info(l->b, value);
     const tn_tensor leaf =
         state_leaf(l, name, info.dtype, info.rank, info.shape, 0, here);
-    tn_assign_at(l->b, leaf, value, here);
+    tni_scope *s = scope_of(l);
+    if (!l->b->failed)
+        *TNI_PUSH(s->g->arena, s->stored, s->stored_count, s->stored_capacity) =
+            (tni_stored){leaf, of_its_own(s->g, value, here), here};
+}
+
+/* What a layer has loaded stays what it was until the layer ends. */
+static void assign_stored(tni_scope *s)
+{
+    for (size_t i = 0; i < s->stored_count && !s->g->builder.failed; i++)
+        tn_assign_at(&s->g->builder, s->stored[i].state, s->stored[i].value,
+                     s->stored[i].here);
+    s->stored_count = 0;
 }
 
 /* i32 (B, length): where the last `length` real rows lie in (B, length + T)
@@ -346,6 +367,7 @@ tn_tensor tni_layer_describe(tni_scope *s, uint32_t index, tn_tensor x)
     s->layer = handle(s, index);
     s->g->layer = index + 1;
     const tn_tensor y = s->spec->arch->forward(&s->layer, x, s->spec->options);
+    assign_stored(s);
     check_layer(s, x, y);
     if (!tn_is_none(s->layer.first) && !s->g->builder.failed)
         check_documents(s, from);

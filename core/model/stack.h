@@ -126,6 +126,12 @@ void tni_model_find_their_names(tni_model *model);
 
 /* ---- a description under way ---- */
 
+/* A state and what the next call finds there. */
+typedef struct tni_stored {
+    tn_tensor state, value;
+    tn_here here;
+} tni_stored;
+
 /* The handle that architectures hold, and what stands behind it. */
 typedef struct tni_scope {
     tn_layer layer; /* first: a tn_layer * is its tni_scope * */
@@ -135,6 +141,8 @@ typedef struct tni_scope {
     const tni_layer_spec *spec;
     int mlp_used;
     tn_tensor auxiliary; /* sum so far */
+    tni_stored *stored;  /* by this layer so far; in the graph's arena */
+    size_t stored_count, stored_capacity;
 } tni_scope;
 
 /* layer.c: describe layer `index`. */

@@ -241,15 +241,33 @@ static tn_tensor running_sum(tn_layer *l, tn_tensor x, const void *options)
     return tn_add(l->b, x, sum);
 }
 
-/* Six tokens at once, or three and then one at a time. */
-static void a_stored_state_is_loaded_by_the_next_call(void **state)
+/* y[t] = x[t] + x[t - 1] + x[t - 2]; what was loaded is read after a store, and
+ * stored on. */
+static tn_tensor delay_line(tn_layer *l, tn_tensor x, const void *options)
 {
-    (void)state;
+    tn_builder *b = l->b;
+    const int64_t B = tn_dim(b, x, 0), T = tn_dim(b, x, 1), C = l->hidden_size;
+    (void)options;
+    tn_tensor last = tn_fill(b, 0.0, B, 1, C), before = last;
+    if (!l->training) {
+        last = tn_load(l, "last", B, 1, C);
+        before = tn_load(l, "before", B, 1, C);
+        tn_store(l, "last", tn_slice(b, x, 1, T - 1, 1));
+        tn_store(l, "before", T > 1 ? tn_slice(b, x, 1, T - 2, 1) : last);
+    }
+    const tn_tensor all = tn_concat(b, 1, before, last, x);
+    return tn_add(
+        b, x, tn_add(b, tn_slice(b, all, 1, 1, T), tn_slice(b, all, 1, 0, T)));
+}
+
+/* Six tokens at once, or three and then one at a time. */
+static void decodes_in_pieces(forward_fn forward)
+{
     static const int32_t tokens[6] = {3, 1, 4, 1, 0, 2};
     static const int32_t at[6] = {0, 1, 2, 3, 4, 5};
     model_rig rig;
     double want[6 * 5], got[3 * 5];
-    open_with(&rig, running_sum);
+    open_with(&rig, forward);
     model_rig_device(&rig, "reference", TN_F64);
     double *slab = calloc((size_t)model_rig_slab(&rig), sizeof *slab);
     model_rig_draw(&rig, 1, slab);
@@ -274,6 +292,18 @@ static void a_stored_state_is_loaded_by_the_next_call(void **state)
     }
     free(slab);
     model_rig_close(&rig);
+}
+
+static void a_stored_state_is_loaded_by_the_next_call(void **state)
+{
+    (void)state;
+    decodes_in_pieces(running_sum);
+}
+
+static void what_was_loaded_stays_what_it_was(void **state)
+{
+    (void)state;
+    decodes_in_pieces(delay_line);
 }
 
 /* ---- auxiliary losses ---- */
@@ -393,6 +423,7 @@ int main(void)
         cmocka_unit_test(states_have_one_shape),
         cmocka_unit_test(training_has_no_states),
         cmocka_unit_test(a_stored_state_is_loaded_by_the_next_call),
+        cmocka_unit_test(what_was_loaded_stays_what_it_was),
         cmocka_unit_test(auxiliary_losses_are_summed_when_training),
         cmocka_unit_test(a_layer_that_would_mix_documents_is_refused),
         cmocka_unit_test(a_layer_that_reads_where_they_begin_is_taken),

@@ -60,9 +60,10 @@ typedef struct tn_layer_api {
     tn_tensor (*cache)(tn_layer *l, const char *name, tn_tensor rows,
                        tn_here here);
 
-    /* A state of any shape that starts at zero with each sequence (SSM state,
-     * convolution window). Training: none from `load`, and `store` does
-     * nothing. A value stored is what `load` returns in the next call. */
+    /* A state (B, ...) of the graph's dtype that starts at zero with each
+     * sequence (SSM state, delayed rows). Training: none from `load`, and
+     * `store` does nothing. A value stored is what `load` returns in the next
+     * call; in this one, what was loaded stays what it was. */
     tn_tensor (*load)(tn_layer *l, const char *name, uint32_t rank,
                       const int64_t *shape, tn_here here);
     void (*store)(tn_layer *l, const char *name, tn_tensor value, tn_here here);
