@@ -61,16 +61,34 @@ static void end_node(backward *w, tn_here here)
 
 /* ---- arriving ---- */
 
-/* Sum x over the axes along which `like` was broadcast to it. */
+/* The axes of x along which `like` was broadcast to it. */
+static uint32_t broadcast_axes(const tn_tensor_info *x,
+                               const tn_tensor_info *like)
+{
+    const uint32_t lead = x->rank > like->rank ? x->rank - like->rank : 0;
+    uint32_t axes = 0;
+    for (uint32_t i = 0; i < x->rank; i++)
+        if (x->shape[i] != 1 && (i < lead || like->shape[i - lead] == 1))
+            axes |= 1u << i;
+    return axes;
+}
+
+/* Whether a gradient of shape x, summed over these, has the elements of
+ * `like`. */
+static int sums_to(const tn_tensor_info *x, const tn_tensor_info *like)
+{
+    const uint32_t axes = broadcast_axes(x, like);
+    int64_t left = 1;
+    for (uint32_t i = 0; i < x->rank; i++)
+        left *= axes >> i & 1u ? 1 : x->shape[i];
+    return left == tn_elements(like);
+}
+
 static tn_tensor sum_to_shape(tn_builder *b, tn_tensor x,
                               const tn_tensor_info *like)
 {
     const tn_tensor_info info = tn_info(b, x);
-    const uint32_t lead = info.rank > like->rank ? info.rank - like->rank : 0;
-    uint32_t axes = 0;
-    for (uint32_t i = 0; i < info.rank; i++)
-        if (info.shape[i] != 1 && (i < lead || like->shape[i - lead] == 1))
-            axes |= 1u << i;
+    const uint32_t axes = broadcast_axes(&info, like);
     if (axes)
         x = tn_sum(b, x, axes);
     return tn_shaped_view_at(b, x, TN_VIEW_RESHAPE, like->rank, like->shape,
@@ -226,6 +244,22 @@ static int is_slice(const tni_node *node)
            ((const tn_view_attr *)node->attr)->kind == TN_VIEW_SLICE;
 }
 
+/* Rules of custom ops are other people's. */
+static int is_gradient_of(backward *w, const tni_node *node, uint32_t i,
+                          tn_tensor din)
+{
+    tn_builder *b = &w->g->builder;
+    const tn_tensor_info x = tn_info(b, node->in[i]), dx = tn_info(b, din);
+    if (b->failed || sums_to(&dx, &x))
+        return !b->failed;
+    b->api->fail(b, node->here,
+                 "%s: its gradient rule gives input %u, which is %s, a "
+                 "gradient of %s",
+                 node->desc->name, i, tni_shape_text(&x).text,
+                 tni_shape_text(&dx).text);
+    return 0;
+}
+
 static void pass_on(backward *w, const tni_node *node, const tn_tensor *dout)
 {
     const tn_op_node call = {node->attr, node->in, node->out, node->in_count,
@@ -235,7 +269,8 @@ static void pass_on(backward *w, const tni_node *node, const tn_tensor *dout)
     node->desc->gradient(&w->g->builder, &call, dout, wanted_inputs(w, node),
                          din);
     for (uint32_t i = 0; i < node->in_count; i++)
-        if (!tn_is_none(din[i]) && w->leads[node->in[i].id])
+        if (!tn_is_none(din[i]) && w->leads[node->in[i].id] &&
+            is_gradient_of(w, node, i, din[i]))
             arrive(w, node->in[i], din[i]);
 }
 

@@ -172,6 +172,60 @@ static void a_seed_of_another_shape_is_refused(void **state)
 }
 
 /* After fusion the whole weight gradient is one product, at its slot. */
+/* ---- a plugin's op ---- */
+
+static tn_status like_input(const tn_builder *b, const tn_op_node *node,
+                            tn_tensor_info *out, tn_error *err)
+{
+    (void)err;
+    out[0] = tn_info(b, node->in[0]);
+    return TN_OK;
+}
+
+static void same_value(tn_builder *b, const tn_op_node *node, tn_tensor *out)
+{
+    out[0] = tn_copy(b, node->in[0]);
+}
+
+static void half_a_gradient(tn_builder *b, const tn_op_node *node,
+                            const tn_tensor *dout, uint32_t wanted,
+                            tn_tensor *din)
+{
+    (void)node, (void)wanted;
+    din[0] = tn_slice(b, dout[0], 1, 0, 2);
+}
+
+static void a_gradient_of_another_shape_is_refused_by_its_ops_name(void **state)
+{
+    (void)state;
+    static const tn_op_desc halving = {.struct_size = sizeof halving,
+                                       .number = TN_OP_CUSTOM,
+                                       .name = "halving",
+                                       .tier = TN_TIER_COMPOSITE,
+                                       .min_in = 1,
+                                       .max_in = 1,
+                                       .out_count = 1,
+                                       .shape = like_input,
+                                       .gradient = half_a_gradient,
+                                       .decompose = same_value};
+    leaves l = begin();
+    tn_builder *b = &l.g->builder;
+    tn_error err = TN_ERROR_NONE;
+    const tn_tensor w = PARAM(&l, "w", 3, 4), seed = tn_fill(b, 1.0, 3, 4);
+    tn_tensor y, dw;
+    tn_custom_op(b, &halving, &w, 1, NULL, 0, &y, 1);
+    const int line = __LINE__ - 1;
+    assert_int_not_equal(tni_differentiate(l.g, &y, &seed, 1, &w, 1, &dw, &err),
+                         TN_OK);
+    char want[128];
+    snprintf(want, sizeof want,
+             "test_differentiate.c:%d: halving: its gradient rule gives input "
+             "0, which is (3, 4), a gradient of (3, 2)",
+             line);
+    assert_string_equal(err.message, want);
+    tni_graph_destroy(l.g);
+}
+
 static void a_weight_gradient_is_one_product_at_its_slot(void **state)
 {
     (void)state;
@@ -208,6 +262,8 @@ int main(void)
         cmocka_unit_test(gradient_nodes_carry_layer_phase_and_place),
         cmocka_unit_test(a_result_that_is_gone_is_refused),
         cmocka_unit_test(a_seed_of_another_shape_is_refused),
+        cmocka_unit_test(
+            a_gradient_of_another_shape_is_refused_by_its_ops_name),
         cmocka_unit_test(a_weight_gradient_is_one_product_at_its_slot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
