@@ -278,6 +278,7 @@ BAD(long_slice, tn_slice(b, x, 1, 2, 2))
 BAD(no_such_axis, tn_slice(b, x, 3, 0, 1))
 BAD(bad_broadcast, tn_broadcast(b, x, 2, 3, 8))
 BAD(bad_concat, tn_concat(b, 0, x, tn_reshape(b, x, 2, 4, 3)))
+BAD(concat_from_behind, tn_concat(b, (uint32_t)-1, x, x))
 BAD(bad_cumsum, tn_cumsum(b, x, .axis = 3))
 BAD(bad_gather, tn_gather_rows(b, x, x))
 BAD(bad_norm, tn_rms_norm(b, x, tn_fill(b, 1.0, 3), 1e-5))
@@ -309,6 +310,7 @@ static const bad_call bad_calls[] = {
     {no_such_axis, "axis 3 of 3 axes"},
     {bad_broadcast, "(2, 3, 4) does not broadcast to (2, 3, 8)"},
     {bad_concat, "parts (2, 3, 4) and (2, 4, 3) differ beside axis 0"},
+    {concat_from_behind, "axis -1 of 3 axes, which are counted from 0"},
     {bad_cumsum, "cumsum: axis 3 of 3 axes (x)"},
     {bad_gather, "gather_rows: index is F32, needs I32"},
     {bad_norm, "axis 0 of weight (3) has size 3, needs 4"},

@@ -39,7 +39,9 @@ tn_status tni_concat_shape(const tn_builder *b, const tn_op_node *node,
     const tn_tensor_info first = tn_info(b, node->in[0]);
     int64_t size = 0;
     if (axis >= first.rank)
-        return tn_fail(err, TN_ESHAPE, "axis %u of %u axes", axis, first.rank);
+        return tn_fail(err, TN_ESHAPE,
+                       "axis %d of %u axes, which are counted from 0",
+                       (int32_t)axis, first.rank);
     for (uint32_t k = 0; k < node->in_count; k++) {
         const tn_tensor_info x = tn_info(b, node->in[k]);
         tn_tensor_info like = x;
