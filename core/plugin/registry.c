@@ -193,9 +193,12 @@ static tn_status not_found(const tni_registry *registry, tn_kind kind,
     const char *word = tni_kind_name(kind);
     const char *near = tni_nearest(name, known, count);
     if (count)
-        tn_fail(err, TN_ENOTFOUND, "no %s is named '%s'%s%s%s; there is: %s",
+        tn_fail(err, TN_ENOTFOUND, "no %s is named '%s'%s%s%s; there is: %s%s",
                 word, name, near ? "; did you mean '" : "", near ? near : "",
-                near ? "'?" : "", join(arena, known, count));
+                near ? "'?" : "", join(arena, known, count),
+                near ? ""
+                     : "; another comes by --plugin FILE, or lies in a "
+                       "folder of TENON_PLUGIN_PATH");
     else
         tn_fail(err, TN_ENOTFOUND,
                 "no %s is named '%s': there is no plugin of that kind in %s",

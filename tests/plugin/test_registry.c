@@ -91,6 +91,11 @@ static void a_misspelled_name_gets_a_suggestion_and_the_list(void **state)
     tn_assert_error_says(s->err, "no schedule is named 'god'; did you mean "
                                  "'good'?");
     tn_assert_error_says(s->err, "there is: good, pair");
+    assert_null(strstr(s->err.message, "--plugin"));
+    assert_int_equal(find(s, TN_KIND_SCHEDULE, "ramp"), TN_ENOTFOUND);
+    tn_assert_error_says(s->err,
+                         "pair; another comes by --plugin FILE, or lies "
+                         "in a folder of TENON_PLUGIN_PATH");
     assert_int_equal(find(s, TN_KIND_COMMUNICATOR, "mpi"), TN_ENOTFOUND);
     tn_assert_error_says(s->err, s->folder);
     end_scene(s);
