@@ -115,6 +115,7 @@ typedef struct training {
     tni_prop tokens, targets, rng, nll, auxiliary;
     tni_prop first;     /* count 0: rows are one document each */
     tni_prop *gradient; /* by weight; count 0 where none flows */
+    tn_here stop;       /* where it stops gradients, if it does */
     const tni_weight *weights;
     uint32_t weight_count;
     uint32_t plan;
@@ -165,6 +166,16 @@ static tn_status add_gradients(training *r, tni_graph *g,
     return tni_graph_status(g, err);
 }
 
+/* The last tn_stop_gradient. */
+static tn_here stop_of(const tni_graph *g)
+{
+    tn_here here = {0};
+    for (size_t n = 0; n < g->node_count; n++)
+        if (g->nodes[n].desc->number == TN_OP_STOP_GRADIENT)
+            here = g->nodes[n].here;
+    return here;
+}
+
 static tn_status describe_training(training *r, tni_graph *g, int apart,
                                    tn_error *err)
 {
@@ -173,6 +184,7 @@ static tn_status describe_training(training *r, tni_graph *g, int apart,
     tni_model_out out = {0};
     tni_model_describe(r->t.model, g, &io, &out);
     TN_TRY(tni_graph_status(g, err));
+    r->stop = stop_of(g);
     TN_TRY(tni_fuse(g, &s->session->device.target, err));
     TN_TRY(add_gradients(r, g, &out, err));
     TN_TRY(tni_share_loss(g, err));
@@ -288,8 +300,24 @@ static tn_status loss_at(training *r, const double *weights,
     return TN_OK;
 }
 
+static tn_status refuse_slope(const training *r, double measured, double slope,
+                              tn_error *err)
+{
+    if (r->stop.file)
+        return tn_fail(err, TNI_CHECK_SKIPPED,
+                       "%s:%d stops a gradient (tn_stop_gradient): the loss "
+                       "has slope %.9g in a random direction, its gradient "
+                       "says %.9g, and whether that is meant cannot be told",
+                       r->stop.file, r->stop.line, measured, slope);
+    return tn_fail(err, TN_EINVALID,
+                   "the loss has slope %.9g in a random direction, its "
+                   "gradient says %.9g",
+                   measured, slope);
+}
+
 /* Along random directions d in weight space, <gradient, d> is the slope of the
- * loss: (L(w + h d) - L(w - h d)) / 2h. */
+ * loss: (L(w + h d) - L(w - h d)) / 2h. A layer that stops gradients may mean
+ * another one. */
 static tn_status check_slope(const tni_subject *s, tn_error *err)
 {
     enum { DIRECTIONS = 3 };
@@ -321,10 +349,7 @@ static tn_status check_slope(const tni_subject *s, tn_error *err)
         TN_TRY(loss_at(&r, moved, tokens, &behind, err));
         const double measured = (ahead - behind) / (2 * h);
         if (!(fabs(measured - slope) <= 1e-5 * (scale + fabs(here))))
-            return tn_fail(err, TN_EINVALID,
-                           "the loss has slope %.9g in a random direction, its "
-                           "gradient says %.9g",
-                           measured, slope);
+            return refuse_slope(&r, measured, slope, err);
     }
     tni_stage_close(&r.t.stage);
     return TN_OK;
