@@ -45,6 +45,7 @@ static const expectation faults[] = {
     {"arch frozen", 1, "fail  lets gradient reach",
      "no gradient reaches model.layers.0.router.weight"},
     {"arch held", 0, "skip  has the gradient", "stops a gradient"},
+    {"arch rounding", 0, "ok    keeps the documents of a row apart", ""},
     {"arch forgetful", 3, "fail  decodes token by token", "at position 1"},
     {"arch stained", 1, "fail  lets padded rows leave no trace",
      "at position 3"},
