@@ -4,9 +4,9 @@
  *     v = momentum * v + g
  *     p = p - lr * (v + weight_decay * p)
  *
- * p, g and v are the whole slab of a parameter group at once; lr is a scalar
- * that already follows the schedule. Set .per_matrix = 1 below to get the
- * weights as matrices (m, rows, cols) instead. State is zero before the first
+ * p, g and v are many weights at once, cut where the core likes: work element
+ * by element, or set .per_matrix = 1 below to get matrices (m, rows, cols). lr
+ * is a scalar that already follows the schedule. State is zero before the first
  * step; the core saves and restores it.
  */
 #include <tenon/optimizer.h>
@@ -31,7 +31,7 @@ static const tn_state_spec state[] = {
     [VELOCITY] = {"velocity"},
 };
 
-/* Every read sees the values from before the step. */
+/* What reads the old p and v stands before they are assigned. */
 static void step(tn_builder *b, const tn_slot *slot, const void *given)
 {
     const template_options *o = given;

@@ -7,11 +7,17 @@
 
 #include "cli/checks/stage.h"
 
-enum { ELEMENTS = 24, STEPS = 6, MIDDLE = 3 };
+enum { ELEMENTS = 64, STEPS = 6, MIDDLE = 3 };
 
-/* Two matrices of 4 by 3, or the same as one stretch. */
-static const int64_t as_matrices[3] = {2, 4, 3};
-static const int64_t as_slab[1] = {ELEMENTS};
+/* How the elements come: in so many slots of this shape. */
+typedef struct cut {
+    uint32_t slots, rank;
+    int64_t shape[3];
+} cut;
+
+static const cut as_matrices = {1, 3, {2, 4, 8}};
+static const cut as_slab = {1, 1, {ELEMENTS}};
+static const cut as_tables = {2, 2, {4, 8}};
 
 typedef struct update {
     tni_stage stage;
@@ -20,38 +26,54 @@ typedef struct update {
     uint32_t plan;
 } update;
 
-static tn_status describe(update *u, tni_graph *g, const void *options,
-                          tn_error *err)
+static void place(update *u, tni_graph *g)
 {
-    const tn_optimizer *o = u->optimizer;
-    const uint32_t rank = o->per_matrix ? 3 : 1;
-    const int64_t *shape = o->per_matrix ? as_matrices : as_slab;
-    const int64_t one = 1;
+    const int64_t all = ELEMENTS, one = 1;
     tni_stage *s = &u->stage;
-    tn_slot slot = {.struct_size = (uint32_t)sizeof slot};
-    u->param = tni_stage_leaf(s, g, TN_OP_PARAM, TN_ARENA_PARAM, 0, rank, shape,
+    u->param = tni_stage_leaf(s, g, TN_OP_PARAM, TN_ARENA_PARAM, 0, 1, &all,
                               "parameter");
-    u->grad = tni_stage_leaf(s, g, TN_OP_SLOT, TN_ARENA_GRAD, 0, rank, shape,
-                             "gradient");
+    u->grad =
+        tni_stage_leaf(s, g, TN_OP_SLOT, TN_ARENA_GRAD, 0, 1, &all, "gradient");
     u->lr =
         tni_stage_leaf(s, g, TN_OP_SCALAR, TN_ARENA_SCALAR, 0, 1, &one, "lr");
     u->step =
         tni_stage_leaf(s, g, TN_OP_SCALAR, TN_ARENA_SCALAR, 0, 1, &one, "step");
-    for (uint32_t i = 0; i < o->state_count; i++) {
-        u->state[i] = tni_stage_leaf(s, g, TN_OP_SLOT, TN_ARENA_OPTIMIZER, 0,
-                                     rank, shape, o->state[i].name);
-        slot.state[i] = u->state[i].leaf;
+    for (uint32_t i = 0; i < u->optimizer->state_count; i++)
+        u->state[i] = tni_stage_leaf(s, g, TN_OP_SLOT, TN_ARENA_OPTIMIZER, 0, 1,
+                                     &all, u->optimizer->state[i].name);
+}
+
+/* Of all elements those of slot `i`. */
+static tn_tensor part_of(tni_graph *g, tni_prop all, tn_op op, const cut *c,
+                         uint32_t i, const char *name)
+{
+    all.offset += i * (ELEMENTS / c->slots) * tn_dtype_bytes(all.dtype);
+    return tni_stage_again(g, &all, op, c->rank, c->shape, name);
+}
+
+static tn_status describe(update *u, tni_graph *g, const cut *c,
+                          const void *options, tn_error *err)
+{
+    const tn_optimizer *o = u->optimizer;
+    place(u, g);
+    for (uint32_t i = 0; i < c->slots; i++) {
+        tn_slot slot = {
+            .struct_size = (uint32_t)sizeof slot,
+            .param = part_of(g, u->param, TN_OP_PARAM, c, i, "parameter"),
+            .grad = part_of(g, u->grad, TN_OP_SLOT, c, i, "gradient"),
+            .lr = u->lr.leaf,
+            .step = u->step.leaf,
+        };
+        for (uint32_t k = 0; k < o->state_count; k++)
+            slot.state[k] =
+                part_of(g, u->state[k], TN_OP_SLOT, c, i, o->state[k].name);
+        o->step(&g->builder, &slot, options);
     }
-    slot.param = u->param.leaf;
-    slot.grad = u->grad.leaf;
-    slot.lr = u->lr.leaf;
-    slot.step = u->step.leaf;
-    o->step(&g->builder, &slot, options);
     return tni_graph_status(g, err);
 }
 
-static tn_status open_update(const tni_subject *subject, update *u,
-                             tn_error *err)
+static tn_status open_update_so(const tni_subject *subject, const cut *c,
+                                update *u, tn_error *err)
 {
     const tn_component *oracle = NULL;
     const void *options = NULL;
@@ -60,13 +82,21 @@ static tn_status open_update(const tni_subject *subject, update *u,
     TN_TRY(tni_subject_options(subject, &options, err));
     TN_TRY(tni_stage_open(subject, oracle, TN_F64, &u->stage, err));
     tni_graph *g = tni_graph_create(TN_F64);
-    tn_status status = describe(u, g, options, err);
+    tn_status status = describe(u, g, c, options, err);
     if (status == TN_OK)
         status = tni_stage_plan(&u->stage, g, &u->plan, err);
     tni_graph_destroy(g);
     if (status == TN_OK)
         status = tni_stage_ready(&u->stage, err);
     return status;
+}
+
+static tn_status open_update(const tni_subject *subject, update *u,
+                             tn_error *err)
+{
+    const tn_optimizer *o = subject->component->vtable;
+    return open_update_so(subject, o->per_matrix ? &as_matrices : &as_slab, u,
+                          err);
 }
 
 /* Gradients differ from step to step, and are the same in every run. */
@@ -211,11 +241,41 @@ static tn_status check_resume(const tni_subject *s, tn_error *err)
                    MIDDLE, STEPS - MIDDLE, STEPS);
 }
 
+/* The core cuts slots where it likes: before a table of which few rows are
+ * looked up, before weights with bf16 copies. */
+static tn_status check_cuts(const tni_subject *s, tn_error *err)
+{
+    static const cut *const cuts[2] = {&as_slab, &as_tables};
+    const tn_optimizer *o = s->component->vtable;
+    saved after[2];
+    if (o->per_matrix)
+        return tn_fail(err, TNI_CHECK_SKIPPED, "it works matrix by matrix");
+    for (int i = 0; i < 2; i++) {
+        update u = {0};
+        first_values(&after[i]);
+        TN_TRY(open_update_so(s, cuts[i], &u, err));
+        TN_TRY(restore(&u, &after[i], err));
+        for (int step = 0; step < STEPS; step++)
+            TN_TRY(run_step(&u, step, err));
+        TN_TRY(save(&u, &after[i], err));
+        tni_stage_close(&u.stage);
+    }
+    if (!memcmp(&after[0], &after[1], sizeof after[0]))
+        return TN_OK;
+    return tn_fail(err, TN_EINVALID,
+                   "%d parameters in one slot and as two tables get other "
+                   "values: slots are cut as the core likes, and nothing may "
+                   "depend on their shape; .per_matrix = 1 hands over whole "
+                   "matrices",
+                   ELEMENTS);
+}
+
 static const tni_check checks[] = {
     {"names its states, each differently", check_states, NULL},
     {"describes a step that runs and stays finite", check_steps, NULL},
     {"steps against the gradient", check_direction, NULL},
     {"resumes from its saved state bit for bit", check_resume, NULL},
+    {"works element by element, however slots are cut", check_cuts, NULL},
 };
 
 const tni_check_list tni_checks_optimizer = TNI_CHECK_LIST(checks);

@@ -24,9 +24,11 @@ typedef struct tn_state_spec {
 enum { TN_OPTIMIZER_MAX_STATE = 4 };
 
 /*
- * param, grad and state[i] share one shape: (n) for an optimizer that works
- * element by element (the whole slab of a group at once), or (m, rows, cols)
- * for per_matrix: m matrices of one shape.
+ * param, grad and state[i] share one shape. For an optimizer that works element
+ * by element: (n), a stretch of many weights, or (rows, columns), a table by
+ * itself. The core cuts a group into such slots where it likes, so nothing may
+ * depend on a slot's shape, and a sum over one means nothing. For per_matrix:
+ * (m, rows, cols), m matrices of one shape, each of them whole.
  */
 typedef struct tn_slot {
     uint32_t struct_size;
