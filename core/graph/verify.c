@@ -93,7 +93,7 @@ static int same_shape(const tn_tensor_info *x, const tn_tensor_info *y)
 }
 
 /* Rules speak of graphs as they are described, in one dtype; what narrow.c
- * stores in bf16 and quantise.c in blocks is f32 to them. */
+ * stores in bf16 and quantise.c in blocks is of the graph's to them. */
 static void described_info(const tn_builder *b, tn_tensor x,
                            tn_tensor_info *info)
 {
@@ -103,7 +103,7 @@ static void described_info(const tn_builder *b, tn_tensor x,
         return;
     *info = tni_value_of(g, x)->info;
     if (info->dtype == TN_BF16 || tn_dtype_block(info->dtype) > 1)
-        info->dtype = TN_F32;
+        info->dtype = b->dtype;
 }
 
 static const tn_builder_api described = {

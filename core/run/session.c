@@ -210,6 +210,7 @@ tn_status tni_session_plan(tni_session *s, tni_graph *g, const char *name,
     TN_TRY(tni_graph_status(g, err));
     TN_TRY(tni_lower(g, target, err));
     TN_TRY(tni_fuse(g, target, err));
+    TN_TRY(tni_graph_verify_dense(g, err)); /* wrong numbers make no noise */
     TN_TRY(tni_place(g, &options, &plan, err));
     return tni_session_add(s, plan, id, err);
 }

@@ -401,6 +401,35 @@ static void an_optimizer_that_sets_rows_is_refused(void **state)
                               "tn_assign");
 }
 
+/* As a pass with a bug would leave it. */
+static void a_graph_that_breaks_its_rules_is_not_planned(void **state)
+{
+    tni_session *s;
+    uint32_t plan;
+    const int64_t shape[2] = {4, 4};
+    tn_error err = TN_ERROR_NONE;
+    tn_assert_ok_err(tni_session_open(run_rig_recipe(*state, NULL), &s, &err),
+                     err);
+    for (int broken = 0; broken < 2; broken++) {
+        tni_graph *g = tni_graph_create(TN_F64);
+        tn_builder *b = &g->builder;
+        const tn_tensor x = tni_graph_leaf(g, TN_OP_PARAM, TN_ARENA_PARAM, 0,
+                                           TN_F64, 2, shape, "x");
+        const tn_tensor to = tni_graph_leaf(g, TN_OP_SLOT, TN_ARENA_METRIC, 0,
+                                            TN_F64, 2, shape, "to");
+        const tn_tensor y = tn_matmul(b, x, x);
+        tn_assign(b, to, y);
+        if (broken)
+            g->values[y.id].info.shape[1] = 3;
+        const tn_status status = tni_session_plan(s, g, "test", &plan, &err);
+        assert_int_equal(status, broken ? TN_ESHAPE : TN_OK);
+        tni_graph_destroy(g);
+    }
+    tn_assert_error_says(err, "matmul of test_training.c:");
+    tn_assert_error_says(err, "(a bug of Tenon's or of a custom op's rules)");
+    tni_session_close(s);
+}
+
 static void precision_is_refused_where_the_backend_lacks_it(void **state)
 {
     run_rig *rig = *state;
@@ -430,6 +459,7 @@ int main(void)
         WITH_RIG(matrices_reach_an_optimizer_one_shape_at_a_time),
         WITH_RIG(bf16_copies_follow_parameters_that_change_in_parts),
         WITH_RIG(an_optimizer_that_sets_rows_is_refused),
+        WITH_RIG(a_graph_that_breaks_its_rules_is_not_planned),
         WITH_RIG(precision_is_refused_where_the_backend_lacks_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
