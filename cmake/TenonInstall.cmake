@@ -9,9 +9,10 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/core/include/tenon
 set(template_of_arch archs/_template)
 set(template_of_optimizer optimizers/_template)
 set(template_of_dataset plugins/datasets/_template)
+set(template_of_schedule plugins/schedules/_template)
 set(template_of_backend backends/_template)
 add_custom_target(tenon_templates ALL)
-foreach(kind arch optimizer dataset backend)
+foreach(kind arch optimizer dataset schedule backend)
   set(from ${PROJECT_SOURCE_DIR}/${template_of_${kind}})
   add_custom_command(TARGET tenon_templates POST_BUILD
     COMMAND ${CMAKE_COMMAND} -E copy_directory ${from}

@@ -197,9 +197,9 @@ const tni_command tni_command_new = {
     .name = "new",
     .summary = "write a working plugin to start from",
     .usage = "KIND NAME [-o DIR]\n\n"
-             "  KIND is arch, optimizer, dataset or backend. The folder holds "
-             "the source, a\n  CMake file with tests, and a config that "
-             "uses it. Nothing of Tenon's source is\n  needed: the plugin "
-             "builds from the installed headers.",
+             "  KIND is arch, optimizer, dataset, schedule or backend. The "
+             "folder holds the\n  source, a CMake file with tests, and a "
+             "config that uses it. Nothing of Tenon's\n  source is needed: "
+             "the plugin builds from the installed headers.",
     .run = run,
 };

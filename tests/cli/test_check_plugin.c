@@ -126,7 +126,7 @@ static void templates_pass_as_they_lie(void **state)
 {
     (void)state;
     static const char *const kinds[] = {"arch", "optimizer", "dataset",
-                                        "backend"};
+                                        "schedule", "backend"};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         char file[64], heading[64];
         snprintf(file, sizeof file, "template_%s.so", kinds[i]);

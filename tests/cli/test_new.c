@@ -22,7 +22,7 @@ static void every_kind_gives_a_plugin_that_passes(void **state)
 {
     (void)state;
     static const char *const kinds[] = {"arch", "optimizer", "dataset",
-                                        "backend"};
+                                        "schedule", "backend"};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         char top[64], folder[128], plugin[256];
         make_folder(top);
@@ -91,7 +91,7 @@ static void an_unknown_kind_gets_a_suggestion(void **state)
     const said *s = tenon("new", "optimiser", "fresh", "-o", "/tmp/x", NULL);
     assert_status(s, 1);
     assert_err(s, "did you mean 'optimizer'?");
-    assert_err(s, "arch, backend, dataset, optimizer");
+    assert_err(s, "arch, backend, dataset, optimizer, schedule");
     assert_status(tenon("new", "arch", NULL), 2);
 }
 
