@@ -144,8 +144,8 @@ tn_status gpu_dispatch(gpu_compiler *c, const gpu_code *code,
                        const void *arguments, size_t bytes, int64_t groups,
                        tn_error *err)
 {
-    const int64_t x = groups < MAX_GROUPS ? groups : MAX_GROUPS;
-    const int64_t axes[3] = {x, gpu_ceil(groups, x), 1};
+    const int64_t rows = gpu_ceil(groups, MAX_GROUPS);
+    const int64_t axes[3] = {gpu_ceil(groups, rows), rows, 1};
     return gpu_dispatch_3d(c, code, arguments, bytes, axes, err);
 }
 

@@ -31,7 +31,8 @@ uint64_t gpu_scratch(gpu_compiler *c, int64_t bytes);
 
 /* Append a dispatch to the current phase. `arguments` is copied. The number of
  * workgroups is spread over two axes where one does not hold them: kernels take
- * x + y * (workgroups along x). */
+ * x + y * (workgroups along x), of which there may be a few more than asked
+ * for, and these must do nothing. */
 tn_status gpu_dispatch(gpu_compiler *c, const gpu_code *code,
                        const void *arguments, size_t bytes, int64_t groups,
                        tn_error *err);

@@ -16,7 +16,7 @@ typedef struct frame {
     int64_t outputs, reduced;
     gpu_walk walks[2]; /* kept axes, reduced axes */
     spv_id lane, local, output, part;
-    spv_id inside; /* this output exists */
+    spv_id inside; /* this output and this part exist */
 } frame;
 
 enum { SEMANTICS = 0x108, SCOPE_WORKGROUP = 2 }; /* acquire-release, shared */
@@ -69,8 +69,13 @@ static void place(gpu_emitter *e, frame *f)
     f->lane = s->by_rows ? low : high;
     f->output = SPV(&e->m, SPV_I_ADD, e->index,
                     index_op(e, SPV_I_MUL, block, s->columns), column);
-    f->inside = SPV(&e->m, SPV_U_LESS_THAN, e->bool_, f->output,
-                    gpu_index(e, f->outputs));
+    /* Workgroups in two axes may be some more than there are blocks of parts.
+     */
+    const spv_id output_is = SPV(&e->m, SPV_U_LESS_THAN, e->bool_, f->output,
+                                 gpu_index(e, f->outputs));
+    const spv_id part_is =
+        SPV(&e->m, SPV_U_LESS_THAN, e->bool_, f->part, gpu_index(e, s->splits));
+    f->inside = SPV(&e->m, SPV_LOGICAL_AND, e->bool_, output_is, part_is);
     f->walks[0].counter = f->output;
 }
 

@@ -230,6 +230,30 @@ static void rows_that_nobody_reads_have_gradients_of_zero(void **state)
     tn_rig_free(p);
 }
 
+/* ---- reductions ---- */
+
+static void describe_sums_of_rows(tn_builder *b, const tn_tensor *in,
+                                  tn_tensor *out, const void *with)
+{
+    (void)with;
+    out[0] = tn_sum(b, tn_mul(b, in[0], in[1]), 1u << 1);
+}
+
+/* A workgroup for each row: two axes of them, one more than there are rows.
+ * The rig looks at the bytes behind the sums. */
+static void
+more_sums_than_an_axis_has_workgroups_stay_in_their_tensor(void **state)
+{
+    (void)state;
+    const tn_rig_case c = {.in = {{.rank = 2, .shape = {65537, 1}},
+                                  {.rank = 2, .shape = {1, 1024}}},
+                           .in_count = 2,
+                           .out_count = 1,
+                           .describe = describe_sums_of_rows};
+    expect_op(&c, "reduce", 1);
+    expect_agreement(&c, 1e-4, 1e-4);
+}
+
 /* ---- products ---- */
 
 static void describe_product(tn_builder *b, const tn_tensor *in, tn_tensor *out,
@@ -441,6 +465,8 @@ int main(void)
         cmocka_unit_test(convolutions_and_norms_have_kernels),
         cmocka_unit_test(a_scan_over_many_chunks_is_the_scan),
         cmocka_unit_test(rows_that_nobody_reads_have_gradients_of_zero),
+        cmocka_unit_test(
+            more_sums_than_an_axis_has_workgroups_stay_in_their_tensor),
         cmocka_unit_test(products_of_every_tile_agree),
         cmocka_unit_test(products_of_halves_agree_in_every_orientation),
         cmocka_unit_test(products_of_halves_are_those_of_the_oracle),
