@@ -131,7 +131,9 @@ static tn_status open_device(const tn_host *host, const void *given,
 static void caps(const tn_device *d, tn_backend_caps *out)
 {
     out->precisions = TN_PRECISION_F32 | TN_PRECISION_BF16;
-    out->flags = d->memory.tensor_is_mapped ? TN_UNIFIED_MEMORY : 0;
+    out->flags = TN_READS_FIRST;
+    if (d->memory.tensor_is_mapped)
+        out->flags |= TN_UNIFIED_MEMORY;
     out->map_inputs = TN_MAP_MAX_INPUTS;
     out->map_instructions = TN_MAP_MAX_INSTRUCTIONS;
     out->memory_bytes = d->card.free_bytes;

@@ -230,6 +230,86 @@ static void rows_that_nobody_reads_have_gradients_of_zero(void **state)
     tn_rig_free(p);
 }
 
+/* ---- packed documents ---- */
+
+enum { PACKED_BATCH = 2, PACKED = 77, DOCUMENT = 13 };
+
+static void describe_packed_attention(tn_builder *b, const tn_tensor *in,
+                                      tn_tensor *out, const void *with)
+{
+    const tn_attention_attr attr = {.softcap = 1.5};
+    const tn_tensor x[] = {in[0], in[1], in[2], TN_NONE, in[3]};
+    (void)with;
+    out[0] = tn_attention_within_at(b, x, &attr, TN_HERE);
+}
+
+static void describe_packed_conv(tn_builder *b, const tn_tensor *in,
+                                 tn_tensor *out, const void *with)
+{
+    const tn_tensor x[] = {in[0], in[1], TN_NONE, in[2]};
+    (void)with;
+    out[0] = tn_conv1d_within_at(b, x, TN_HERE);
+}
+
+static void describe_packed_scan(tn_builder *b, const tn_tensor *in,
+                                 tn_tensor *out, const void *with)
+{
+    const tn_tensor x[] = {in[0], in[1], in[2], in[3], in[4], TN_NONE, in[5]};
+    (void)with;
+    out[0] = tn_ssd_scan_within_at(b, x, PACKED, NULL, TN_HERE);
+}
+
+/* The last input is where each row's document begins. */
+static void expect_packed(tn_rig_case c, const char *op)
+{
+    static double first[PACKED_BATCH * PACKED];
+    for (int i = 0; i < PACKED_BATCH * PACKED; i++)
+        first[i] = i % PACKED / DOCUMENT * DOCUMENT;
+    c.in[c.in_count++] = (tn_rig_leaf){.dtype = TN_I32,
+                                       .rank = 2,
+                                       .shape = {PACKED_BATCH, PACKED},
+                                       .values = first};
+    c.out_count = 1;
+    expect_op(&c, op, 1);
+    expect_agreement(&c, 2e-4, 2e-5);
+}
+
+/* Decomposed, their attention would keep PACKED x PACKED scores of each head.
+ */
+static void packed_documents_have_kernels(void **state)
+{
+    const tn_rig_leaf vectors = {.rank = 4,
+                                 .shape = {PACKED_BATCH, PACKED, 2, 20}};
+    const tn_rig_leaf steps = {.rank = 3,
+                               .shape = {PACKED_BATCH, PACKED, 2},
+                               .low = 0.01,
+                               .high = 0.3};
+    (void)state;
+    expect_packed((tn_rig_case){.in = {vectors, vectors, vectors},
+                                .in_count = 3,
+                                .wrt = 7,
+                                .describe = describe_packed_attention},
+                  "attention_bwd");
+    expect_packed(
+        (tn_rig_case){.in = {{.rank = 3, .shape = {PACKED_BATCH, PACKED, 70}},
+                             {.rank = 2, .shape = {70, 4}}},
+                      .in_count = 2,
+                      .wrt = 3,
+                      .describe = describe_packed_conv},
+        "conv1d_causal_bwd");
+    expect_packed(
+        (tn_rig_case){
+            .in = {vectors,
+                   steps,
+                   {.rank = 1, .shape = {2}, .low = -3.0, .high = -0.1},
+                   vectors,
+                   vectors},
+            .in_count = 5,
+            .wrt = 31,
+            .describe = describe_packed_scan},
+        "ssd_scan_bwd");
+}
+
 /* ---- reductions ---- */
 
 static void describe_sums_of_rows(tn_builder *b, const tn_tensor *in,
@@ -465,6 +545,7 @@ int main(void)
         cmocka_unit_test(convolutions_and_norms_have_kernels),
         cmocka_unit_test(a_scan_over_many_chunks_is_the_scan),
         cmocka_unit_test(rows_that_nobody_reads_have_gradients_of_zero),
+        cmocka_unit_test(packed_documents_have_kernels),
         cmocka_unit_test(
             more_sums_than_an_axis_has_workgroups_stay_in_their_tensor),
         cmocka_unit_test(products_of_every_tile_agree),
