@@ -131,12 +131,12 @@ tn_status gpu_dispatch_3d(gpu_compiler *c, const gpu_code *code,
                        x->plan->name);
     }
     memcpy(block, arguments, bytes);
-    *step = (gpu_step){
-        pipeline,
-        offset,
-        {(uint32_t)groups[0], (uint32_t)groups[1], (uint32_t)groups[2]},
-        c->node_index,
-        c->phase};
+    *step = (gpu_step){.pipeline = pipeline,
+                       .arguments = offset,
+                       .groups = {(uint32_t)groups[0], (uint32_t)groups[1],
+                                  (uint32_t)groups[2]},
+                       .node = c->node_index,
+                       .phase = c->phase};
     return TN_OK;
 }
 
@@ -153,13 +153,18 @@ tn_status gpu_dispatch(gpu_compiler *c, const gpu_code *code,
 
 static tn_status compile_node(gpu_compiler *c, tn_error *err)
 {
-    const tn_plan_node *node = gpu_node(c->exec->plan, c->node_index);
+    tn_exec *x = c->exec;
+    const tn_plan_node *node = gpu_node(x->plan, c->node_index);
+    const uint32_t first = x->step_count;
     const gpu_op *op = node->op < TN_OP_COUNT ? &gpu_ops[node->op] : NULL;
     if (!op || !op->compile)
         return gpu_refuse(node, err, "there is no kernel for this op");
     TN_TRY(gpu_check_dtypes(op, node, err));
     c->phase = 0;
-    return op->compile(c, node, err);
+    TN_TRY(op->compile(c, node, err));
+    for (uint32_t i = first; i < x->step_count; i++)
+        x->steps[i].flops = node->flops / (x->step_count - first);
+    return TN_OK;
 }
 
 static tn_status compile_segment(gpu_compiler *c, uint32_t index, tn_error *err)

@@ -12,6 +12,7 @@ typedef struct gpu_step {
     uint32_t groups[3];
     uint32_t node;
     uint32_t phase;
+    double flops; /* an even share of its node's */
 } gpu_step;
 
 /* Commands of one segment: chunks that are submitted one by one, so that a

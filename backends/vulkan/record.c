@@ -87,39 +87,7 @@ static void record_step(recorder *r, const gpu_step *s)
                           VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof push, &push);
     api->CmdDispatch(r->commands, s->groups[0], s->groups[1], s->groups[2]);
     r->steps++;
-}
-
-/* Dispatches first .. last - 1 share a group. */
-static void record_group(recorder *r, const gpu_step *first,
-                         const gpu_step *last)
-{
-    uint32_t phases = 0;
-    for (const gpu_step *s = first; s < last; s++)
-        phases = s->phase >= phases ? s->phase + 1 : phases;
-    for (uint32_t phase = 0; phase < phases; phase++) {
-        if (r->steps)
-            barrier(r, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT);
-        for (const gpu_step *s = first; s < last; s++)
-            if (s->phase == phase)
-                record_step(r, s);
-    }
-}
-
-/* The end of the group that begins at `first`; timed, of its first node. */
-static const gpu_step *group_end(const recorder *r, const gpu_step *first,
-                                 const gpu_step *end, double *flops)
-{
-    const tn_plan *plan = r->exec->plan;
-    const uint32_t group = gpu_node(plan, first->node)->group;
-    const gpu_step *s = first;
-    *flops = 0.0;
-    while (s < end && (r->timed ? s->node == first->node
-                                : gpu_node(plan, s->node)->group == group)) {
-        if (s == first || s[-1].node != s->node)
-            *flops += gpu_node(plan, s->node)->flops;
-        s++;
-    }
-    return s;
+    r->flops += s->flops;
 }
 
 static void timestamp(const recorder *r, uint32_t query)
@@ -133,6 +101,70 @@ static void timestamp(const recorder *r, uint32_t query)
         r->commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, x->queries, query);
 }
 
+/* What comes next reads what was recorded: behind a barrier, or in the next
+ * chunk where this one would become too long. */
+static tn_status go_on(recorder *r, uint32_t steps, double flops, tn_error *err)
+{
+    if (!r->steps)
+        return TN_OK;
+    if (r->steps + steps <= CHUNK_STEPS && r->flops + flops <= chunk_flops) {
+        barrier(r, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT);
+        return TN_OK;
+    }
+    TN_TRY(end_chunk(r, err));
+    return begin_chunk(r, err);
+}
+
+/* Chunks may end before each phase: a node can be minutes of work by itself, as
+ * the loss of a large vocabulary is. */
+static tn_status begin_phase(recorder *r, const gpu_step *first,
+                             const gpu_step *last, uint32_t phase,
+                             tn_error *err)
+{
+    uint32_t steps = 0;
+    double flops = 0.0;
+    for (const gpu_step *s = first; s < last; s++)
+        if (s->phase == phase) {
+            steps++;
+            flops += s->flops;
+        }
+    return go_on(r, steps, flops, err);
+}
+
+/* Dispatches first .. last - 1 share a group. */
+static tn_status record_group(recorder *r, const gpu_step *first,
+                              const gpu_step *last, tn_error *err)
+{
+    uint32_t phases = 0;
+    for (const gpu_step *s = first; s < last; s++)
+        phases = s->phase >= phases ? s->phase + 1 : phases;
+    for (uint32_t phase = 0; phase < phases; phase++) {
+        TN_TRY(begin_phase(r, first, last, phase, err));
+        if (phase == 0)
+            timestamp(r, 2 * first->node);
+        for (const gpu_step *s = first; s < last; s++)
+            if (s->phase == phase)
+                record_step(r, s);
+    }
+    if (r->timed)
+        barrier(r, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT);
+    timestamp(r, 2 * first->node + 1);
+    return TN_OK;
+}
+
+/* The end of the group that begins at `first`; timed, of its first node. */
+static const gpu_step *group_end(const recorder *r, const gpu_step *first,
+                                 const gpu_step *end)
+{
+    const tn_plan *plan = r->exec->plan;
+    const uint32_t group = gpu_node(plan, first->node)->group;
+    const gpu_step *s = first;
+    while (s < end && (r->timed ? s->node == first->node
+                                : gpu_node(plan, s->node)->group == group))
+        s++;
+    return s;
+}
+
 tn_status gpu_record(tn_exec *x, uint32_t segment, int timed, gpu_segment *into,
                      tn_error *err)
 {
@@ -144,19 +176,8 @@ tn_status gpu_record(tn_exec *x, uint32_t segment, int timed, gpu_segment *into,
         return TN_OK;
     TN_TRY(begin_chunk(&r, err));
     while (step < end) {
-        double flops;
-        const gpu_step *next = group_end(&r, step, end, &flops);
-        if (r.steps && (r.steps + (uint32_t)(next - step) > CHUNK_STEPS ||
-                        r.flops + flops > chunk_flops)) {
-            TN_TRY(end_chunk(&r, err));
-            TN_TRY(begin_chunk(&r, err));
-        }
-        timestamp(&r, 2 * step->node);
-        record_group(&r, step, next);
-        if (timed)
-            barrier(&r, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT);
-        timestamp(&r, 2 * step->node + 1);
-        r.flops += flops;
+        const gpu_step *next = group_end(&r, step, end);
+        TN_TRY(record_group(&r, step, next, err));
         step = next;
     }
     return end_chunk(&r, err);

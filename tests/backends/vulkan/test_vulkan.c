@@ -12,6 +12,8 @@
 
 #include <tenon/philox.h>
 
+#include "exec.h"
+
 typedef struct options {
     const char *device;
     int32_t staging, validation, native, cache, cooperative;
@@ -329,6 +331,15 @@ static tn_exec *compile_alone(const tn_rig *rig, const tn_plan *plan,
     return exec;
 }
 
+static void free_alone(const tn_rig *rig, tn_exec *exec,
+                       tn_buffer *arenas[TN_ARENA_COUNT])
+{
+    rig->backend->exec_free(rig->device, exec);
+    for (uint32_t a = 1; a < TN_ARENA_COUNT; a++)
+        if (arenas[a])
+            rig->backend->free(rig->device, arenas[a]);
+}
+
 static void expect_profile(const tn_rig *rig, tn_exec *x, const tn_plan *plan,
                            const tn_profile_extension *profile)
 {
@@ -369,10 +380,44 @@ static void a_profile_has_seconds_of_the_nodes_that_ran(void **state)
         expect_profile(rig, x, tn_rig_plan(p), profile);
     else
         print_message("passed over: the device has no timestamps\n");
-    b->exec_free(rig->device, x);
-    for (uint32_t a = 1; a < TN_ARENA_COUNT; a++)
-        if (arenas[a])
-            b->free(rig->device, arenas[a]);
+    free_alone(rig, x, arenas);
+    tn_rig_free(p);
+    tn_rig_close(rig);
+}
+
+/* ---- submissions ---- */
+
+static void describe_loss(tn_builder *b, const tn_tensor *in, tn_tensor *out,
+                          const void *with)
+{
+    (void)with;
+    out[0] = tn_linear_cross_entropy(b, in[0], in[1], in[2], 0.0);
+}
+
+/* 4e11 operations in one node, whose logits are made in 160 parts: watchdogs
+ * reset a device that is at one submission for seconds. It is compiled and not
+ * run. */
+static void a_node_of_minutes_is_submitted_in_chunks(void **state)
+{
+    (void)state;
+    enum { ROWS = 50000, CLASSES = 50000, COLUMNS = 80 };
+    tn_rig *rig = tn_rig_open("vulkan", "{cache: false}");
+    const tn_rig_how how = {.dtype = TN_F32};
+    const tn_rig_case c = {
+        .in = {{.rank = 2, .shape = {ROWS, COLUMNS}},
+               {.op = TN_OP_PARAM, .rank = 2, .shape = {CLASSES, COLUMNS}},
+               {.dtype = TN_I32, .rank = 1, .shape = {ROWS}}},
+        .in_count = 3,
+        .out_count = 1,
+        .describe = describe_loss};
+    tn_buffer *arenas[TN_ARENA_COUNT] = {NULL};
+    tn_rig_program *p = tn_rig_build(rig, &c, &how, NULL);
+    assert_non_null(p);
+    const tn_plan *plan = tn_rig_plan(p);
+    tn_exec *x = compile_alone(rig, plan, arenas);
+    assert_int_equal(plan->node_count, 1);
+    assert_true(x->segments[0].chunk_count > 1);
+    free_alone(rig, x, arenas);
     tn_rig_free(p);
     tn_rig_close(rig);
 }
@@ -389,6 +434,7 @@ int main(void)
         cmocka_unit_test(too_much_memory_is_a_sentence),
         cmocka_unit_test(a_copy_outside_a_buffer_is_refused),
         cmocka_unit_test(compiled_kernels_are_kept_and_damage_is_not_read),
+        cmocka_unit_test(a_node_of_minutes_is_submitted_in_chunks),
         cmocka_unit_test(an_index_outside_a_table_fails_the_run_by_name),
         cmocka_unit_test(a_profile_has_seconds_of_the_nodes_that_ran),
     };
