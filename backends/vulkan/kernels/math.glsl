@@ -1,8 +1,15 @@
 /*
  * math.glsl - exp, log and tanh within some ulp, whatever the driver's are.
  *
- * The same reductions and polynomials as emit_math.c; see there.
+ * The same reductions and polynomials as emit_math.c; see there. NaN stays NaN:
+ * it is known by its bits, since a driver may take max() and comparisons to
+ * never see one.
  */
+bool is_nan(float x)
+{
+    return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
 float power_of_two(int n)
 {
     return intBitsToFloat((n + 127) << 23);
@@ -28,7 +35,7 @@ float exact_exp(float x)
     const int whole = int(n), reach = whole >> 1;
     const float y =
         (1.0 + tail) * power_of_two(reach) * power_of_two(whole - reach);
-    return x < -103.97 ? 0.0 : y;
+    return is_nan(x) ? x : x < -103.97 ? 0.0 : y;
 }
 
 /* Of a positive finite number that is no smaller than 2^-126. */
@@ -48,7 +55,7 @@ float exact_log(float x)
     float low = p * f * f * f;
     low = fma(-0.5, f * f, low);
     low = fma(n, 1.42860677e-6, low);
-    return fma(n, 0.693145752, f + low);
+    return is_nan(x) ? x : fma(n, 0.693145752, f + low);
 }
 
 float exact_tanh(float x)
@@ -60,5 +67,5 @@ float exact_tanh(float x)
     const float near = fma(exp_poly(r), r * r, r);
     const float scale = power_of_two(int(n));
     const float m = n == 0.0 ? near : fma(near, scale, scale - 1.0);
-    return (x < 0.0 ? -m : m) / (m + 2.0);
+    return is_nan(x) ? x : (x < 0.0 ? -m : m) / (m + 2.0);
 }

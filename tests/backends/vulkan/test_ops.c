@@ -6,6 +6,8 @@
  */
 #include "vulkan_device.h"
 
+#include <math.h>
+
 static tn_rig *gpu, *cpu;
 
 /* Every output and gradient within `relative` of the CPU's, or `absolute`. */
@@ -49,8 +51,8 @@ static void expect_op(const tn_rig_case *c, const char *name, uint32_t least)
 static void describe_loss(tn_builder *b, const tn_tensor *in, tn_tensor *out,
                           const void *with)
 {
-    (void)with;
-    out[0] = tn_linear_cross_entropy(b, in[0], in[1], in[2], 2.0);
+    const double *softcap = with;
+    out[0] = tn_linear_cross_entropy(b, in[0], in[1], in[2], *softcap);
 }
 
 /* 68 MB of logits: two chunks, the second smaller than the first. */
@@ -58,6 +60,7 @@ static void a_loss_in_chunks_is_the_loss(void **state)
 {
     (void)state;
     enum { ROWS = 1701, CLASSES = 10007, COLUMNS = 6 };
+    static const double softcap = 2.0;
     const tn_rig_case c = {
         .in = {{.rank = 2, .shape = {ROWS, COLUMNS}},
                {.op = TN_OP_PARAM, .rank = 2, .shape = {CLASSES, COLUMNS}},
@@ -69,9 +72,66 @@ static void a_loss_in_chunks_is_the_loss(void **state)
         .in_count = 3,
         .out_count = 1,
         .wrt = 3,
-        .describe = describe_loss};
+        .describe = describe_loss,
+        .with = &softcap};
     expect_op(&c, "linear_cross_entropy_bwd", 1);
     expect_agreement(&c, 2e-6, 1e-5);
+}
+
+enum { NAN_ROWS = 4, NAN_CLASSES = 10, NAN_COLUMNS = 3 };
+
+/* Outputs are the loss of each row, dx and dw. */
+static void expect_nan_in_rows(const tn_rig_case *c, int last)
+{
+    const tn_rig_how how = {.dtype = TN_F32};
+    tn_rig_program *p = tn_rig_build(gpu, c, &how, NULL);
+    assert_non_null(p);
+    tn_assert_ok(tn_rig_run(p, NULL));
+    const double *nll = tn_rig_output(p, 0).values;
+    const double *dx = tn_rig_output(p, 1).values;
+    const tn_rig_result dw = tn_rig_output(p, 2);
+    for (int row = 0; row < NAN_ROWS; row++) {
+        assert_int_equal(isnan(nll[row]), row <= last);
+        for (int i = 0; i < NAN_COLUMNS; i++)
+            assert_int_equal(isnan(dx[row * NAN_COLUMNS + i]), row <= last);
+    }
+    for (int64_t i = 0; i < dw.count; i++)
+        assert_true(isnan(dw.values[i]));
+    tn_rig_free(p);
+}
+
+/* A run that has gone wrong must not look as if it were learning: neither a
+ * broken row of x, which is row 0, nor a class of the head that is nobody's
+ * target. */
+static void a_loss_of_nan_is_nan(void **state)
+{
+    (void)state;
+    static const double caps[] = {0.0, 2.0}, target[NAN_ROWS] = {1, 2, 3, 4};
+    for (int way = 0; way < 4; way++) {
+        double x[NAN_ROWS * NAN_COLUMNS], w[NAN_CLASSES * NAN_COLUMNS];
+        for (int i = 0; i < NAN_ROWS * NAN_COLUMNS; i++)
+            x[i] = 0.1 * i;
+        for (int i = 0; i < NAN_CLASSES * NAN_COLUMNS; i++)
+            w[i] = 0.01 * i;
+        *(way & 1 ? &x[1] : &w[7 * NAN_COLUMNS]) = (double)NAN;
+        const tn_rig_case c = {
+            .in = {{.rank = 2, .shape = {NAN_ROWS, NAN_COLUMNS}, .values = x},
+                   {.op = TN_OP_PARAM,
+                    .rank = 2,
+                    .shape = {NAN_CLASSES, NAN_COLUMNS},
+                    .values = w},
+                   {.dtype = TN_I32,
+                    .rank = 1,
+                    .shape = {NAN_ROWS},
+                    .values = target}},
+            .in_count = 3,
+            .out_count = 1,
+            .wrt = 3,
+            .describe = describe_loss,
+            .with = &caps[way >> 1]};
+        expect_op(&c, "linear_cross_entropy_bwd", 1);
+        expect_nan_in_rows(&c, way & 1 ? 0 : NAN_ROWS - 1);
+    }
 }
 
 /* ---- attention ---- */
@@ -541,6 +601,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_loss_in_chunks_is_the_loss),
+        cmocka_unit_test(a_loss_of_nan_is_nan),
         cmocka_unit_test(attention_over_many_tiles_is_attention),
         cmocka_unit_test(convolutions_and_norms_have_kernels),
         cmocka_unit_test(a_scan_over_many_chunks_is_the_scan),
