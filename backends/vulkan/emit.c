@@ -170,6 +170,7 @@ void gpu_emit_begin(gpu_emitter *e, const gpu_map_spec *spec, int64_t reach,
     e->shape = spec->shape;
     e->wide = is_wide(spec, reach);
     e->fuses = spec->fuses;
+    e->divides = spec->divides;
     e->glsl = spv_new(m);
     e->main = spv_new(m);
     e->entry = spv_new(m);

@@ -35,6 +35,7 @@ typedef struct gpu_map_spec {
     uint32_t in_count, out_count;
     uint32_t keeps_nan; /* the device can promise that */
     uint32_t fuses;     /* its fma rounds once */
+    uint32_t divides;   /* its divisions and roots round once */
     int64_t shape[TN_MAX_RANK];
     gpu_view in[TN_MAP_MAX_INPUTS];
     gpu_view out[TN_MAP_MAX_OUTPUTS];
@@ -83,8 +84,8 @@ typedef struct gpu_coordinate {
 typedef struct gpu_emitter {
     spv_module m;
     const int64_t *shape;
-    uint32_t wide;  /* indices need 64 bits */
-    uint32_t fuses; /* fma rounds once */
+    uint32_t wide;           /* indices need 64 bits */
+    uint32_t fuses, divides; /* as the spec's */
     spv_id void_, bool_, u32, i32, f32, u64;
     spv_id index; /* u32 or u64 */
     spv_id glsl;

@@ -29,6 +29,7 @@ static inline void gpu_set_traits(const tn_device *d, gpu_map_spec *spec)
 {
     spec->keeps_nan = d->card.keeps_nan;
     spec->fuses = d->fuses;
+    spec->divides = (uint32_t)gpu_is_software(&d->card);
 }
 
 /* A kernel that has just been emitted: `words` is freed. */

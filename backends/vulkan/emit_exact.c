@@ -2,7 +2,8 @@
  * emit_exact.c - arithmetic that is rounded once, on devices that promise less.
  *
  * Vulkan allows 2.5 ulp for a division and leaves open whether fma rounds once;
- * trial.c has found out the latter (e->fuses).
+ * trial.c has found out the latter (e->fuses). Software devices divide as CPUs
+ * do (e->divides).
  */
 #include <math.h>
 
@@ -63,38 +64,46 @@ spv_id gpu_fused(gpu_emitter *e, spv_id a, spv_id b, spv_id c)
 
 /* ---- division and roots, rounded once ---- */
 
+static spv_id both(gpu_emitter *e, spv_id a, spv_id b)
+{
+    return SPV(&e->m, SPV_LOGICAL_AND, e->bool_, a, b);
+}
+
+static spv_id is_between(gpu_emitter *e, float low, spv_id x, float high)
+{
+    const spv_id size = glsl(e, SPV_GLSL_F_ABS, x);
+    return both(e, test(e, SPV_F_ORD_GREATER_THAN, size, k(e, low)),
+                test(e, SPV_F_ORD_LESS_THAN, size, k(e, high)));
+}
+
 /* A quotient that is good to some ulp becomes the nearest by its residue, which
- * fma knows exactly; where that overflows or there is none, it stays. Devices
- * without a fused fma are CPUs, whose division is IEEE's. */
+ * gpu_fused knows exactly; where that overflows or there is none, it stays.
+ * Emulated, the residue has parts 2^12 as large and 2^-24 as small, which may
+ * overflow or be flushed. */
 spv_id gpu_divide(gpu_emitter *e, spv_id a, spv_id b)
 {
     const spv_id q = binary(e, SPV_F_DIV, a, b);
-    if (!e->fuses)
+    if (e->divides)
         return q;
     const spv_id inverse = binary(e, SPV_F_DIV, k(e, 1.0f), b);
-    const spv_id residue = mad(e, negate(e, q), b, a);
+    const spv_id residue = gpu_fused(e, negate(e, q), b, a);
     const spv_id better = mad(e, residue, inverse, q);
-    const spv_id size = glsl(e, SPV_GLSL_F_ABS, q);
-    const spv_id plain = test(e, SPV_F_ORD_LESS_THAN, size, k(e, 0x1p126f));
-    const spv_id normal =
-        test(e, SPV_F_ORD_GREATER_THAN, size, k(e, 0x1p-100f));
-    const spv_id bounded = test(e, SPV_F_ORD_LESS_THAN,
-                                glsl(e, SPV_GLSL_F_ABS, b), k(e, 0x1p126f));
-    spv_id use = SPV(&e->m, SPV_LOGICAL_AND, e->bool_, plain, normal);
-    use = SPV(&e->m, SPV_LOGICAL_AND, e->bool_, use, bounded);
-    return select(e, use, better, q);
+    const float least = e->fuses ? 0x1p-126f : 0x1p-90f;
+    const float most = e->fuses ? 0x1p126f : 0x1p114f;
+    const spv_id exact = both(e, is_between(e, 0x1p-126f, b, most),
+                              is_between(e, least, a, INFINITY));
+    return select(e, both(e, exact, is_between(e, 0x1p-100f, q, most)), better,
+                  q);
 }
 
 spv_id gpu_root(gpu_emitter *e, spv_id a)
 {
     const spv_id s = glsl(e, SPV_GLSL_SQRT, a);
-    if (!e->fuses)
+    if (e->divides)
         return s;
     const spv_id half = binary(e, SPV_F_DIV, k(e, 0.5f), s);
-    const spv_id residue = mad(e, negate(e, s), s, a);
+    const spv_id residue = gpu_fused(e, negate(e, s), s, a);
     const spv_id better = mad(e, residue, half, s);
-    const spv_id normal = test(e, SPV_F_ORD_GREATER_THAN, a, k(e, 0x1p-100f));
-    const spv_id finite = test(e, SPV_F_ORD_LESS_THAN, a, k(e, 0x1p127f));
-    return select(e, SPV(&e->m, SPV_LOGICAL_AND, e->bool_, normal, finite),
-                  better, s);
+    const float least = e->fuses ? 0x1p-100f : 0x1p-90f;
+    return select(e, is_between(e, least, a, 0x1p127f), better, s);
 }

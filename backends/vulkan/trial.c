@@ -1,7 +1,8 @@
 /*
  * trial.c - what a driver does not tell of its arithmetic, found by trying.
  *
- * SPIR-V leaves open whether fma rounds once; GPUs do, lavapipe does not. With
+ * SPIR-V leaves open whether fma rounds once. Most GPUs' does; lavapipe's and
+ * some older GPUs' (AMD's before RDNA 2, Adreno) rounds the product, too. With
  *
  *     a = b = 1 + 2^-12,  c = -(1 + 2^-11):  a b + c = 2^-24
  *

@@ -12,6 +12,9 @@
  *     VULKAN_OLD         any value: no bufferDeviceAddress and no shaderInt64
  *     VULKAN_MODULES     a folder: every module that the device is handed goes
  *                        there as a file of SPIR-V, each once
+ *     VULKAN_ROUGH       any value: the device is a GPU by its own word, and
+ *                        its quotients and roots are an ulp or two too large,
+ *                        as Vulkan allows
  *
  * A lost device stays lost: once VK_ERROR_DEVICE_LOST was the answer, it is
  * that of every submission and every wait.
@@ -103,6 +106,63 @@ static void keep(const char *folder, const VkShaderModuleCreateInfo *info)
         fclose(to);
 }
 
+enum { EXT_INST = 12, CONSTANT = 43, FUNCTION = 54, F_MUL = 133, F_DIV = 136 };
+
+static int is_rough(const uint32_t *instruction)
+{
+    const uint32_t op = instruction[0] & 0xffffu, glsl_sqrt = 31;
+    return op == F_DIV || (op == EXT_INST && instruction[4] == glsl_sqrt);
+}
+
+/* The same module, whose quotients and roots are multiplied by 1 + 2^-23. */
+static size_t roughen(const uint32_t *words, size_t count, uint32_t *to)
+{
+    uint32_t type = 0, next = words[3], factor = 0;
+    size_t used = 5;
+    for (size_t i = 5; i < count; i += words[i] >> 16)
+        if (is_rough(words + i))
+            type = words[i + 1];
+    memcpy(to, words, 5 * sizeof *words);
+    for (size_t i = 5; i < count; i += words[i] >> 16) {
+        const size_t length = words[i] >> 16;
+        if (type && !factor && (words[i] & 0xffffu) == FUNCTION) {
+            const uint32_t constant[] = {4 << 16 | CONSTANT, type, next,
+                                         0x3f800001};
+            memcpy(to + used, constant, sizeof constant);
+            used += 4;
+            factor = next++;
+        }
+        memcpy(to + used, words + i, length * sizeof *words);
+        used += length;
+        if (is_rough(words + i) && words[i + 1] == type) {
+            const uint32_t product[] = {5 << 16 | F_MUL, type, words[i + 2],
+                                        next, factor};
+            to[used - length + 2] = next++;
+            memcpy(to + used, product, sizeof product);
+            used += 5;
+        }
+    }
+    to[3] = next;
+    return used;
+}
+
+static VkResult create_rough(VkDevice device,
+                             const VkShaderModuleCreateInfo *info,
+                             const VkAllocationCallbacks *how,
+                             VkShaderModule *module)
+{
+    VkShaderModuleCreateInfo rough = *info;
+    uint32_t *words = malloc(2 * info->codeSize + 64);
+    if (!words)
+        return VK_ERROR_OUT_OF_HOST_MEMORY;
+    rough.codeSize = 4 * roughen(info->pCode, info->codeSize / 4, words);
+    rough.pCode = words;
+    const VkResult result =
+        real.CreateShaderModule(device, &rough, how, module);
+    free(words);
+    return result;
+}
+
 static VkResult VKAPI_CALL
 create_shader_module(VkDevice device, const VkShaderModuleCreateInfo *info,
                      const VkAllocationCallbacks *how, VkShaderModule *module)
@@ -110,6 +170,8 @@ create_shader_module(VkDevice device, const VkShaderModuleCreateInfo *info,
     const char *folder = getenv("VULKAN_MODULES");
     if (folder)
         keep(folder, info);
+    if (getenv("VULKAN_ROUGH"))
+        return create_rough(device, info, how, module);
     return real.CreateShaderModule(device, info, how, module);
 }
 
@@ -132,6 +194,9 @@ static void VKAPI_CALL get_physical_device_properties2(
     VkPhysicalDevice card, VkPhysicalDeviceProperties2 *properties)
 {
     real.GetPhysicalDeviceProperties2(card, properties);
+    if (getenv("VULKAN_ROUGH"))
+        properties->properties.deviceType =
+            VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
     for (VkBaseOutStructure *s = (void *)properties; s; s = s->pNext)
         if (s->sType ==
             VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES) {
