@@ -93,6 +93,8 @@ static void save_cache(tn_device *d)
         bytes > MAX_CACHE_BYTES)
         return;
     void *old = read_cache(d->cache_path, &before);
+    if (old && !fits(&d->card, old, before))
+        before = 0; /* nobody reads it, however long it is */
     void *data = bytes > before ? malloc(bytes) : NULL;
     if (data && !api->GetPipelineCacheData(d->handle, d->cache, &bytes, data))
         write_cache(d->cache_path, data, bytes);

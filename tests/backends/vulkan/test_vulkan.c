@@ -8,6 +8,7 @@
 #include "vulkan_device.h"
 
 #include <dirent.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <tenon/philox.h>
@@ -259,6 +260,27 @@ static void compiled_kernels_are_kept_and_damage_is_not_read(void **state)
     rmdir(home);
 }
 
+/* Nobody can use it: it is not kept for being longer than a new one. */
+static void a_large_damaged_file_of_kernels_is_replaced(void **state)
+{
+    (void)state;
+    char home[] = "/tmp/tenon_cache_XXXXXX", path[256], folder[64];
+    struct stat about;
+    assert_non_null(mkdtemp(home));
+    setenv("XDG_CACHE_HOME", home, 1);
+    open_and_close();
+    assert_int_equal(find_cache(home, path), 1);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(truncate(path, 3 << 20), 0); /* zeros */
+    open_and_close();
+    assert_int_equal(stat(path, &about), 0);
+    assert_true(about.st_size < 3 << 20);
+    unlink(path);
+    snprintf(folder, sizeof folder, "%s/tenon", home);
+    rmdir(folder);
+    rmdir(home);
+}
+
 /* ---- indices out of range ---- */
 
 static void gather(tn_builder *b, const tn_tensor *in, tn_tensor *out,
@@ -434,6 +456,7 @@ int main(void)
         cmocka_unit_test(too_much_memory_is_a_sentence),
         cmocka_unit_test(a_copy_outside_a_buffer_is_refused),
         cmocka_unit_test(compiled_kernels_are_kept_and_damage_is_not_read),
+        cmocka_unit_test(a_large_damaged_file_of_kernels_is_replaced),
         cmocka_unit_test(a_node_of_minutes_is_submitted_in_chunks),
         cmocka_unit_test(an_index_outside_a_table_fails_the_run_by_name),
         cmocka_unit_test(a_profile_has_seconds_of_the_nodes_that_ran),
