@@ -233,14 +233,16 @@ static int is_number(const char *text)
     return c != text && !*c;
 }
 
-/* count where there is none */
+/* count where there is none. 4090 is part of a name where there are fewer
+ * devices. */
 static uint32_t find(const gpu_card *cards, uint32_t count, const char *wanted)
 {
     if (!strcmp(wanted, "auto"))
         return 0;
     if (is_number(wanted)) {
         const unsigned long index = strtoul(wanted, NULL, 10);
-        return index < count ? (uint32_t)index : count;
+        if (index < count)
+            return (uint32_t)index;
     }
     uint32_t i = 0;
     while (i < count && !contains(cards[i].name, wanted))
