@@ -37,6 +37,7 @@ static int print_json(const tni_found_device *devices, uint32_t count)
         const tn_device_info *info = &devices[i].info;
         json_t *object = json_object();
         tni_json_text(object, "backend", devices[i].backend);
+        json_object_set_new(object, "number", json_integer(devices[i].number));
         tni_json_text(object, "name", info->name);
         json_object_set_new(object, "score", json_integer(info->score));
         json_object_set_new(object, "automatic", json_boolean(i == best));
@@ -53,8 +54,9 @@ static int print_text(tni_cli *cli, const tni_found_device *devices,
                       uint32_t count)
 {
     const uint32_t best = best_of(devices, count);
-    tni_table table = {.arena = cli->arena, .columns = 6, .headed = 1};
+    tni_table table = {.arena = cli->arena, .columns = 7, .headed = 1};
     tni_table_add(&table, "BACKEND");
+    tni_table_add(&table, "NUMBER");
     tni_table_add(&table, "DEVICE");
     tni_table_add(&table, "THREADS");
     tni_table_add(&table, "MEMORY");
@@ -63,6 +65,7 @@ static int print_text(tni_cli *cli, const tni_found_device *devices,
     for (uint32_t i = 0; i < count; i++) {
         const tn_device_info *info = &devices[i].info;
         tni_table_add(&table, devices[i].backend);
+        tni_table_addf(&table, "%u", devices[i].number);
         tni_table_add(&table, info->name);
         tni_table_add(&table, threads_text(cli->arena, info->threads));
         tni_table_add(&table, memory_text(cli->arena, info->memory_bytes));
@@ -106,6 +109,8 @@ const tni_command tni_command_devices = {
     .summary = "probe every backend for what it can run on here",
     .usage = "[--json]\n\n"
              "  A backend with score 0 cannot run here; the note says why. "
-             "`backend: auto`\n  takes the highest score.",
+             "`backend: auto`\n  takes the highest score. A backend of several "
+             "devices has an option `device`,\n  which takes the number or a "
+             "part of the name.",
     .run = run,
 };

@@ -32,6 +32,7 @@ static void probe_all(const tni_reader *reader, const char *name,
         tni_component_vtable(reader->registry, component);
     for (uint32_t index = 0;; index++) {
         tni_found_device d = {.backend = component->name,
+                              .number = index,
                               .info = {.struct_size = sizeof d.info}};
         tn_error why = {0};
         const tn_status status =

@@ -33,6 +33,7 @@ void tni_device_close(tni_device *device);
  */
 typedef struct tni_found_device {
     const char *backend;
+    uint32_t number; /* of the backend's own, from 0: what `device:` takes */
     tn_device_info info;
 } tni_found_device;
 

@@ -117,6 +117,29 @@ static void show_suggests_a_near_name(void **state)
     assert_status(tenon("plugins", "list", NULL), 2);
 }
 
+/* Of its backend's own: what the option `device` takes. */
+static void devices_have_numbers(void **state)
+{
+    (void)state;
+    const said *s = tenon("devices", NULL);
+    assert_status(s, 0);
+    assert_out(s, "NUMBER ");
+    json_t *root = parse(tenon("devices", "--json", NULL)), *entry;
+    const char *backend = "";
+    json_int_t next = 0;
+    size_t i;
+    json_array_foreach(root, i, entry)
+    {
+        next = strcmp(backend, text(entry, "backend")) ? 0 : next + 1;
+        backend = text(entry, "backend");
+        assert_true(json_is_integer(json_object_get(entry, "number")));
+        assert_int_equal(json_integer_value(json_object_get(entry, "number")),
+                         next);
+    }
+    assert_true(i > 0);
+    json_decref(root);
+}
+
 static void devices_tell_scores_and_what_auto_takes(void **state)
 {
     (void)state;
@@ -206,6 +229,7 @@ int main(void)
         cmocka_unit_test(a_relative_search_folder_is_ignored_aloud),
         cmocka_unit_test(show_prints_every_option_with_default_and_range),
         cmocka_unit_test(show_suggests_a_near_name),
+        cmocka_unit_test(devices_have_numbers),
         cmocka_unit_test(devices_tell_scores_and_what_auto_takes),
         cmocka_unit_test(a_shown_config_is_complete_and_stable),
         cmocka_unit_test(a_wrong_config_is_a_sentence_with_its_place),
