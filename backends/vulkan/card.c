@@ -233,12 +233,24 @@ static int is_number(const char *text)
     return c != text && !*c;
 }
 
+/* The processes of a run share the best devices: one each, as far as they go.
+ */
+static uint32_t best_for(const gpu_card *cards, uint32_t count,
+                         const tn_host *host)
+{
+    uint32_t best = 1;
+    while (best < count && cards[best].score == cards[0].score)
+        best++;
+    return (TN_HAS(host, local_rank) ? host->local_rank : 0) % best;
+}
+
 /* count where there is none. 4090 is part of a name where there are fewer
  * devices. */
-static uint32_t find(const gpu_card *cards, uint32_t count, const char *wanted)
+static uint32_t find(const gpu_card *cards, uint32_t count, const char *wanted,
+                     const tn_host *host)
 {
     if (!strcmp(wanted, "auto"))
-        return 0;
+        return best_for(cards, count, host);
     if (is_number(wanted)) {
         const unsigned long index = strtoul(wanted, NULL, 10);
         if (index < count)
@@ -261,7 +273,7 @@ tn_status gpu_card_choose(const gpu_instance *instance, const char *wanted,
         return tn_fail(err, TN_EUNSUPPORTED,
                        "backend vulkan: the Vulkan drivers of this machine "
                        "find no device");
-    const uint32_t at = find(cards, count, wanted);
+    const uint32_t at = find(cards, count, wanted, instance->host);
     list_names(cards, count, names, sizeof names);
     if (at == count)
         return tn_fail(err, TN_EINVALID,

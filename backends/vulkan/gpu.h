@@ -67,7 +67,8 @@ typedef struct gpu_card {
 tn_status gpu_cards(const gpu_instance *instance, gpu_card *cards,
                     uint32_t *count, tn_error *err);
 
-/* The card that `device:` means: auto, an index, or a part of a name. */
+/* The card that `device:` means: auto, an index, or a part of a name. With auto
+ * the processes of a run take the best cards in turn (local_rank). */
 tn_status gpu_card_choose(const gpu_instance *instance, const char *wanted,
                           gpu_card *card, tn_error *err);
 

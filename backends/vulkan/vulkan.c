@@ -25,7 +25,8 @@
 static const tn_option options[] = {
     TN_OPTION_STRING(gpu_options, device, "auto",
                      "auto, the number that `tenon devices` shows, or a part "
-                     "of the device's name"),
+                     "of the device's name; auto is another one for each of a "
+                     "run's processes where several are equally good"),
     TN_OPTION_BOOL(gpu_options, staging, 0,
                    "copy through staging buffers even where the CPU sees the "
                    "device's memory (for tests)"),

@@ -1,6 +1,7 @@
 /*
- * test_card.c - which of a machine's devices a config means: by number, or by a
- * part of a name. The driver here is made up, and has four devices.
+ * test_card.c - which of a machine's devices a config means: by number, by a
+ * part of a name, and one for each process of a run. The driver here is made
+ * up, and has four devices.
  */
 #include "tn_test.h"
 
@@ -90,9 +91,11 @@ static VkResult VKAPI_CALL list_extensions(VkPhysicalDevice card,
 
 /* ---- choosing ---- */
 
-static tn_status choose(const char *wanted, gpu_card *card, tn_error *err)
+/* Of the process `local_rank` of a run. */
+static tn_status choose(const char *wanted, uint32_t local_rank, gpu_card *card,
+                        tn_error *err)
 {
-    const tn_host host = {.struct_size = sizeof host};
+    const tn_host host = {.struct_size = sizeof host, .local_rank = local_rank};
     const gpu_instance instance = {
         .host = &host,
         .api = {.EnumeratePhysicalDevices = list_cards,
@@ -104,21 +107,22 @@ static tn_status choose(const char *wanted, gpu_card *card, tn_error *err)
     return gpu_card_choose(&instance, wanted, card, err);
 }
 
-static void expect_card(const char *wanted, const char *name)
+static void expect_card(const char *wanted, uint32_t local_rank,
+                        const char *name)
 {
     gpu_card card;
     tn_error err = TN_ERROR_NONE;
-    tn_assert_ok_err(choose(wanted, &card, &err), err);
+    tn_assert_ok_err(choose(wanted, local_rank, &card, &err), err);
     assert_string_equal(card.name, name);
 }
 
 static void numbers_count_from_the_best_device(void **state)
 {
     (void)state;
-    expect_card("0", "NVIDIA GeForce RTX 4090");
-    expect_card("1", "NVIDIA GeForce RTX 3060");
-    expect_card("2", "Intel(R) UHD Graphics 770");
-    expect_card("3", "llvmpipe (LLVM 15.0.6, 256 bits)");
+    expect_card("0", 0, "NVIDIA GeForce RTX 4090");
+    expect_card("1", 0, "NVIDIA GeForce RTX 3060");
+    expect_card("2", 0, "Intel(R) UHD Graphics 770");
+    expect_card("3", 0, "llvmpipe (LLVM 15.0.6, 256 bits)");
 }
 
 static void a_number_of_no_device_is_a_part_of_a_name(void **state)
@@ -126,12 +130,23 @@ static void a_number_of_no_device_is_a_part_of_a_name(void **state)
     (void)state;
     gpu_card card;
     tn_error err = TN_ERROR_NONE;
-    expect_card("4090", "NVIDIA GeForce RTX 4090");
-    expect_card("3060", "NVIDIA GeForce RTX 3060");
-    expect_card("770", "Intel(R) UHD Graphics 770");
-    assert_int_equal(choose("5080", &card, &err), TN_EINVALID);
+    expect_card("4090", 0, "NVIDIA GeForce RTX 4090");
+    expect_card("3060", 0, "NVIDIA GeForce RTX 3060");
+    expect_card("770", 0, "Intel(R) UHD Graphics 770");
+    assert_int_equal(choose("5080", 0, &card, &err), TN_EINVALID);
     tn_assert_error_says(err, "device: 5080 is none of the devices here");
     tn_assert_error_says(err, "1 NVIDIA GeForce RTX 3060");
+}
+
+/* The integrated GPU is no third: its share would be what all wait for. */
+static void processes_take_the_best_devices_in_turn(void **state)
+{
+    (void)state;
+    expect_card("auto", 0, "NVIDIA GeForce RTX 4090");
+    expect_card("auto", 1, "NVIDIA GeForce RTX 3060");
+    expect_card("auto", 2, "NVIDIA GeForce RTX 4090");
+    expect_card("0", 1, "NVIDIA GeForce RTX 4090");
+    expect_card("UHD", 1, "Intel(R) UHD Graphics 770");
 }
 
 int main(void)
@@ -139,6 +154,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_count_from_the_best_device),
         cmocka_unit_test(a_number_of_no_device_is_a_part_of_a_name),
+        cmocka_unit_test(processes_take_the_best_devices_in_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
