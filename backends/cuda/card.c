@@ -72,6 +72,8 @@ static int contains(const char *name, const char *part)
     return 0;
 }
 
+/* count where there is none. 4090 is part of a name where there are fewer
+ * devices. */
 static uint32_t find(const gpu_card *cards, uint32_t count, const char *wanted,
                      uint32_t local_rank)
 {
@@ -79,8 +81,8 @@ static uint32_t find(const gpu_card *cards, uint32_t count, const char *wanted,
     if (!strcmp(wanted, "auto"))
         return local_rank % count;
     const unsigned long number = strtoul(wanted, &end, 10);
-    if (isdigit((unsigned char)wanted[0]) && !*end)
-        return number < count ? (uint32_t)number : count;
+    if (isdigit((unsigned char)wanted[0]) && !*end && number < count)
+        return (uint32_t)number;
     for (uint32_t i = 0; i < count; i++)
         if (wanted[0] && contains(cards[i].name, wanted))
             return i;

@@ -9,6 +9,7 @@
 #include "gpu.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -71,14 +72,20 @@ static int fits(const gpu_card *card, const void *data, size_t bytes)
            !memcmp(header.pipelineCacheUUID, card->uuid, VK_UUID_SIZE);
 }
 
-/* Write beside it and rename, so that a reader never sees half of one. */
+/* Write beside it and rename, so that a reader never sees half of one; for
+ * nobody else to write, whatever the umask: read_cache() asks for that. */
 static void write_cache(const char *path, const void *data, size_t bytes)
 {
     char beside[560];
     snprintf(beside, sizeof beside, "%s.%ld", path, (long)getpid());
-    FILE *file = fopen(beside, "wb");
-    if (!file)
+    const int fd = open(
+        beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "wb");
+    if (!file) {
+        if (fd >= 0)
+            close(fd);
         return;
+    }
     const int ok = fwrite(data, 1, bytes, file) == bytes;
     if (fclose(file) || !ok || rename(beside, path))
         unlink(beside);

@@ -248,8 +248,8 @@ static int run(tni_cli *cli, int argc, char **argv)
          .to = &a.begin,
          .given = &a.given_begin,
          .value = "TOKEN|none",
-         .help = "special token before each document; the vocabulary's "
-                 "<|bos|> or <|endoftext|>"},
+         .help = "special token before each document; the first of <|bos|>, "
+                 "<|begin_of_text|>, <|endoftext|> and <s> that is one"},
         {.name = "shard-tokens",
          .kind = TNI_FLAG_INT,
          .to = &a.shard_tokens,
