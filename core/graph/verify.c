@@ -92,8 +92,8 @@ static int same_shape(const tn_tensor_info *x, const tn_tensor_info *y)
            memcmp(x->shape, y->shape, x->rank * sizeof x->shape[0]) == 0;
 }
 
-/* Rules speak of graphs as they are described, in one dtype; what narrow.c
- * stores in bf16 and quantise.c in blocks is of the graph's to them. */
+/* Rules speak of graphs as they are described; what narrow.c stores in bf16 is
+ * f32 to them, and what quantise.c stores in blocks of the graph's dtype. */
 static void described_info(const tn_builder *b, tn_tensor x,
                            tn_tensor_info *info)
 {
@@ -102,7 +102,9 @@ static void described_info(const tn_builder *b, tn_tensor x,
     if (x.id == 0 || x.id >= g->value_count)
         return;
     *info = tni_value_of(g, x)->info;
-    if (info->dtype == TN_BF16 || tn_dtype_block(info->dtype) > 1)
+    if (info->dtype == TN_BF16)
+        info->dtype = TN_F32;
+    else if (tn_dtype_block(info->dtype) > 1)
         info->dtype = b->dtype;
 }
 
