@@ -5,6 +5,7 @@
 #define _GNU_SOURCE /* mkdtemp, setenv */
 #include "blas.h"
 
+#include "cache_folder.h"
 #include "tn_test.h"
 
 #include <sys/stat.h>
@@ -254,25 +255,11 @@ static void what_all_ranks_compute_alike_no_clock_decides(void **state)
     forget_all();
 }
 
-static int begin_anew(void **state)
-{
-    char folder[] = "/tmp/tenon-blas-XXXXXX";
-    (void)state;
-    return !mkdtemp(folder) || setenv("XDG_CACHE_HOME", folder, 1);
-}
-
-static int clean_up(void **state)
-{
-    char command[200];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf '%.100s'",
-             getenv("XDG_CACHE_HOME"));
-    return system(command);
-}
-
 int main(void)
 {
-#define EACH(test) cmocka_unit_test_setup_teardown(test, begin_anew, clean_up)
+#define EACH(test)                                                             \
+    cmocka_unit_test_setup_teardown(test, cache_folder_make,                   \
+                                    cache_folder_remove)
     const struct CMUnitTest tests[] = {
         EACH(the_fastest_is_taken_and_stays),
         EACH(where_nothing_can_be_kept_no_clock_decides),

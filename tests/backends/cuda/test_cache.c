@@ -5,6 +5,7 @@
 #define _GNU_SOURCE /* mkdtemp, setenv */
 #include "gpu.h"
 
+#include "cache_folder.h"
 #include "tn_test.h"
 
 #include <signal.h>
@@ -164,27 +165,11 @@ static void what_cannot_be_kept_is_no_choice(void **state)
     assert_null(keep(&cache, "another", "algorithm 5"));
 }
 
-/* ---- folders ---- */
-
-static int begin_anew(void **state)
-{
-    char folder[] = "/tmp/tenon-cache-XXXXXX";
-    (void)state;
-    return !mkdtemp(folder) || setenv("XDG_CACHE_HOME", folder, 1);
-}
-
-static int clean_up(void **state)
-{
-    char command[200];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf '%.100s'",
-             getenv("XDG_CACHE_HOME"));
-    return system(command);
-}
-
 int main(void)
 {
-#define EACH(test) cmocka_unit_test_setup_teardown(test, begin_anew, clean_up)
+#define EACH(test)                                                             \
+    cmocka_unit_test_setup_teardown(test, cache_folder_make,                   \
+                                    cache_folder_remove)
     const struct CMUnitTest tests[] = {
         EACH(what_is_kept_is_read_again_under_any_umask),
         EACH(a_file_that_others_may_write_is_not_read),

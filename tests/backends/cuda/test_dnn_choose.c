@@ -8,6 +8,7 @@
  * is chosen has to be right.
  */
 #define _GNU_SOURCE /* mkdtemp, setenv */
+#include "cache_folder.h"
 #include "cuda_device.h"
 
 #include <dlfcn.h>
@@ -144,19 +145,8 @@ static seen look(const char *options, const shape *s)
 /* A folder of caches that nothing is in yet, and a library without a fault. */
 static int begin_anew(void **state)
 {
-    char folder[] = "/tmp/tenon-dnn-XXXXXX";
-    (void)state;
     unsetenv("CUDNN_FAULT");
-    return !mkdtemp(folder) || setenv("XDG_CACHE_HOME", folder, 1);
-}
-
-static int clean_up(void **state)
-{
-    char command[200];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf '%.100s'",
-             getenv("XDG_CACHE_HOME"));
-    return system(command);
+    return cache_folder_make(state);
 }
 
 static const shape shapes[] = {
@@ -312,7 +302,8 @@ static void find_counter(void)
 
 int main(void)
 {
-#define EACH(test) cmocka_unit_test_setup_teardown(test, begin_anew, clean_up)
+#define EACH(test)                                                             \
+    cmocka_unit_test_setup_teardown(test, begin_anew, cache_folder_remove)
     const struct CMUnitTest tests[] = {
         EACH(what_is_right_and_faster_is_taken),
         EACH(a_choice_is_made_once_and_kept_on_disk),
