@@ -2,7 +2,8 @@
  * loss.c - the head and its cross-entropy, fused: logits of N x V never exist.
  *
  * x (N, C) is taken R rows at a time; of the softmax of R x V logits what lies
- * in shared memory are powers, relative to a logit of the row, its *center*.
+ * in shared memory are powers, relative to a logit of the row, its *center*,
+ * and where products are summed apart (C > 512: gemm_packed.c) those sums.
  * Per chunk of rows, with a barrier between the lines, and Z = cap(X W^T):
  *
  *     P = e^(Z - center), their sums     product, in slices (gemm_powers)
